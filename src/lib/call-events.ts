@@ -1,0 +1,216 @@
+/**
+ * The vocabulary of a call's life: statuses, outcomes, messages, events, and the journal entry that carries them.
+ * Public shapes are those of the HTTP contract (sections 2.0, 2.1 and 3): snake_case, times as ISO-8601 strings.
+ */
+import type { Id } from './ids.ts';
+
+export type Direction = 'inbound' | 'outbound';
+export type Channel = 'phone' | 'web' | 'external' | 'text';
+export type CallStatus = 'queued' | 'dialing' | 'ringing' | 'answered' | 'ended' | 'failed';
+export type HangupReason = 'user' | 'ai' | 'timeout' | 'silence' | 'error';
+export type EndedBy = 'caller' | 'agent' | 'api' | 'supervisor' | 'system';
+
+export type Outcome =
+  | 'completed'
+  | 'transferred'
+  | 'voicemail'
+  | 'silence'
+  | 'max_duration'
+  | 'idle'
+  | 'no_answer'
+  | 'abandoned'
+  | 'busy'
+  | 'declined'
+  | 'cancelled'
+  | 'blocked'
+  | 'invalid_number'
+  | 'unreachable'
+  | 'congestion'
+  | 'auth_failed'
+  | 'carrier_error'
+  | 'incompatible_media'
+  | 'media_lost'
+  | 'provider_error'
+  | 'node_lost'
+  | 'internal_error';
+
+/** One entry of a record's `messages`. `timestamp` is unix seconds with at most 3 decimals. */
+export type Message = {
+  readonly role: 'system' | 'user' | 'assistant' | 'function';
+  readonly content: string;
+  readonly timestamp: number;
+  readonly start_ms?: number;
+  readonly end_ms?: number;
+  readonly confidence?: number;
+  readonly latency_ms?: number;
+  /** `content` is then cut to what the caller heard. */
+  readonly interrupted?: boolean;
+};
+
+/** The three numbers given for each latency, in ms. */
+export type Percentiles = { readonly p50: number; readonly p90: number; readonly max: number };
+export type LatencyPart = 'jitter' | 'endpointing' | 'stt' | 'llm' | 'tts' | 'pacing';
+export type Latency = {
+  readonly turns: number;
+  readonly mouth_to_ear_ms: Percentiles;
+  readonly parts_ms: Readonly<Record<LatencyPart, Percentiles>>;
+};
+
+export type Quality = {
+  readonly mos: number;
+  readonly mos_min: number;
+  readonly loss_pct: number;
+  readonly jitter_ms: number;
+  readonly codec: string;
+  readonly fault: string | null;
+};
+
+/** Event types this version raises, with the data each carries besides the common fields. */
+export type EventData = {
+  'call.initiated': {
+    readonly direction: Direction;
+    readonly channel: Channel;
+    readonly from: string | null;
+    readonly to: string | null;
+    readonly agent_id: Id;
+    readonly trunk_id: Id | null;
+    readonly customer_id: string | null;
+    readonly campaign_id: Id | null;
+  };
+  'call.trying': { readonly sip_status: 100 };
+  'call.ringing': { readonly sip_status: number; readonly early_media: boolean };
+  'call.answered': {
+    readonly answered_at: string;
+    readonly setup_ms: number;
+    readonly codec: string;
+  };
+  'call.failed': {
+    readonly outcome: Outcome;
+    readonly hangup_reason: HangupReason | null;
+    readonly sip_status: number | null;
+    readonly q850: number | null;
+    readonly error: { readonly code: string; readonly message: string } | null;
+  };
+  'call.timeout': {
+    readonly after_s: number;
+    readonly outcome: 'no_answer';
+    readonly hangup_reason: 'timeout';
+  };
+  'call.ended': {
+    readonly duration: number;
+    readonly hangup_reason: HangupReason | null;
+    readonly outcome: Outcome;
+    readonly ended_by: EndedBy;
+    readonly recording_status: string;
+    readonly cost: null;
+    readonly quality: Quality | null;
+    readonly latency: Latency | null;
+  };
+  'user-speech': {
+    readonly text: string;
+    readonly is_final: boolean;
+    readonly start_ms: number;
+    readonly end_ms: number;
+    readonly confidence: number | null;
+    readonly language: string | null;
+  };
+  'ai-response': {
+    readonly text: string;
+    readonly turn: number;
+    readonly latency_ms: number | null;
+    readonly audio_ms: number | null;
+  };
+  'user-interrupted': {
+    readonly turn: number;
+    readonly heard_ms: number;
+    readonly heard_text: string;
+    readonly reaction_ms: number;
+  };
+  'call-error': {
+    readonly code: string;
+    readonly message: string;
+    readonly fault: string;
+    readonly fatal: boolean;
+    readonly retryable: boolean;
+  };
+  'conversation.message': { readonly message: Message };
+  'dtmf.received': {
+    readonly digit: string;
+    readonly duration_ms: number;
+    readonly mode: 'rfc4733' | 'info';
+  };
+  'recording.ready': {
+    readonly recording_id: Id;
+    readonly duration_ms: number;
+    readonly bytes: number;
+  };
+};
+
+export type EventType = keyof EventData;
+
+/** An event as journaled and stored. `seq` counts 1, 2, 3 … per call, without gaps. */
+export type CallEvent<T extends EventType = EventType> = {
+  readonly id: Id;
+  readonly type: T;
+  readonly time: string;
+  readonly account_id: Id;
+  readonly call_id: Id;
+  readonly seq: number;
+  readonly node: string;
+  readonly request_id: string | null;
+  readonly data: EventData[T];
+};
+
+/** The final event of a call: exactly one of these exists per call. */
+export const FINAL_EVENTS: readonly EventType[] = ['call.ended', 'call.failed', 'call.timeout'];
+
+/**
+ * Columns of `call_records` that an event sets. The projection writes exactly these and leaves the others alone, so a
+ * replay does not undo what a user changed by PATCH. `messages` is not among them: it follows from the events.
+ */
+export type RecordPatch = {
+  readonly agent_id?: Id;
+  readonly caller_name?: string | null;
+  readonly caller_phone?: string | null;
+  readonly caller_app?: string | null;
+  readonly start_time?: string;
+  readonly answer_time?: string;
+  readonly end_time?: string;
+  readonly duration_seconds?: number;
+  readonly hangup_reason?: HangupReason | null;
+  readonly channel?: Channel;
+  readonly direction?: Direction;
+  readonly from_number?: string | null;
+  readonly to_number?: string | null;
+  readonly status?: CallStatus;
+  readonly outcome?: Outcome;
+  readonly ended_by?: EndedBy;
+  readonly trunk_id?: Id | null;
+  readonly node?: string;
+  readonly sip_call_id?: string | null;
+  readonly sip_status?: number | null;
+  readonly variables?: Readonly<Record<string, string>>;
+  readonly metadata?: Readonly<Record<string, unknown>>;
+  readonly recording_status?: 'none' | 'active' | 'ready' | 'failed' | 'expired';
+  readonly recording_id?: Id | null;
+  readonly quality?: Quality | null;
+  readonly latency?: Latency | null;
+};
+
+/** Row of `recordings` that an event sets, keyed by `id`. `uri` is relative to the data directory. */
+export type RecordingPatch = {
+  readonly id: Id;
+  readonly status: 'active' | 'ready' | 'failed';
+  readonly uri: string;
+  readonly started_at?: string;
+  readonly duration_ms?: number;
+  readonly bytes?: number;
+  readonly truncated?: boolean;
+};
+
+/** One line of the journal: an event and what it changes. */
+export type JournalEntry = {
+  readonly event: CallEvent;
+  readonly record: RecordPatch | null;
+  readonly recording: RecordingPatch | null;
+};

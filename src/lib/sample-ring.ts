@@ -1,0 +1,100 @@
+/**
+ * PCM between two threads: a ring of 16-bit samples in shared memory, one writer, one reader, no lock.
+ * Positions are counts of samples since the start (exact up to 2^31 = 74 h at 8 kHz), so both sides can speak of
+ * "sample 16,000 of this stream" in their messages.
+ */
+
+const HEADER_BYTES = 16;
+const WRITE = 0;
+const READ = 1;
+const DROPPED = 2;
+
+export class SampleRing {
+  readonly buffer: SharedArrayBuffer;
+  readonly #positions: Int32Array;
+  readonly #samples: Int16Array;
+  readonly #mask: number;
+
+  private constructor(buffer: SharedArrayBuffer) {
+    this.buffer = buffer;
+    this.#positions = new Int32Array(buffer, 0, HEADER_BYTES / 4);
+    this.#samples = new Int16Array(buffer, HEADER_BYTES);
+    this.#mask = this.#samples.length - 1;
+  }
+
+  /** A new ring that holds at least `capacity` samples (rounded up to a power of two). */
+  static create(capacity: number): SampleRing {
+    const size = 2 ** Math.ceil(Math.log2(Math.max(2, capacity)));
+    return new SampleRing(new SharedArrayBuffer(HEADER_BYTES + size * 2));
+  }
+
+  /** The other thread's view of a ring. */
+  static attach(buffer: SharedArrayBuffer): SampleRing {
+    return new SampleRing(buffer);
+  }
+
+  get capacity(): number {
+    return this.#samples.length;
+  }
+
+  /** Samples written since the start. */
+  get written(): number {
+    return Atomics.load(this.#positions, WRITE);
+  }
+
+  /** Samples read or skipped since the start. */
+  get consumed(): number {
+    return Atomics.load(this.#positions, READ);
+  }
+
+  get available(): number {
+    return this.written - this.consumed;
+  }
+
+  get free(): number {
+    return this.capacity - this.available;
+  }
+
+  /** Samples that did not fit, since the start. */
+  get dropped(): number {
+    return Atomics.load(this.#positions, DROPPED);
+  }
+
+  /** Writer: copies as much of `pcm` (from `offset`) as fits and returns how much that was. */
+  write(pcm: Int16Array, offset = 0): number {
+    const count = Math.min(pcm.length - offset, this.free);
+    const start = this.written;
+    for (let i = 0; i < count; i++) {
+      this.#samples[(start + i) & this.#mask] = pcm[offset + i] as number;
+    }
+    Atomics.store(this.#positions, WRITE, start + count);
+    return count;
+  }
+
+  /** Writer: all of `pcm` or nothing; what does not fit is dropped and counted. */
+  push(pcm: Int16Array): boolean {
+    if (this.free < pcm.length) {
+      Atomics.add(this.#positions, DROPPED, pcm.length);
+      return false;
+    }
+    this.write(pcm);
+    return true;
+  }
+
+  /** Reader: fills `into` from its start with up to `limit` samples and returns how many. */
+  read(into: Int16Array, limit = into.length): number {
+    const count = Math.min(limit, into.length, this.available);
+    const start = this.consumed;
+    for (let i = 0; i < count; i++) {
+      into[i] = this.#samples[(start + i) & this.#mask] as number;
+    }
+    Atomics.store(this.#positions, READ, start + count);
+    return count;
+  }
+
+  /** Reader: skips to sample number `position` (at most what is written). Never goes back. */
+  skipTo(position: number): void {
+    const target = Math.min(position, this.written);
+    if (target > this.consumed) Atomics.store(this.#positions, READ, target);
+  }
+}

@@ -1,0 +1,185 @@
+/**
+ * The media plane as the rest of Callyard sees it. Frames stay inside the media worker; what crosses is a shared ring of
+ * samples each way, commands in, events out. All PCM is 16-bit mono at 8 kHz; all times are milliseconds.
+ */
+
+/** Samples per second inside the media plane. */
+export const SAMPLE_RATE_HZ = 8000;
+export const FRAME_MS = 20;
+export const FRAME_SAMPLES = 160;
+
+export type Codec = 'PCMA' | 'PCMU';
+
+/** What offer and answer agreed on, as the media worker needs it. */
+export type NegotiatedAudio = {
+  readonly codec: Codec;
+  /** RTP payload type we send the codec with, and the one we receive it with. */
+  readonly payloadType: number;
+  readonly receivePayloadType: number;
+  /** Payload type of telephone-event in the direction to us; null when not offered. */
+  readonly dtmfPayloadType: number | null;
+  /** Where the other side wants RTP. Port 0 or address 0.0.0.0 means: do not send. */
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  /** Our direction after negotiation (RFC 3264): whether we send and whether we expect to receive. */
+  readonly send: boolean;
+  readonly receive: boolean;
+};
+
+export type MediaOptions = {
+  readonly callId: string;
+  /** Local address the call's INVITE arrived on (or leaves from); the RTP socket binds exactly this. */
+  readonly localAddress: string;
+  /** Absolute path of the stereo WAV to write; null records nothing. */
+  readonly recordingPath: string | null;
+  /** RTP silence before the first packet, and after it, that counts as media lost. */
+  readonly firstRtpTimeoutMs: number;
+  readonly rtpTimeoutMs: number;
+};
+
+/**
+ * Facts that leave the worker. `atMs` is milliseconds since `start()` on the worker's monotonic clock; `wireMs` is the
+ * same instant as `performance.timeOrigin + performance.now()`, comparable across threads, for the latency waterfall.
+ */
+export type MediaEvent =
+  | {
+      readonly type: 'media.latched';
+      readonly atMs: number;
+      readonly address: string;
+      readonly port: number;
+    }
+  | {
+      readonly type: 'media.lost';
+      readonly atMs: number;
+      readonly silentMs: number;
+      readonly everReceived: boolean;
+    }
+  /** `startMs` is the first frame of speech, `atMs` when the detector said so. `wireMs`: arrival of that first frame. */
+  | {
+      readonly type: 'speech.started';
+      readonly atMs: number;
+      readonly startMs: number;
+      readonly wireMs: number;
+    }
+  /** `endMs` is the end of the last frame of speech, `atMs` when the hangover ran out; `wireMs` arrival of that frame. */
+  | {
+      readonly type: 'speech.stopped';
+      readonly atMs: number;
+      readonly startMs: number;
+      readonly endMs: number;
+      readonly wireMs: number;
+    }
+  /** First sample of the utterance left in an RTP packet. */
+  | {
+      readonly type: 'playout.started';
+      readonly atMs: number;
+      readonly utterance: number;
+      readonly wireMs: number;
+    }
+  /** All of the utterance was sent. `heardMs` of it, silence by pauses not counted. */
+  | {
+      readonly type: 'playout.done';
+      readonly atMs: number;
+      readonly utterance: number;
+      readonly heardMs: number;
+    }
+  /** Playout stands still (barge-in candidate or command); `heardMs` of the utterance have been sent. */
+  | {
+      readonly type: 'playout.paused';
+      readonly atMs: number;
+      readonly utterance: number;
+      readonly heardMs: number;
+    }
+  | { readonly type: 'playout.resumed'; readonly atMs: number; readonly utterance: number }
+  /** The rest of the utterance was thrown away; `heardMs` of it had been sent. Answers `flush()`. */
+  | {
+      readonly type: 'playout.flushed';
+      readonly atMs: number;
+      readonly utterance: number;
+      readonly heardMs: number;
+    }
+  | {
+      readonly type: 'dtmf';
+      readonly atMs: number;
+      readonly digit: string;
+      readonly durationMs: number;
+    }
+  | { readonly type: 'recording.failed'; readonly atMs: number; readonly message: string }
+  | { readonly type: 'media.failed'; readonly atMs: number; readonly message: string };
+
+/** Counters of one call, complete when the session is closed. */
+export type MediaStats = {
+  readonly packetsReceived: number;
+  readonly packetsSent: number;
+  readonly lost: number;
+  readonly late: number;
+  readonly duplicated: number;
+  readonly concealedMs: number;
+  readonly foreignDropped: number;
+  readonly malformedDropped: number;
+  readonly jitterMs: number;
+  readonly codec: Codec | null;
+};
+
+export type RecordingResult = {
+  readonly path: string;
+  readonly durationMs: number;
+  readonly bytes: number;
+  readonly truncated: boolean;
+};
+
+export type MediaClosed = {
+  readonly stats: MediaStats;
+  readonly recording: RecordingResult | null;
+};
+
+/** One call's audio: a leased port, a chain in the worker, two rings. Owned by the call; close() is idempotent. */
+export type MediaSession = {
+  readonly localAddress: string;
+  readonly localPort: number;
+  /**
+   * Starts sending (every 20 ms, silence included, from now to close) and receiving; a second call re-negotiates
+   * (re-INVITE) without a gap in sequence numbers or time stamps.
+   */
+  start(audio: NegotiatedAudio): void;
+  /** Facts, in order. One listener; set it before `start`. */
+  onEvent(listener: (event: MediaEvent) => void): void;
+  /**
+   * Caller audio as heard after the jitter buffer: reads up to `into.length` samples and returns how many.
+   * Sample n of this stream is call time n / 8 ms. The ring holds 4 s; what is not read in time is dropped and counted.
+   */
+  readCaller(into: Int16Array): number;
+  /** Opens utterance number `utterance` (rising) for writing. Several may queue; they play in order. */
+  beginUtterance(utterance: number): void;
+  /**
+   * Queues PCM of the open utterance; resolves when all of it is in the ring (back-pressure: the ring holds about 8 s).
+   * Rejects with E_ABORTED when the utterance is flushed or the session closes meanwhile.
+   */
+  write(utterance: number, pcm: Int16Array): Promise<void>;
+  /** No more audio for this utterance; `playout.done` follows when it has been sent. */
+  endUtterance(utterance: number): void;
+  /** Playout stands still at the next frame and goes on from the same sample after `resume`. */
+  pause(): void;
+  resume(): void;
+  /** Throws away everything queued; `playout.flushed` tells what was heard of the current utterance. */
+  flush(): void;
+  /**
+   * Barge-in arming: while armed, the worker itself pauses playout as soon as its detector sees speech
+   * (design.md 4.5: within 80 ms of the first speech packet) and tells by `playout.paused` and `speech.started`.
+   */
+  armBargeIn(on: boolean): void;
+  /** Stops packets, finishes the recording, gives the port back. */
+  close(): Promise<MediaClosed>;
+};
+
+export type MediaEngine = {
+  /** Leases a port and binds it on `localAddress`. Errors: E_MEDIA_PORTS (range used up), E_MEDIA (cannot bind). */
+  open(options: MediaOptions): Promise<MediaSession>;
+  /** Live sessions and leased ports, for tests, readiness and leak checks. */
+  census(): Promise<{
+    readonly sessions: number;
+    readonly sockets: number;
+    readonly timers: number;
+  }>;
+  close(): Promise<void>;
+};

@@ -1,0 +1,156 @@
+/**
+ * The four contracts between conversation and vendors. A provider is made once per account setting and opens sessions
+ * per call; sessions are owned by the call and closing is idempotent. PCM is 16-bit mono at 8 kHz unless said.
+ */
+
+export type Language = 'zh' | 'en';
+
+/** A caller utterance as audio, for vendors (and the built-in agent) that work on sound. */
+export type UtteranceAudio = {
+  readonly pcm: Int16Array;
+  readonly startMs: number;
+  readonly endMs: number;
+};
+
+// ---- Speech to text ----
+
+export type SttEvent =
+  | { readonly type: 'partial'; readonly text: string }
+  /** `text` may be empty: an utterance was heard and not read. Times are call time, null when the vendor gives none. */
+  | {
+      readonly type: 'final';
+      readonly text: string;
+      readonly confidence: number | null;
+      readonly startMs: number | null;
+      readonly endMs: number | null;
+      readonly language: Language | null;
+    }
+  | { readonly type: 'error'; readonly error: Error };
+
+export type SttSession = {
+  /** Caller audio in order, any chunk size; the buffer may be reused after the call returns. */
+  push(pcm: Int16Array): void;
+  /** The detector's word that speech began (call time). */
+  speechStarted(startMs: number): void;
+  /**
+   * The detector's word that the utterance is over: a `final` for it must follow within the vendor's deadline.
+   * `audio` is the utterance itself, with 200 ms before it.
+   */
+  speechStopped(audio: UtteranceAudio): void;
+  close(): void;
+};
+
+export type SttProvider = {
+  readonly vendor: string;
+  /** True when `final` events carry text; false for `local`, which hears but does not read. */
+  readonly reads: boolean;
+  open(options: {
+    readonly callId: string;
+    readonly language: Language;
+    onEvent(event: SttEvent): void;
+  }): SttSession;
+};
+
+// ---- Language model ----
+
+export type ChatMessage = {
+  readonly role: 'system' | 'user' | 'assistant';
+  readonly content: string;
+};
+
+/** What the caller just did: spoke, or pressed keys. */
+export type TurnInput =
+  | { readonly kind: 'speech'; readonly text: string; readonly audio: UtteranceAudio | null }
+  | { readonly kind: 'dtmf'; readonly digits: string };
+
+export type ReplyRequest = {
+  readonly callId: string;
+  readonly language: Language;
+  /** System prompt first, then the conversation as it was heard, the latest user message last. */
+  readonly messages: readonly ChatMessage[];
+  readonly input: TurnInput;
+  /** Per-call memory of the provider (the built-in agent keeps its menu state here). */
+  readonly state: Map<string, unknown>;
+};
+
+/** A piece of a reply, in speaking order. */
+export type ReplyPart =
+  | { readonly type: 'text'; readonly text: string; readonly language?: Language }
+  /** Ready sound to be played as it is; `text` is what the transcript shows for it. */
+  | { readonly type: 'audio'; readonly pcm: Int16Array; readonly text: string }
+  /** From here on the conversation is in this language. */
+  | { readonly type: 'language'; readonly language: Language }
+  /** Hang up after everything before this has been heard. */
+  | { readonly type: 'end_call' };
+
+export type LlmUsage = { readonly inputTokens: number; readonly outputTokens: number };
+
+export type LlmProvider = {
+  readonly vendor: string;
+  /** Yields parts as they come. Aborting `signal` stops the stream at once. Errors: AppError E_PROVIDER_*, E_TIMEOUT. */
+  reply(
+    request: ReplyRequest,
+    signal: AbortSignal,
+  ): AsyncGenerator<ReplyPart, LlmUsage | undefined>;
+};
+
+// ---- Text to speech ----
+
+/** After `ms` of this utterance's audio, the first `chars` UTF-16 units of its text have been spoken. */
+export type WordMark = { readonly chars: number; readonly ms: number };
+
+export type TtsChunk = { readonly pcm: Int16Array; readonly marks: readonly WordMark[] };
+
+export type TtsRequest = {
+  readonly text: string;
+  readonly language: Language;
+  readonly voice?: string;
+};
+
+export type TtsProvider = {
+  readonly vendor: string;
+  /** Yields 8 kHz PCM as it is made, with word marks counted from the utterance's start. */
+  speak(request: TtsRequest, signal: AbortSignal): AsyncGenerator<TtsChunk, void>;
+};
+
+// ---- Realtime (speech to speech) ----
+
+export type RealtimeEvent =
+  | { readonly type: 'audio'; readonly pcm: Int16Array; readonly generation: number }
+  | { readonly type: 'user_transcript'; readonly text: string; readonly isFinal: boolean }
+  | { readonly type: 'agent_transcript'; readonly text: string; readonly isFinal: boolean }
+  | { readonly type: 'speech_started' }
+  | { readonly type: 'turn_done'; readonly generation: number }
+  | { readonly type: 'error'; readonly error: Error };
+
+export type RealtimeSession = {
+  push(pcm: Int16Array): void;
+  /** The caller heard only `heardMs` of generation `generation`; everything after is void. */
+  interrupt(generation: number, heardMs: number): void;
+  close(): void;
+};
+
+export type RealtimeProvider = {
+  readonly vendor: string;
+  open(options: {
+    readonly callId: string;
+    readonly language: Language;
+    readonly instructions: string;
+    onEvent(event: RealtimeEvent): void;
+  }): Promise<RealtimeSession>;
+};
+
+/** The providers of one call. */
+export type ProviderSet = {
+  readonly stt: SttProvider;
+  readonly llm: LlmProvider;
+  readonly tts: TtsProvider;
+};
+
+/** Fixed words that every installation can say in both languages, synthesised once and cached. */
+export type PromptName =
+  | 'greeting'
+  | 'still_there'
+  | 'goodbye_silence'
+  | 'goodbye_limit'
+  | 'apology';

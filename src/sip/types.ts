@@ -1,0 +1,132 @@
+/** Signalling as the rest of Callyard sees it: typed legs and values, no drachtio-srf object leaves src/sip. */
+
+/** A party from From/To/P-Asserted-Identity: what the headers say, not yet normalised. */
+export type Party = {
+  /** User part of the URI, or the number of a tel: URI; empty when withheld. */
+  readonly user: string;
+  readonly host: string;
+  readonly displayName: string | null;
+  readonly uri: string;
+  /** Privacy: id, or an anonymous URI (RFC 3323, 3325). */
+  readonly anonymous: boolean;
+};
+
+/** Why a dialog or an attempt ended, as far as SIP says. */
+export type SipEnd = {
+  readonly by: 'remote' | 'local' | 'engine';
+  /** Final status of a refused INVITE; null after a BYE. */
+  readonly status: number | null;
+  readonly reason: string | null;
+  /** Q.850 cause of a Reason header (RFC 3326), null if none. */
+  readonly q850: number | null;
+};
+
+/** What an offer in a re-INVITE or UPDATE is answered with: an SDP, or a refusal. */
+export type OfferAnswer =
+  | { readonly sdp: string }
+  | { readonly status: number; readonly reason?: string };
+
+/** A confirmed dialog. Owned by the call; `bye` is idempotent. */
+export type SipDialog = {
+  readonly sipCallId: string;
+  /** Called once, when the dialog is over for whatever reason. Late listeners are called at once. */
+  onEnd(listener: (end: SipEnd) => void): void;
+  /** Re-INVITE or UPDATE from the other side; `offer` is null for an offerless re-INVITE (then the answer is our offer). */
+  onOffer(handler: (offer: string | null) => Promise<OfferAnswer>): void;
+  /** SDP in the ACK that answers a late offer of ours. */
+  onAnswer(handler: (sdp: string) => void): void;
+  /** DTMF by SIP INFO (application/dtmf-relay or application/dtmf). */
+  onDtmf(listener: (digit: string, durationMs: number) => void): void;
+  /** Ends the dialog; resolves when the BYE is answered or after its deadline, never rejects. */
+  bye(reason?: { readonly q850: number; readonly text: string }): Promise<void>;
+  /** Offers new media; resolves with the answer's SDP. Errors: E_SIP_REJECTED, E_SIP_DIALOG_GONE, E_TIMEOUT. */
+  reinvite(sdp: string): Promise<string>;
+};
+
+/** An INVITE that waits for our decision. Exactly one of `answer` and `reject` ends it, or the caller's CANCEL. */
+export type InboundCall = {
+  readonly sipCallId: string;
+  readonly from: Party;
+  readonly to: Party;
+  /** Request-URI's user part: the number dialled. */
+  readonly called: string;
+  readonly transport: 'udp' | 'tcp' | 'tls' | 'ws' | 'wss';
+  readonly sourceAddress: string;
+  readonly sourcePort: number;
+  /** Local address the INVITE arrived on: media binds it. */
+  readonly receivedAddress: string;
+  /** SDP offer, null for an INVITE without body (then `answer` takes our offer and `onAnswer` brings the answer). */
+  readonly offer: string | null;
+  header(name: string): string | undefined;
+  /** 18x, with SDP for early media. Never rejects: a provisional is not worth a call. */
+  progress(status: 180 | 183, sdp?: string): void;
+  /**
+   * 200 with our SDP; resolves with the confirmed dialog once the ACK is in.
+   * Errors: E_SIP_CANCELLED (CANCEL won the race), E_SIP_ENGINE, E_TIMEOUT (no ACK; the engine has sent BYE).
+   */
+  answer(sdp: string): Promise<SipDialog>;
+  reject(status: number, reason?: string, headers?: Readonly<Record<string, string>>): void;
+  /** CANCEL, at most once; a late listener is called at once. */
+  onCancel(listener: (end: SipEnd) => void): void;
+};
+
+/** Where outbound calls go: a `sip_configs` row or the environment trunk. */
+export type Trunk = {
+  readonly id: string | null;
+  readonly name: string;
+  readonly host: string;
+  readonly port: number;
+  readonly transport: 'udp' | 'tcp';
+  readonly username: string | null;
+  /** Plain text in memory only; never logged. */
+  readonly password: string | null;
+  readonly realm: string | null;
+  /** Host part of From and Request-URI; null = `host`. */
+  readonly domain: string | null;
+  readonly outboundProxy: string | null;
+  readonly fromNumber: string | null;
+  readonly displayName: string | null;
+  readonly localHost: string | null;
+  readonly codecs: readonly ('PCMA' | 'PCMU')[];
+};
+
+export type OutboundRequest = {
+  readonly trunk: Trunk;
+  readonly to: string;
+  readonly from: string | null;
+  /** Our SDP offer. */
+  readonly offer: string;
+  /** No final answer within this: CANCEL. */
+  readonly ringTimeoutMs: number;
+  onProgress(progress: { readonly status: number; readonly sdp: string | null }): void;
+};
+
+/** How an outbound attempt came out. Refusals are values, not exceptions. */
+export type OutboundResult =
+  | { readonly ok: true; readonly dialog: SipDialog; readonly answer: string }
+  | {
+      readonly ok: false;
+      readonly cause: 'refused' | 'no_answer' | 'cancelled' | 'unreachable';
+      readonly status: number | null;
+      readonly reason: string | null;
+      readonly q850: number | null;
+      readonly retryAfter: boolean;
+      /** The far end wanted a login and credentials were sent, or there were none to send. */
+      readonly authFailed: boolean;
+    };
+
+export type SipAgent = {
+  /** Addresses the engine listens on, for the banner: `udp/192.0.2.7:5060`. */
+  readonly listening: readonly string[];
+  /** One handler for all inbound INVITEs; set before the engine takes calls. */
+  onCall(handler: (call: InboundCall) => void): void;
+  /** Answers OPTIONS (and decides 503 while draining). */
+  setDraining(on: boolean): void;
+  /** The local address that packets to this trunk leave from: goes into SDP and binds media. */
+  localAddressFor(trunk: Trunk): Promise<string>;
+  /** Aborting `signal` sends CANCEL (result `cancelled`). Errors only when our own engine is gone: E_SIP_ENGINE. */
+  call(request: OutboundRequest, signal: AbortSignal): Promise<OutboundResult>;
+  /** True while the engine's control connection is up. */
+  readonly isUp: boolean;
+  close(): Promise<void>;
+};
