@@ -1,0 +1,331 @@
+/**
+ * `runCall`: one call from first to last. It owns every resource of the call (media session, dialog, conversation),
+ * provides the machine's actors, and gives everything back in the reverse order whatever happens.
+ */
+import { createActor, fromPromise, type ActorRefFrom } from 'xstate';
+import type { RecordingPatch } from '#lib/call-events.ts';
+import type { Clock, TimerHandle } from '#lib/clock.ts';
+import { withDeadline } from '#lib/deadline.ts';
+import { toAppError } from '#lib/errors.ts';
+import { newId } from '#lib/ids.ts';
+import type { Log } from '#lib/log.ts';
+import type {
+  MediaClosed,
+  MediaEngine,
+  MediaEvent,
+  MediaSession,
+  NegotiatedAudio,
+} from '#media/types.ts';
+import type { ProviderSet } from '#providers/contract.ts';
+import type { SipDialog, SipEnd } from '#sip/types.ts';
+import type { AudioPump } from './audio-pump.ts';
+import { callMachine, type CallEvent, type Connected } from './call.machine.ts';
+import { Conversation } from './conversation.ts';
+import type { Answered, Leg, Refusal } from './leg.ts';
+import { endingOf, type EndCause, type Ending } from './outcome.ts';
+import type { AgentConfig } from './ports.ts';
+import { finalFactsOf } from './final-facts.ts';
+import type { CallStory } from './story.ts';
+
+/** RTP silence that means the media is lost (contract 2.0; lessons.md 1). */
+const FIRST_RTP_TIMEOUT_MS = 30_000;
+const RTP_TIMEOUT_MS = 15_000;
+/** The caller of `connect` gives up first; this bounds what is left after that. */
+const LATE_ANSWER_MS = 3000;
+const MEDIA_CLOSE_MS = 5000;
+
+export type CallDeps = {
+  readonly media: MediaEngine;
+  readonly pump: AudioPump;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Where the recording of a call goes: absolute path and the same relative to the data directory. */
+  recordingFile(callId: string): { readonly path: string; readonly uri: string };
+  readonly recordByDefault: boolean;
+};
+
+export type CallSetup = {
+  readonly leg: Leg;
+  readonly story: CallStory;
+  readonly agent: AgentConfig;
+  /** Resolved when the call is prepared; errors: E_CONFIG for a vendor nobody set up. */
+  providers(): ProviderSet;
+};
+
+/** A running call: what the registry holds. */
+export type LiveCall = {
+  readonly story: CallStory;
+  hangup(by: 'api' | 'supervisor'): void;
+  /** The node is going down. */
+  stop(): void;
+  /** Resolves when everything has been given back. Never rejects. */
+  readonly done: Promise<Ending>;
+};
+
+export function runCall(deps: CallDeps, setup: CallSetup): LiveCall {
+  const call = new RunningCall(deps, setup);
+  return {
+    story: setup.story,
+    hangup: (by) => call.send({ type: 'hangup', by }),
+    stop: () => call.send({ type: 'node.stop' }),
+    done: call.run(),
+  };
+}
+
+class RunningCall {
+  readonly #deps: CallDeps;
+  readonly #setup: CallSetup;
+  readonly #log: Log;
+  readonly #actor: ActorRefFrom<typeof callMachine>;
+  #media: MediaSession | null = null;
+  #mediaClosed: MediaClosed | null = null;
+  #dialog: SipDialog | null = null;
+  #conversation: Conversation | null = null;
+  #connecting: Promise<Answered | Refusal> | null = null;
+  #recording: RecordingPatch | null = null;
+  #codec: string | null = null;
+  #providers: ProviderSet | null = null;
+  #timer: TimerHandle | undefined;
+
+  constructor(deps: CallDeps, setup: CallSetup) {
+    this.#deps = deps;
+    this.#setup = setup;
+    this.#log = deps.log.child({ callId: setup.story.callId });
+    const machine = callMachine.provide({
+      actors: {
+        prepare: fromPromise<Connected>(() => this.#prepare()),
+        connect: fromPromise<Connected>(({ signal }) => this.#connect(signal)),
+        release: fromPromise<void>(() => this.#release()),
+      },
+    });
+    this.#actor = createActor(machine, {
+      input: { maxDurationMs: setup.agent.maxDurationS * 1000 },
+    });
+  }
+
+  send(event: CallEvent): void {
+    if (this.#actor.getSnapshot().status === 'active') this.#actor.send(event);
+  }
+
+  run(): Promise<Ending> {
+    const { promise, resolve } = Promise.withResolvers<Ending>();
+    this.#setup.story.initiated();
+    this.#actor.subscribe({
+      next: (snapshot) => this.#arm(snapshot.context.deadlineAt),
+      complete: () => resolve(this.#ending()),
+      error: (error) => {
+        // A programmer's error in machine or shell ends this call, not the node.
+        this.#log.error('call.crashed', { error: toAppError(error) });
+        void this.#release().finally(() => resolve(this.#ending()));
+      },
+    });
+    this.#actor.start();
+    return promise;
+  }
+
+  // ---- The machine's actors ----
+
+  async #prepare(): Promise<Connected> {
+    const { leg, agent, story } = this.#setup;
+    const checked = leg.check();
+    if (!checked.ok) return checked;
+    this.#providers = this.#setup.providers();
+    const records = agent.recording ?? this.#deps.recordByDefault;
+    const file = records ? this.#deps.recordingFile(story.callId) : null;
+    if (file !== null) this.#recording = { id: newId(), status: 'active', uri: file.uri };
+    const media = await this.#deps.media.open({
+      callId: story.callId,
+      localAddress: await leg.localAddress(),
+      recordingPath: file?.path ?? null,
+      firstRtpTimeoutMs: FIRST_RTP_TIMEOUT_MS,
+      rtpTimeoutMs: RTP_TIMEOUT_MS,
+    });
+    this.#media = media;
+    if (this.#isEnding()) await this.#closeMedia(); // hung up while the port was being leased
+    return { ok: true };
+  }
+
+  async #connect(signal: AbortSignal): Promise<Connected> {
+    const { leg, story } = this.#setup;
+    const media = this.#media as MediaSession;
+    media.onEvent((event) => this.#onMedia(event));
+    const local = { address: media.localAddress, port: media.localPort };
+    const events = {
+      onRinging: (status: number, early: boolean) => story.ringing(status, early),
+      onCancel: () => this.send({ type: 'remote.cancel' }),
+    };
+    this.#connecting = leg.connect(local, events, signal);
+    const result = await this.#connecting;
+    if (!result.ok) return result;
+    if (this.#isEnding()) return { ok: false, cause: { type: 'node.stop' } }; // `release` says BYE to it
+    this.#goLive(result);
+    return { ok: true };
+  }
+
+  /** Between ACK and the first greeting packet: every line here is on the caller's clock. */
+  #goLive({ dialog, audio }: Answered): void {
+    const { story, agent, leg } = this.#setup;
+    const providers = this.#providers as ProviderSet;
+    const media = this.#media as MediaSession;
+    const { pump, clock } = this.#deps;
+    this.#dialog = dialog;
+    this.#codec = audio.codec;
+    media.start(audio);
+    if (this.#recording !== null)
+      this.#recording = { ...this.#recording, started_at: new Date(clock.wallMs()).toISOString() };
+    story.answered(audio.codec, dialog.sipCallId, this.#recording);
+    this.#conversation = new Conversation({
+      agent,
+      providers,
+      media,
+      story,
+      pump,
+      clock,
+      log: this.#log,
+      onEnd: (cause) => this.send({ type: 'turn.ended', cause }),
+    });
+    this.#conversation.start();
+    dialog.onOffer((offer) => this.#onOffer(offer));
+    dialog.onAnswer((sdp) => this.#restart(leg.acceptLate(sdp)));
+    dialog.onDtmf((digit, durationMs) => this.#conversation?.onDtmf(digit, durationMs, 'info'));
+    dialog.onEnd((end) => this.#onDialogEnd(end));
+  }
+
+  async #release(): Promise<void> {
+    const { leg, story } = this.#setup;
+    this.#deps.clock.clearTimer(this.#timer);
+    story.markEnd();
+    const { cause, answered } = this.#verdict();
+    leg.refuse(cause);
+    const goodbye = this.#sayBye(cause);
+    const said = await this.#conversation?.close();
+    await this.#closeMedia();
+    await goodbye;
+    const ending = endingOf(cause, answered);
+    const recording = this.#finishedRecording();
+    const facts = finalFactsOf({
+      cause,
+      ending,
+      stats: this.#mediaClosed?.stats ?? null,
+      codec: this.#codec,
+      latency: said?.latency ?? null,
+      tokens: said?.tokens ?? 0,
+      confidence: said?.confidence ?? null,
+      recordingStatus:
+        recording === null ? 'none' : recording.status === 'ready' ? 'ready' : 'failed',
+    });
+    story.final(facts);
+    if (recording !== null) story.recordingReady(recording);
+    this.#log.info('call.ended', { outcome: ending.outcome, endedBy: ending.endedBy });
+  }
+
+  // ---- Signalling and media ----
+
+  #onMedia(event: MediaEvent): void {
+    this.#conversation?.onMedia(event);
+    if (event.type === 'media.lost') this.send({ type: 'media.lost' });
+    else if (event.type === 'media.failed')
+      this.send({ type: 'media.failed', message: event.message });
+    else if (event.type === 'recording.failed')
+      this.#log.error('recording.failed', { reason: event.message });
+  }
+
+  #onDialogEnd(end: SipEnd): void {
+    if (end.by === 'remote') this.send({ type: 'remote.bye', q850: end.q850 });
+    else if (end.by === 'engine') this.send({ type: 'signalling.lost' });
+  }
+
+  #onOffer(offer: string | null): Promise<{ sdp: string } | { status: number }> {
+    const answer = this.#setup.leg.renegotiate(offer);
+    if ('sdp' in answer) this.#restart(answer.audio);
+    return Promise.resolve(answer);
+  }
+
+  #restart(audio: NegotiatedAudio | null): void {
+    if (audio === null || this.#isEnding()) return;
+    this.#codec = audio.codec;
+    this.#media?.start(audio);
+  }
+
+  /** BYE when a dialog exists; a dialog that comes into being only now (answer against cancel) gets its BYE too. */
+  async #sayBye(cause: EndCause): Promise<void> {
+    if (this.#dialog === null && this.#connecting !== null) {
+      try {
+        const late = await withDeadline(
+          this.#connecting,
+          LATE_ANSWER_MS,
+          'the end of the INVITE',
+          this.#deps.clock,
+        );
+        if (late.ok) this.#dialog = late.dialog;
+      } catch (error) {
+        this.#log.debug('call.unconnected', { error: toAppError(error) });
+      }
+    }
+    if (this.#dialog === null || cause.type === 'remote.bye' || cause.type === 'signalling.lost')
+      return;
+    await this.#dialog.bye({ q850: 16, text: 'Normal call clearing' });
+  }
+
+  async #closeMedia(): Promise<void> {
+    const media = this.#media;
+    this.#media = null;
+    if (media === null) return;
+    try {
+      this.#mediaClosed = await withDeadline(
+        media.close(),
+        MEDIA_CLOSE_MS,
+        'closing the media',
+        this.#deps.clock,
+      );
+    } catch (error) {
+      this.#log.error('media.stuck', { error: toAppError(error) });
+    }
+  }
+
+  // ---- The end ----
+
+  #finishedRecording(): RecordingPatch | null {
+    const recording = this.#recording;
+    if (recording === null || recording.started_at === undefined) return null;
+    const file = this.#mediaClosed?.recording ?? null;
+    if (file === null) return { ...recording, status: 'failed' };
+    const { durationMs, bytes, truncated } = file;
+    return { ...recording, status: 'ready', duration_ms: Math.round(durationMs), bytes, truncated };
+  }
+
+  #isEnding(): boolean {
+    const snapshot = this.#actor.getSnapshot();
+    return snapshot.status !== 'active' || snapshot.matches('ending') || snapshot.matches('ended');
+  }
+
+  #verdict(): { cause: EndCause; answered: boolean } {
+    const { cause, answered } = this.#actor.getSnapshot().context;
+    return {
+      cause: cause ?? {
+        type: 'fault',
+        code: 'E_INTERNAL',
+        message: 'no cause of the end is known',
+      },
+      answered,
+    };
+  }
+
+  #ending(): Ending {
+    const { cause, answered } = this.#verdict();
+    return endingOf(cause, answered);
+  }
+
+  /** The machine's absolute deadline as one timer. */
+  #arm(deadlineAt: number | null): void {
+    const { clock } = this.#deps;
+    clock.clearTimer(this.#timer);
+    this.#timer = undefined;
+    if (deadlineAt === null || this.#isEnding()) return;
+    const { story } = this.#setup;
+    this.#timer = clock.setTimer(
+      () => this.send({ type: 'deadline.reached', at: story.callTimeMs() }),
+      Math.max(0, Math.ceil(deadlineAt - story.callTimeMs())),
+    );
+  }
+}

@@ -1,0 +1,40 @@
+/** The SIP side of one call as `runCall` drives it, inbound and outbound alike. */
+import type { NegotiatedAudio } from '#media/types.ts';
+import type { SipDialog } from '#sip/types.ts';
+import type { EndCause } from './outcome.ts';
+
+/** Where our RTP is received: goes into the SDP. */
+export type LocalMedia = { readonly address: string; readonly port: number };
+
+export type Refusal = { readonly ok: false; readonly cause: EndCause };
+
+/** An answered call: the dialog and what to send where. */
+export type Answered = {
+  readonly ok: true;
+  readonly dialog: SipDialog;
+  readonly audio: NegotiatedAudio;
+};
+
+export type LegEvents = {
+  /** 18x of an outbound call, or our own 180. */
+  onRinging(status: number, earlyMedia: boolean): void;
+  onCancel(): void;
+};
+
+export type Leg = {
+  readonly sipCallId: string | null;
+  /** Local address that media binds. */
+  localAddress(): Promise<string>;
+  /** Looks at the offer before a port is leased; a refusal ends the call before it began. */
+  check(): { readonly ok: true } | Refusal;
+  /** Until ACK (inbound) or the final answer (outbound). Aborting gives up: CANCEL, or a refusal of the INVITE. */
+  connect(local: LocalMedia, events: LegEvents, signal: AbortSignal): Promise<Answered | Refusal>;
+  /** A re-INVITE's offer -> our answer and what it changes; a refusal is answered with that status. */
+  renegotiate(
+    offer: string | null,
+  ): { readonly sdp: string; readonly audio: NegotiatedAudio | null } | { readonly status: number };
+  /** Answer to an offer we made in a response (late offer). */
+  acceptLate(sdp: string): NegotiatedAudio | null;
+  /** Refuses an INVITE that was never answered, with the status that fits `cause`. A no-op otherwise. */
+  refuse(cause: EndCause): void;
+};

@@ -1,0 +1,309 @@
+/**
+ * What is told about one call: every fact becomes one journaled event with the next `seq`, and the same facts make up
+ * the live view that the API shows while the call runs. Times are start plus monotonic time (contract 4.5).
+ */
+import type {
+  CallEvent,
+  CallStatus,
+  Channel,
+  Direction,
+  EventData,
+  EventType,
+  Latency,
+  Message,
+  Quality,
+  RecordingPatch,
+  RecordPatch,
+} from '#lib/call-events.ts';
+import type { Clock } from '#lib/clock.ts';
+import { newId, type Id } from '#lib/ids.ts';
+import type { LiveCallView } from './call-service-types.ts';
+import type { CallJournal } from './ports.ts';
+import type { Ending } from './outcome.ts';
+
+export type StoryOptions = {
+  readonly journal: CallJournal;
+  readonly clock: Clock;
+  readonly node: string;
+  readonly callId: Id;
+  readonly accountId: Id;
+  readonly agentId: Id;
+  readonly agentName: string;
+  readonly direction: Direction;
+  readonly channel: Channel;
+  readonly from: string | null;
+  readonly to: string | null;
+  /** The remote party, also on outbound calls. */
+  readonly remoteNumber: string | null;
+  readonly remoteName: string | null;
+  readonly trunkId: Id | null;
+  readonly sipCallId: string | null;
+  readonly variables: Readonly<Record<string, string>>;
+  readonly requestId: string | null;
+};
+
+export type FinalFacts = {
+  readonly ending: Ending;
+  readonly sipStatus: number | null;
+  readonly q850: number | null;
+  readonly error: { readonly code: string; readonly message: string } | null;
+  readonly quality: Quality | null;
+  readonly latency: Latency | null;
+  readonly recordingStatus: 'none' | 'ready' | 'failed';
+  readonly metadata: Readonly<Record<string, unknown>>;
+};
+
+/** Contract 2.1: content of a message is at most 8,000 characters. */
+const MAX_CONTENT = 8000;
+/** A record's `messages` holds at most this many (contract 2.1). */
+const MAX_MESSAGES = 5000;
+
+export class CallStory {
+  readonly #options: StoryOptions;
+  readonly #startWallMs: number;
+  readonly #startMs: number;
+  readonly #messages: Message[] = [];
+  #seq = 0;
+  #status: CallStatus = 'dialing';
+  #answeredAtMs: number | null = null;
+  #endedAtMs: number | null = null;
+  #ending: Ending | null = null;
+  #recording: RecordingPatch | null = null;
+  #sipCallId: string | null;
+  #sipStatus: number | null = null;
+  #metadata: Readonly<Record<string, unknown>> = {};
+
+  constructor(options: StoryOptions) {
+    this.#options = options;
+    this.#startWallMs = options.clock.wallMs();
+    this.#startMs = options.clock.now();
+    this.#sipCallId = options.sipCallId;
+  }
+
+  get callId(): Id {
+    return this.#options.callId;
+  }
+
+  get accountId(): Id {
+    return this.#options.accountId;
+  }
+
+  get messages(): readonly Message[] {
+    return this.#messages;
+  }
+
+  /** Milliseconds since the answer; 0 before it. */
+  callTimeMs(): number {
+    if (this.#answeredAtMs === null) return 0;
+    return this.#options.clock.now() - this.#answeredAtMs;
+  }
+
+  initiated(): void {
+    const { agentId, direction, channel, from, to, trunkId } = this.#options;
+    const data = {
+      direction,
+      channel,
+      from,
+      to,
+      agent_id: agentId,
+      trunk_id: trunkId,
+      customer_id: null,
+      campaign_id: null,
+    };
+    this.#tell('call.initiated', data, {
+      agent_id: agentId,
+      caller_name: this.#options.remoteName,
+      caller_phone: this.#options.remoteNumber,
+      start_time: this.#isoAt(this.#startMs),
+      channel,
+      direction,
+      from_number: from,
+      to_number: to,
+      status: 'dialing',
+      trunk_id: trunkId,
+      node: this.#options.node,
+      sip_call_id: this.#options.sipCallId,
+      variables: this.#options.variables,
+    });
+  }
+
+  ringing(sipStatus: number, earlyMedia: boolean): void {
+    if (this.#status !== 'dialing') return;
+    this.#status = 'ringing';
+    const data = { sip_status: sipStatus, early_media: earlyMedia };
+    this.#tell('call.ringing', data, { status: 'ringing' });
+  }
+
+  answered(codec: string, sipCallId: string, recording: RecordingPatch | null): void {
+    this.#answeredAtMs = this.#options.clock.now();
+    this.#status = 'answered';
+    this.#sipCallId = sipCallId;
+    this.#sipStatus = 200;
+    this.#recording = recording;
+    const answeredAt = this.#isoAt(this.#answeredAtMs);
+    const data = {
+      answered_at: answeredAt,
+      setup_ms: Math.round(this.#answeredAtMs - this.#startMs),
+      codec,
+    };
+    const patch: RecordPatch = {
+      status: 'answered',
+      answer_time: answeredAt,
+      sip_call_id: sipCallId,
+      sip_status: 200,
+      recording_status: recording === null ? 'none' : 'active',
+      ...(recording === null ? {} : { recording_id: recording.id }),
+    };
+    this.#tell('call.answered', data, patch, recording);
+  }
+
+  /** A message of the transcript. `atMs`: call time at which it began. */
+  message(message: Omit<Message, 'timestamp'>, atMs: number): void {
+    if (this.#messages.length >= MAX_MESSAGES) return;
+    const wallMs =
+      this.#startWallMs + ((this.#answeredAtMs ?? this.#startMs) - this.#startMs) + atMs;
+    const stamped: Message = {
+      ...message,
+      content: message.content.slice(0, MAX_CONTENT),
+      timestamp: Math.round(wallMs) / 1000,
+    };
+    this.#messages.push(stamped);
+    this.#tell('conversation.message', { message: stamped }, null);
+  }
+
+  /** Any event that changes no column of the record. */
+  fact<
+    T extends 'user-speech' | 'ai-response' | 'user-interrupted' | 'call-error' | 'dtmf.received',
+  >(type: T, data: EventData[T]): void {
+    this.#tell(type, data, null);
+  }
+
+  /** The call is over now; what follows is clearing up and does not count towards its duration. */
+  markEnd(): void {
+    this.#endedAtMs ??= this.#options.clock.now();
+  }
+
+  final(facts: FinalFacts): void {
+    const { ending } = facts;
+    this.markEnd();
+    const endedAtMs = this.#endedAtMs ?? this.#options.clock.now();
+    this.#ending = ending;
+    this.#status = ending.status;
+    this.#sipStatus = facts.sipStatus ?? this.#sipStatus;
+    this.#metadata = facts.metadata;
+    const duration = this.snapshot().durationSeconds;
+    const patch: RecordPatch = {
+      status: ending.status,
+      end_time: this.#isoAt(endedAtMs),
+      duration_seconds: duration,
+      hangup_reason: ending.hangupReason,
+      outcome: ending.outcome,
+      ended_by: ending.endedBy,
+      quality: facts.quality,
+      latency: facts.latency,
+      metadata: facts.metadata,
+      ...(facts.sipStatus === null ? {} : { sip_status: facts.sipStatus }),
+    };
+    const { outcome, hangupReason } = ending;
+    if (ending.finalEvent === 'call.ended') {
+      const data = {
+        duration,
+        hangup_reason: hangupReason,
+        outcome,
+        ended_by: ending.endedBy,
+        recording_status: facts.recordingStatus,
+        cost: null,
+        quality: facts.quality,
+        latency: facts.latency,
+      };
+      this.#tell('call.ended', data, patch);
+    } else if (ending.finalEvent === 'call.timeout') {
+      const afterS = Math.round((endedAtMs - this.#startMs) / 1000);
+      this.#tell(
+        'call.timeout',
+        { after_s: afterS, outcome: 'no_answer', hangup_reason: 'timeout' },
+        patch,
+      );
+    } else {
+      const { sipStatus, q850, error } = facts;
+      this.#tell(
+        'call.failed',
+        { outcome, hangup_reason: hangupReason, sip_status: sipStatus, q850, error },
+        patch,
+      );
+    }
+  }
+
+  /** After the final event, once the file is complete (contract 3). */
+  recordingReady(recording: RecordingPatch): void {
+    this.#recording = recording;
+    const data = {
+      recording_id: recording.id,
+      duration_ms: recording.duration_ms ?? 0,
+      bytes: recording.bytes ?? 0,
+    };
+    this.#tell('recording.ready', data, { recording_status: recording.status }, recording);
+  }
+
+  /** The call as the API sees it while it lives and shortly after. */
+  snapshot(): LiveCallView {
+    const { callId, clock, remoteName, remoteNumber, from, to, ...options } = this.#options;
+    const { accountId, agentId, agentName, direction, channel, trunkId, node, variables } = options;
+    const answeredAtMs = this.#answeredAtMs;
+    const endedAtMs = this.#endedAtMs;
+    const talkMs = answeredAtMs === null ? 0 : (endedAtMs ?? clock.now()) - answeredAtMs;
+    return {
+      id: callId,
+      accountId,
+      agentId,
+      agentName,
+      direction,
+      channel,
+      status: this.#status,
+      outcome: this.#ending?.outcome ?? null,
+      hangupReason: this.#ending?.hangupReason ?? null,
+      endedBy: this.#ending?.endedBy ?? null,
+      callerName: remoteName,
+      callerPhone: remoteNumber,
+      callerApp: null,
+      fromNumber: from,
+      toNumber: to,
+      startTime: this.#isoAt(this.#startMs),
+      answerTime: answeredAtMs === null ? null : this.#isoAt(answeredAtMs),
+      endTime: endedAtMs === null ? null : this.#isoAt(endedAtMs),
+      durationSeconds: Math.round(talkMs / 1000),
+      recordingStatus: this.#recording?.status ?? 'none',
+      recordingId: this.#recording?.id ?? null,
+      trunkId,
+      sipCallId: this.#sipCallId,
+      sipStatus: this.#sipStatus,
+      node,
+      variables,
+      metadata: this.#metadata,
+    };
+  }
+
+  #isoAt(monotonicMs: number): string {
+    return new Date(this.#startWallMs + (monotonicMs - this.#startMs)).toISOString();
+  }
+
+  #tell<T extends EventType>(
+    type: T,
+    data: EventData[T],
+    record: RecordPatch | null,
+    recording: RecordingPatch | null = null,
+  ): void {
+    const event: CallEvent<T> = {
+      id: newId(),
+      type,
+      time: this.#isoAt(this.#options.clock.now()),
+      account_id: this.#options.accountId,
+      call_id: this.#options.callId,
+      seq: ++this.#seq,
+      node: this.#options.node,
+      request_id: this.#options.requestId,
+      data,
+    };
+    this.#options.journal.append({ event: event as CallEvent, record, recording });
+  }
+}
