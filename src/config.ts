@@ -208,9 +208,12 @@ function refuseUnknown(env: Readonly<Record<string, string | undefined>>): void 
   ]);
   for (const name of Object.keys(env)) {
     if (!name.startsWith('CALLYARD_') || known.has(name)) continue;
-    const near = [...known].find((each) => distance(each, name) <= 3);
+    const [near] = [...known]
+      .map((each) => ({ each, steps: distance(each, name) }))
+      .filter(({ steps }) => steps <= 3)
+      .sort((a, b) => a.steps - b.steps);
     const hint =
-      near === undefined ? 'run `npm start -- --help` for the list' : `did you mean ${near}?`;
+      near === undefined ? 'run `npm start -- --help` for the list' : `did you mean ${near.each}?`;
     throw new AppError('E_CONFIG', `unknown setting ${name}; ${hint}`);
   }
 }

@@ -26,6 +26,7 @@ export const ERROR_CODES = {
   E_PROVIDER_IDLE: { fault: 'provider', retryable: true },
   E_PROVIDER_SERVER: { fault: 'provider', retryable: true },
   E_PROVIDER_CONTENT: { fault: 'provider', retryable: false },
+  E_REQUEST: { fault: 'caller', retryable: false },
   E_TIMEOUT: { fault: 'unknown', retryable: true },
   E_QUEUE_FULL: { fault: 'us', retryable: true },
   E_ABORTED: { fault: 'unknown', retryable: false },

@@ -87,7 +87,12 @@ export type LlmUsage = { readonly inputTokens: number; readonly outputTokens: nu
 
 export type LlmProvider = {
   readonly vendor: string;
-  /** Yields parts as they come. Aborting `signal` stops the stream at once. Errors: AppError E_PROVIDER_*, E_TIMEOUT. */
+  /** First words of a call whose agent has no greeting of its own; null or absent: the installation's prompt. */
+  greeting?(language: Language): string | null;
+  /**
+   * Yields parts as they come. Aborting `signal` stops the stream at once, with E_ABORTED.
+   * Errors: AppError E_PROVIDER_*, E_TIMEOUT, E_ABORTED.
+   */
   reply(
     request: ReplyRequest,
     signal: AbortSignal,
@@ -109,7 +114,11 @@ export type TtsRequest = {
 
 export type TtsProvider = {
   readonly vendor: string;
-  /** Yields 8 kHz PCM as it is made, with word marks counted from the utterance's start. */
+  /**
+   * Yields 8 kHz PCM as it is made (a view: read it only), with word marks counted from the utterance's start, rising;
+   * a mark may come in a later chunk than its audio. A text with nothing to say in it yields nothing.
+   * Errors: AppError E_PROVIDER_*, E_TIMEOUT, E_QUEUE_FULL, and E_ABORTED once `signal` aborts.
+   */
   speak(request: TtsRequest, signal: AbortSignal): AsyncGenerator<TtsChunk, void>;
 };
 

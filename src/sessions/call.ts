@@ -40,8 +40,8 @@ export type CallDeps = {
   readonly clock: Clock;
   readonly log: Log;
   /** Where the recording of a call goes: absolute path and the same relative to the data directory. */
-  recordingFile(callId: string): { readonly path: string; readonly uri: string };
-  readonly recordByDefault: boolean;
+  recordingFile(callId: string): Promise<{ readonly path: string; readonly uri: string }>;
+  recordByDefault(): boolean;
 };
 
 export type CallSetup = {
@@ -130,8 +130,8 @@ class RunningCall {
     const checked = leg.check();
     if (!checked.ok) return checked;
     this.#providers = this.#setup.providers();
-    const records = agent.recording ?? this.#deps.recordByDefault;
-    const file = records ? this.#deps.recordingFile(story.callId) : null;
+    const records = agent.recording ?? this.#deps.recordByDefault();
+    const file = records ? await this.#deps.recordingFile(story.callId) : null;
     if (file !== null) this.#recording = { id: newId(), status: 'active', uri: file.uri };
     const media = await this.#deps.media.open({
       callId: story.callId,

@@ -185,15 +185,15 @@ export class Calls implements CallService {
 
   // ---- The end of the node ----
 
-  /** No new calls; live ones may finish for `graceMs`, then get their BYE. Resolves when the last one is recorded. */
-  async drain(graceMs: number): Promise<void> {
+  /** No new calls; live ones may finish for `graceMs` (or until `hurry`), then get their BYE. Resolves when the last one is recorded. */
+  async drain(graceMs: number, hurry?: AbortSignal): Promise<void> {
     this.#isDraining = true;
     this.#options.sip.setDraining(true);
     const allDone = async (): Promise<void> => {
       while (this.#live.size > 0)
         await Promise.all([...this.#live.values()].map((call) => call.done));
     };
-    await this.#waitAtMost(allDone(), graceMs);
+    await this.#waitAtMost(allDone(), graceMs, hurry);
     for (const call of this.#live.values()) call.stop();
     await allDone();
   }
@@ -236,10 +236,13 @@ export class Calls implements CallService {
     });
   }
 
-  async #waitAtMost(work: Promise<unknown>, timeoutMs: number): Promise<void> {
+  async #waitAtMost(work: Promise<unknown>, timeoutMs: number, hurry?: AbortSignal): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = this.#clock.setTimer(resolve, timeoutMs);
+    const timer = this.#clock.setTimer(resolve, hurry?.aborted === true ? 0 : timeoutMs);
+    const onHurry = (): void => resolve();
+    hurry?.addEventListener('abort', onHurry, { once: true });
     await Promise.race([work, promise]);
+    hurry?.removeEventListener('abort', onHurry);
     this.#clock.clearTimer(timer);
   }
 }

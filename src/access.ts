@@ -1,0 +1,77 @@
+/** Who may call this node, kept up to date with the trunks. */
+import type { Clock, TimerHandle } from '#lib/clock.ts';
+import { toAppError } from '#lib/errors.ts';
+import type { Log } from '#lib/log.ts';
+import { createAccess } from '#sip/access.ts';
+import { addressesOf } from '#sip/trunk.ts';
+import type { Trunk } from '#sip/types.ts';
+import { ownAddresses } from './addresses.ts';
+
+const REFRESH_MS = 10_000;
+
+export type AccessOptions = {
+  /** CALLYARD_SIP_ALLOW. */
+  readonly allow: string;
+  readonly environmentTrunk: Trunk | null;
+  /** Active trunk rows of all accounts. */
+  trunkSources(): Promise<readonly { readonly host: string; readonly cidrs: readonly string[] }[]>;
+  readonly clock: Clock;
+  readonly log: Log;
+};
+
+export class AccessList {
+  readonly #options: AccessOptions;
+  #check: (address: string) => boolean;
+  #timer: TimerHandle | undefined;
+  #isClosed = false;
+  #hasTrunkRows = false;
+
+  /** Errors: E_CONFIG for an entry of CALLYARD_SIP_ALLOW that cannot be read. */
+  constructor(options: AccessOptions) {
+    this.#options = options;
+    this.#check = createAccess({
+      allow: options.allow,
+      ownAddresses: ownAddresses(),
+      trunkAddresses: [],
+      hasTrunk: options.environmentTrunk !== null,
+    });
+  }
+
+  allows(address: string): boolean {
+    return this.#check(address);
+  }
+
+  /** True once any trunk is set up, by row or by environment. */
+  get hasTrunk(): boolean {
+    return this.#hasTrunkRows || this.#options.environmentTrunk !== null;
+  }
+
+  /** Reads the trunks now and from then on; with the database away the last known list stands. */
+  async refresh(): Promise<void> {
+    const { allow, environmentTrunk, clock, log } = this.#options;
+    try {
+      const rows = await this.#options.trunkSources();
+      const hosts = [
+        ...rows.map((row) => row.host),
+        ...(environmentTrunk === null ? [] : [environmentTrunk.host]),
+      ];
+      const found = await Promise.allSettled(hosts.map((host) => addressesOf(host)));
+      this.#hasTrunkRows = rows.length > 0;
+      this.#check = createAccess({
+        allow: [allow, ...rows.flatMap((row) => row.cidrs)].join(' '),
+        ownAddresses: ownAddresses(),
+        trunkAddresses: found.flatMap((each) => (each.status === 'fulfilled' ? each.value : [])),
+        hasTrunk: hosts.length > 0,
+      });
+    } catch (error) {
+      log.warn('access.stale', { error: toAppError(error) });
+    }
+    if (this.#isClosed) return;
+    this.#timer = clock.setTimer(() => void this.refresh(), REFRESH_MS);
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#options.clock.clearTimer(this.#timer);
+  }
+}

@@ -1,0 +1,168 @@
+/** The HTTP facade: one Fastify with the contract's limits, and the routes of every family. */
+import { fastify, type FastifyReply, type FastifyRequest } from 'fastify';
+import swagger from '@fastify/swagger';
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
+import { systemClock, type Clock } from '#lib/clock.ts';
+import { AppError, systemCodeOf } from '#lib/errors.ts';
+import type { Log } from '#lib/log.ts';
+import { KeyAuthenticator } from './auth.ts';
+import { addCallRoutes } from './call.ts';
+import { answerClientError } from './client-errors.ts';
+import {
+  addHooks,
+  createLimiters,
+  markReply,
+  MAX_HEADER_BYTES,
+  MAX_URL_BYTES,
+  requestIdOf,
+  sendProblem,
+  type Limiters,
+} from './hooks.ts';
+import { openApiOptions } from './openapi.ts';
+import { addOpsRoutes } from './ops.ts';
+import type { ApiPorts } from './ports.ts';
+import { addRecordRoutes } from './records.ts';
+import type { RateLimit } from './rate-limit.ts';
+import { checkRoute, RouteTable, type ApiServer } from './routing.ts';
+import { SHARED_SCHEMAS } from './schemas.ts';
+import { parseJsonObject } from './strict-json.ts';
+import { validatorCompiler } from './validation.ts';
+
+/** Times and sizes that bound what one client can hold. */
+export type ApiLimits = {
+  /** The whole request, headers and body (contract 1.5: 30 s). */
+  readonly requestTimeoutMs: number;
+  /** The headers alone: a client that drips them is gone sooner. */
+  readonly headersTimeoutMs: number;
+  /** How often late requests are looked for. */
+  readonly checkIntervalMs: number;
+  /** A connection on which nothing moves. */
+  readonly connectionTimeoutMs: number;
+  readonly keepAliveTimeoutMs: number;
+  readonly bodyBytes: number;
+  readonly maxConnections: number;
+  readonly maxInFlight: number;
+  readonly requestRate: RateLimit;
+  readonly callRate: RateLimit;
+};
+
+export const DEFAULT_LIMITS: ApiLimits = {
+  requestTimeoutMs: 30_000,
+  headersTimeoutMs: 8_000,
+  checkIntervalMs: 1_000,
+  connectionTimeoutMs: 60_000,
+  keepAliveTimeoutMs: 65_000,
+  bodyBytes: 1024 * 1024,
+  maxConnections: 4_096,
+  maxInFlight: 512,
+  requestRate: { ratePerS: 50, burst: 100 },
+  callRate: { ratePerS: 10, burst: 20 },
+};
+
+export type ApiOptions = {
+  readonly ports: ApiPorts;
+  readonly log: Log;
+  readonly version: string;
+  readonly clock?: Clock;
+  /** `/docs` and `/openapi.json`; on unless switched off. */
+  readonly hasDocs?: boolean;
+  readonly limits?: Partial<ApiLimits>;
+};
+
+/** A facade that is ready to listen. `close()` ends it: no new request, those in work are finished. */
+export async function createApi(options: ApiOptions): Promise<ApiServer> {
+  const { ports, log, version } = options;
+  const clock = options.clock ?? systemClock;
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const routes = new RouteTable();
+  const limiters = createLimiters(limits.requestRate, limits.callRate, clock);
+  const app = createFastify(limits, limiters, log);
+  app.server.maxConnections = limits.maxConnections;
+  app.setValidatorCompiler(validatorCompiler);
+  // Answers are written as the handlers made them; the tests hold each against its declared schema.
+  app.setSerializerCompiler(() => (data) => JSON.stringify(data));
+  app.setErrorHandler((error, request, reply) => sendProblem(error, request, reply, log));
+  readJsonAlone(app);
+  app.addHook('onRoute', (route) => {
+    checkRoute(route);
+    routes.add(route);
+  });
+  addHooks(app, {
+    auth: new KeyAuthenticator(ports.authenticator, clock),
+    routes,
+    clock,
+    log,
+    limiters,
+    maxInFlight: limits.maxInFlight,
+  });
+  for (const schema of SHARED_SCHEMAS) app.addSchema(schema);
+  await app.register(swagger, openApiOptions(version));
+  const source = { records: ports.records, calls: ports.calls, clock };
+  addOpsRoutes(app, {
+    readiness: ports.readiness,
+    version,
+    clock,
+    hasDocs: options.hasDocs ?? true,
+  });
+  addRecordRoutes(app, { ...source, recordings: ports.recordings });
+  addCallRoutes(app, source);
+  await app.ready();
+  return app;
+}
+
+/** The URL that is served. Errors: E_PORT_IN_USE, E_CONFIG, each naming address and port. */
+export async function listenApi(app: ApiServer, host: string, port: number): Promise<string> {
+  try {
+    return await app.listen({ host, port });
+  } catch (error) {
+    const where = `${host}:${port} for HTTP`;
+    const hint = 'set CALLYARD_HTTP_HOST and CALLYARD_HTTP_PORT';
+    if (systemCodeOf(error) === 'EADDRINUSE') {
+      throw new AppError('E_PORT_IN_USE', `${where} is in use; ${hint}`, { cause: error });
+    }
+    throw new AppError('E_CONFIG', `cannot listen on ${where}; ${hint}`, { cause: error });
+  }
+}
+
+function createFastify(limits: ApiLimits, limiters: Limiters, log: Log): ApiServer {
+  return fastify({
+    bodyLimit: limits.bodyBytes,
+    requestTimeout: limits.requestTimeoutMs,
+    connectionTimeout: limits.connectionTimeoutMs,
+    keepAliveTimeout: limits.keepAliveTimeoutMs,
+    http: {
+      headersTimeout: limits.headersTimeoutMs,
+      requestTimeout: limits.requestTimeoutMs,
+      connectionsCheckingInterval: limits.checkIntervalMs,
+      // Node counts the URL among the header bytes; each is checked by its own limit afterwards.
+      maxHeaderSize: MAX_HEADER_BYTES + MAX_URL_BYTES,
+    },
+    // A longer id is still an id of the wrong form, not another route.
+    routerOptions: { maxParamLength: MAX_URL_BYTES },
+    requestIdHeader: false,
+    genReqId: (request) => requestIdOf(request.headers['x-request-id']),
+    // What arrives while closing is answered by its route; the listener itself is gone.
+    return503OnClosing: false,
+    clientErrorHandler: answerClientError,
+    frameworkErrors: (error, bareRequest, bareReply) => {
+      // The declared types are those of a bare Fastify; the objects are ours.
+      const request = bareRequest as FastifyRequest;
+      const reply = bareReply as unknown as FastifyReply;
+      markReply(request, reply, limiters);
+      sendProblem(error, request, reply, log);
+    },
+  }).withTypeProvider<TypeBoxTypeProvider>();
+}
+
+/** Bodies are JSON objects, read strictly; every other media type is 415. */
+function readJsonAlone(app: ApiServer): void {
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser<Buffer>(
+    'application/json',
+    { parseAs: 'buffer' },
+    async (request: FastifyRequest, body: Buffer) => {
+      if (request.headers['idempotency-key'] !== undefined) request.rawBody = body;
+      return parseJsonObject(body);
+    },
+  );
+}

@@ -1,0 +1,245 @@
+/** Composition root: builds every part, plugs ports together, and owns the order of starting and stopping. */
+import { readFileSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { createApi, listenApi } from '#api/server.ts';
+import { diskRecordingFiles } from '#api/recording-files.ts';
+import { systemClock } from '#lib/clock.ts';
+import type { Log } from '#lib/log.ts';
+import { normalizePhone } from '#lib/phone.ts';
+import { createMediaEngine } from '#media/media-client.ts';
+import type { MediaEngine } from '#media/types.ts';
+import { repairWav } from '#media/wav.ts';
+import { createProviders, type Providers } from '#providers/registry.ts';
+import { AudioPump } from '#sessions/audio-pump.ts';
+import { Calls } from '#sessions/calls.ts';
+import { createSipAgent } from '#sip/agent.ts';
+import { parseTrunk } from '#sip/trunk.ts';
+import type { SipAgent, Trunk } from '#sip/types.ts';
+import { openStore, type Store } from '#store/store.ts';
+import { AccessList } from './access.ts';
+import { addressToDial, addressView } from './addresses.ts';
+import type { Config } from './config.ts';
+import { openDataDir } from './data-dir.ts';
+import { startSipEngine } from './sip-engine.ts';
+
+export type App = {
+  /** What to tell the person at the terminal. */
+  readonly banner: readonly string[];
+  liveCalls(): number;
+  /** Where HTTP and SIP really listen, for tests with port 0. */
+  readonly httpUrl: string;
+  readonly sipAddresses: readonly string[];
+  /** Live calls may finish for `graceMs` (or until `hurry` aborts), then everything stops in order. Idempotent. */
+  stop(graceMs: number, hurry?: AbortSignal): Promise<void>;
+};
+
+const VERSION = (
+  JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+    version: string;
+  }
+).version;
+
+/** Errors: E_CONFIG, E_PORT_IN_USE, E_DATA_DIR_LOCKED, E_DATABASE_UNREACHABLE…, each one clear line, nothing left running. */
+export async function startApp(config: Config, log: Log): Promise<App> {
+  await using starting = new AsyncDisposableStack();
+  const environmentTrunk = readTrunk(config);
+  const shownAddress = addressView(config.publicAddress, config.localNets);
+  const dataDir = openDataDir(config.dataDir);
+  starting.defer(() => dataDir.release());
+  const node = hostname();
+  const store = await openStore({ ...storeOptions(config, dataDir.path), node, log });
+  starting.defer(() => store.close());
+  const providers = createProviders(providerOptions(config, dataDir.path, log));
+  starting.defer(() => providers.close());
+  const media = createMediaEngine({ rtpPorts: config.rtpPorts, log });
+  starting.defer(() => media.close());
+  await store.recover(({ uri }) => repairWav(join(dataDir.path, uri)));
+  const access = new AccessList({
+    allow: config.sipAllow,
+    environmentTrunk,
+    trunkSources: () => store.trunks.sources(),
+    clock: systemClock,
+    log,
+  });
+  starting.defer(() => access.close());
+  await Promise.all([access.refresh(), warmUp(providers, store)]);
+  const engine = await startSipEngine(config, log);
+  starting.defer(() => engine.close());
+  const sip = await createSipAgent({
+    host: engine.host,
+    port: engine.controlPort,
+    secret: engine.secret,
+    log,
+    clock: systemClock,
+    allow: (address) => access.allows(address),
+    userAgent: `callyard/${VERSION}`,
+  });
+  starting.defer(() => sip.close());
+  const calls = new Calls({
+    deps: {
+      media: bindTo(config.rtpHost, media),
+      pump: new AudioPump(systemClock),
+      clock: systemClock,
+      log,
+      recordingFile: (callId) => recordingFile(dataDir.path, callId),
+      recordByDefault: () => config.recording ?? !access.hasTrunk,
+    },
+    sip,
+    journal: store.journal,
+    agents: store.agents,
+    trunks: {
+      trunkFor: async (accountId) => (await store.trunks.trunkFor(accountId)) ?? environmentTrunk,
+    },
+    node,
+    maxCalls: config.maxCalls,
+    providersFor: (agent) => providers.forAgent(agent),
+    normaliseNumber: normalizePhone,
+    shownAddress,
+  });
+  const state = { isDraining: false };
+  const api = await createApi({
+    ports: apiPorts(store, sip, calls, dataDir.path, state),
+    log,
+    version: VERSION,
+  });
+  starting.defer(() => api.close());
+  const httpUrl = await listenApi(api, config.httpHost, config.httpPort);
+  const running = starting.move();
+  let stopping: Promise<void> | undefined;
+  const stop = async (graceMs: number, hurry?: AbortSignal): Promise<void> => {
+    state.isDraining = true;
+    await calls.drain(graceMs, hurry);
+    await running.disposeAsync();
+  };
+  return {
+    banner: bannerOf({ config, httpUrl, listening: sip.listening, store, providers }),
+    liveCalls: () => calls.liveCount,
+    httpUrl,
+    sipAddresses: sip.listening,
+    stop: (graceMs, hurry) => (stopping ??= stop(graceMs, hurry)),
+  };
+}
+
+function readTrunk(config: Config): Trunk | null {
+  if (config.trunk === null) return null;
+  return parseTrunk({
+    uri: config.trunk,
+    user: config.trunkUser,
+    password: config.trunkPassword,
+    localHost: config.sipLocalHost,
+    displayName: config.sipDisplayName,
+  });
+}
+
+function storeOptions(config: Config, dataDir: string) {
+  return {
+    dataDir,
+    databaseUrl: config.databaseUrl ?? undefined,
+    adminEmail: config.adminEmail,
+    adminKey: config.adminKey ?? undefined,
+    masterKey: config.masterKey ?? undefined,
+    defaults: {
+      timezone: config.timezone ?? Intl.DateTimeFormat().resolvedOptions().timeZone,
+      language: config.language,
+      countryCode: config.countryCode,
+      currency: config.currency,
+    },
+    trunkDefaults: { localHost: config.sipLocalHost, displayName: config.sipDisplayName },
+  };
+}
+
+function providerOptions(config: Config, dataDir: string, log: Log) {
+  const { llmBaseUrl, llmApiKey, llmModel, sttVendor, llmVendor, ttsVendor, simScript } = config;
+  const llm =
+    llmBaseUrl === null
+      ? null
+      : { baseUrl: llmBaseUrl, apiKey: llmApiKey ?? '', model: llmModel ?? '' };
+  const settings = { llm, sttVendor, llmVendor, ttsVendor, simScript };
+  return { log, clock: systemClock, cacheDir: join(dataDir, 'cache', 'speech'), settings };
+}
+
+/** The default agent's greeting is made before the first caller waits for it. */
+async function warmUp(providers: Providers, store: Store): Promise<void> {
+  const agent = await store.agents.defaultFor(await store.defaultAccount());
+  await providers.warmUp(
+    agent.greeting === null ? [] : [{ text: agent.greeting, language: agent.language }],
+  );
+}
+
+function apiPorts(
+  store: Store,
+  sip: SipAgent,
+  calls: Calls,
+  dataDir: string,
+  state: { readonly isDraining: boolean },
+) {
+  return {
+    authenticator: store.apiKeys,
+    records: store.records,
+    recordings: diskRecordingFiles(dataDir),
+    readiness: {
+      check: () => ({
+        state: state.isDraining ? ('draining' as const) : ('accepting' as const),
+        checks: {
+          sip: sip.isUp ? ('up' as const) : ('down' as const),
+          media: 'up' as const,
+          database: store.state(),
+          bus: 'off' as const,
+        },
+      }),
+    },
+    calls,
+  };
+}
+
+/** CALLYARD_RTP_HOST: media on one address whatever the INVITE arrived on. */
+function bindTo(rtpHost: string | null, media: MediaEngine): MediaEngine {
+  if (rtpHost === null) return media;
+  return {
+    open: (options) => media.open({ ...options, localAddress: rtpHost }),
+    census: () => media.census(),
+    close: () => media.close(),
+  };
+}
+
+/** By day, so that no folder grows without bound. */
+async function recordingFile(
+  dataDir: string,
+  callId: string,
+): Promise<{ path: string; uri: string }> {
+  const folder = join('recordings', ...new Date().toISOString().slice(0, 10).split('-'));
+  await mkdir(join(dataDir, folder), { recursive: true });
+  const uri = join(folder, `${callId}.wav`);
+  return { path: join(dataDir, uri), uri };
+}
+
+function bannerOf(facts: {
+  readonly config: Config;
+  readonly httpUrl: string;
+  readonly listening: readonly string[];
+  readonly store: Store;
+  readonly providers: Providers;
+}): string[] {
+  const { config, httpUrl, listening, store, providers } = facts;
+  const address = addressToDial(config.publicAddress, listening);
+  const port = /:(\d+)$/.exec(listening[0] ?? '')?.[1] ?? String(config.sipPort);
+  const suffix = port === '5060' ? '' : `:${port}`;
+  const key = store.adminKey();
+  return [
+    '',
+    `  Callyard ${VERSION} is ready.`,
+    '',
+    `  Call it     sip:hello@${address}${suffix}   (any user part; UDP or TCP)`,
+    `  API         ${httpUrl}   docs: ${httpUrl}/docs`,
+    `  API key     ${key?.key ?? 'kept in the database, which is away'}`,
+    `  Data        ${config.dataDir}${config.databaseUrl === null ? ' (embedded database)' : ''}`,
+    ...(providers.hasVoice
+      ? []
+      : [
+          '  Voice       recorded prompts only (optional package for any text: @echogarden/espeak-ng-emscripten)',
+        ]),
+    '',
+  ];
+}

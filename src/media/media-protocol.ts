@@ -1,0 +1,54 @@
+/** Messages between the main thread and a media worker. Audio is not among them: it goes through shared rings. */
+import type { PacingStats } from './pacer.ts';
+import type { MediaClosed, MediaEvent, NegotiatedAudio } from './types.ts';
+
+/** What a worker needs to open one call. */
+export type OpenRequest = {
+  readonly localAddress: string;
+  readonly port: number;
+  readonly recordingPath: string | null;
+  readonly firstRtpTimeoutMs: number;
+  readonly rtpTimeoutMs: number;
+  readonly callerRing: SharedArrayBuffer;
+  readonly playoutRing: SharedArrayBuffer;
+  readonly marks: SharedArrayBuffer;
+};
+
+/** Commands. `session` is the number the main thread gave the call. */
+export type MediaCommand =
+  | { readonly type: 'open'; readonly session: number; readonly request: OpenRequest }
+  | { readonly type: 'start'; readonly session: number; readonly audio: NegotiatedAudio }
+  | { readonly type: 'pause'; readonly session: number }
+  | { readonly type: 'resume'; readonly session: number }
+  | {
+      readonly type: 'flush';
+      readonly session: number;
+      /** Utterances begun, and samples written, when the flush was asked for. */
+      readonly count: number;
+      readonly position: number;
+    }
+  | { readonly type: 'arm'; readonly session: number; readonly on: boolean }
+  | { readonly type: 'close'; readonly session: number }
+  | { readonly type: 'census'; readonly request: number; readonly resetPacing: boolean };
+
+export type WorkerCensus = {
+  readonly sessions: number;
+  readonly sockets: number;
+  readonly timers: number;
+  readonly pacing: PacingStats;
+};
+
+export type MediaReply =
+  | { readonly type: 'ready' }
+  | { readonly type: 'opened'; readonly session: number }
+  | {
+      readonly type: 'open.failed';
+      readonly session: number;
+      /** The system's error code (EADDRINUSE), or null. */
+      readonly code: string | null;
+      readonly message: string;
+    }
+  | { readonly type: 'event'; readonly session: number; readonly event: MediaEvent }
+  | { readonly type: 'room'; readonly session: number }
+  | { readonly type: 'closed'; readonly session: number; readonly closed: MediaClosed }
+  | { readonly type: 'census'; readonly request: number; readonly census: WorkerCensus };

@@ -1,0 +1,169 @@
+/** The main thread's hold on one call's media: commands out, events in, audio through the shared rings. */
+import { SampleRing } from '#lib/sample-ring.ts';
+import type { MediaCommand, MediaReply, OpenRequest } from './media-protocol.ts';
+import { PlayoutWriter } from './playout-writer.ts';
+import type {
+  MediaClosed,
+  MediaEvent,
+  MediaOptions,
+  MediaSession,
+  MediaStats,
+  NegotiatedAudio,
+} from './types.ts';
+import { SAMPLE_RATE_HZ } from './types.ts';
+import { UtteranceMarks } from './utterance-marks.ts';
+
+export type SessionParts = {
+  readonly id: number;
+  readonly options: MediaOptions;
+  readonly localPort: number;
+  readonly send: (command: MediaCommand) => void;
+  /** Gives port and number back; called once. */
+  readonly release: () => void;
+  /** Gives up waiting for the worker's last word. */
+  readonly closeDeadline: (closed: Promise<MediaClosed>) => Promise<MediaClosed>;
+};
+
+const CALLER_RING_S = 4;
+const PLAYOUT_RING_S = 8;
+/** Events kept until a listener is set; then the oldest go. */
+const MAX_EARLY_EVENTS = 256;
+
+const NOTHING: MediaStats = {
+  packetsReceived: 0,
+  packetsSent: 0,
+  lost: 0,
+  late: 0,
+  duplicated: 0,
+  concealedMs: 0,
+  foreignDropped: 0,
+  malformedDropped: 0,
+  jitterMs: 0,
+  codec: null,
+};
+
+export class ClientSession implements MediaSession {
+  readonly localAddress: string;
+  readonly localPort: number;
+  readonly #parts: SessionParts;
+  readonly #callerRing = SampleRing.create(CALLER_RING_S * SAMPLE_RATE_HZ);
+  readonly #playoutRing = SampleRing.create(PLAYOUT_RING_S * SAMPLE_RATE_HZ);
+  readonly #marks = UtteranceMarks.create();
+  readonly #writer = new PlayoutWriter(this.#playoutRing, this.#marks);
+  readonly #closed = Promise.withResolvers<MediaClosed>();
+  #listener: ((event: MediaEvent) => void) | null = null;
+  #early: MediaEvent[] = [];
+  #isReleased = false;
+  #closing: Promise<MediaClosed> | undefined;
+
+  constructor(parts: SessionParts) {
+    this.#parts = parts;
+    this.localAddress = parts.options.localAddress;
+    this.localPort = parts.localPort;
+  }
+
+  /** What the worker is to open. */
+  request(): OpenRequest {
+    const { localAddress, recordingPath, firstRtpTimeoutMs, rtpTimeoutMs } = this.#parts.options;
+    return {
+      localAddress,
+      recordingPath,
+      firstRtpTimeoutMs,
+      rtpTimeoutMs,
+      port: this.localPort,
+      callerRing: this.#callerRing.buffer,
+      playoutRing: this.#playoutRing.buffer,
+      marks: this.#marks.buffer,
+    };
+  }
+
+  start(audio: NegotiatedAudio): void {
+    this.#command({ type: 'start', session: this.#parts.id, audio });
+  }
+
+  onEvent(listener: (event: MediaEvent) => void): void {
+    this.#listener = listener;
+    const early = this.#early;
+    this.#early = [];
+    for (const event of early) listener(event);
+  }
+
+  readCaller(into: Int16Array): number {
+    return this.#callerRing.read(into);
+  }
+
+  beginUtterance(utterance: number): void {
+    this.#writer.begin(utterance);
+  }
+
+  write(utterance: number, pcm: Int16Array): Promise<void> {
+    return this.#writer.write(utterance, pcm);
+  }
+
+  endUtterance(utterance: number): void {
+    this.#writer.end(utterance);
+  }
+
+  pause(): void {
+    this.#command({ type: 'pause', session: this.#parts.id });
+  }
+
+  resume(): void {
+    this.#command({ type: 'resume', session: this.#parts.id });
+  }
+
+  flush(): void {
+    this.#command({ type: 'flush', session: this.#parts.id, ...this.#writer.flush() });
+  }
+
+  armBargeIn(on: boolean): void {
+    this.#command({ type: 'arm', session: this.#parts.id, on });
+  }
+
+  close(): Promise<MediaClosed> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  /** A message of the worker about this call. */
+  receive(reply: Extract<MediaReply, { type: 'event' | 'room' | 'closed' }>): void {
+    if (reply.type === 'room') this.#writer.pump();
+    else if (reply.type === 'closed') this.#closed.resolve(reply.closed);
+    else this.#tell(reply.event);
+  }
+
+  /** The worker is gone: the call hears of it, and close() has nothing left to wait for. */
+  workerLost(message: string): void {
+    this.#tell({ type: 'media.failed', atMs: 0, message });
+    this.#closed.resolve({ stats: NOTHING, recording: null });
+  }
+
+  async #close(): Promise<MediaClosed> {
+    this.#writer.close();
+    this.#parts.send({ type: 'close', session: this.#parts.id });
+    try {
+      return await this.#parts.closeDeadline(this.#closed.promise);
+    } finally {
+      this.#release();
+    }
+  }
+
+  #release(): void {
+    if (this.#isReleased) return;
+    this.#isReleased = true;
+    this.#listener = null;
+    this.#parts.release();
+  }
+
+  #command(command: MediaCommand): void {
+    if (this.#closing === undefined) this.#parts.send(command);
+  }
+
+  #tell(event: MediaEvent): void {
+    if (this.#listener !== null) this.#listener(event);
+    else if (this.#closing === undefined) {
+      if (this.#early.length >= MAX_EARLY_EVENTS) this.#early.shift();
+      this.#early.push(event);
+    }
+  }
+}

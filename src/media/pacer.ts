@@ -1,0 +1,199 @@
+/**
+ * The clock of the outgoing packets: every stream is due each 20 ms at an absolute monotonic time, streams are spread
+ * over four slots 5 ms apart. A timer does the coarse waiting; the last millisecond or so is waited out exactly.
+ */
+import type { Clock, TimerHandle } from '#lib/clock.ts';
+import { FRAME_MS } from './types.ts';
+
+/** A stream that is sent every 20 ms. `dueMs` is the ideal time on the clock, whatever the time is now. */
+export type PacedStream = {
+  tick(dueMs: number): void;
+  /** The process stood still for so long that `frames` packets are left out rather than sent in a burst. */
+  skip(frames: number): void;
+};
+
+/** Lateness of packets against their ideal times since the last reset, ms. */
+export type PacingStats = {
+  readonly packets: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly maxMs: number;
+  readonly skippedFrames: number;
+};
+
+export type PacerOptions = {
+  readonly clock: Clock;
+  /** How much of the waiting is done exactly, and by what; absent: the timer is exact (simulated clock). */
+  readonly fine?: { readonly guardMs: number; readonly wait: (ms: number) => void };
+};
+
+const SLOTS = 4;
+const SLOT_MS = FRAME_MS / SLOTS;
+/** After a stall, packets follow at twice the rate until the grid is met again. */
+const CATCH_UP_MS = FRAME_MS / 2;
+/** Stalls longer than this are skipped, not caught up. */
+const MAX_BEHIND_MS = 500;
+const BUCKET_MS = 0.1;
+const BUCKETS = 1000;
+
+type Slot = { readonly streams: PacedStream[]; dueMs: number; earliestMs: number };
+
+export class Pacer {
+  readonly #clock: Clock;
+  readonly #fine: PacerOptions['fine'];
+  readonly #slots: Slot[] = [];
+  readonly #lateness = new Uint32Array(BUCKETS);
+  readonly #onTimer = (): void => this.#run();
+  #timer: TimerHandle | undefined;
+  #count = 0;
+  #originMs = -1;
+  #maxMs = 0;
+  #packets = 0;
+  #skippedFrames = 0;
+
+  constructor(options: PacerOptions) {
+    this.#clock = options.clock;
+    this.#fine = options.fine;
+    for (let i = 0; i < SLOTS; i++) this.#slots.push({ streams: [], dueMs: 0, earliestMs: 0 });
+  }
+
+  /** Streams being paced. */
+  get size(): number {
+    return this.#count;
+  }
+
+  /** Timers set: 0 when nothing is paced. */
+  get timers(): number {
+    return this.#timer === undefined ? 0 : 1;
+  }
+
+  /** Begins pacing a stream in the emptiest slot; its first tick is due within 20 ms. */
+  add(stream: PacedStream): void {
+    if (this.#originMs < 0) this.#originMs = this.#clock.now();
+    let best = this.#slots[0] as Slot;
+    for (const slot of this.#slots) if (slot.streams.length < best.streams.length) best = slot;
+    if (best.streams.length === 0) this.#alignSlot(best);
+    best.streams.push(stream);
+    this.#count++;
+    this.#arm();
+  }
+
+  /** Ends pacing a stream. Idempotent. */
+  remove(stream: PacedStream): void {
+    for (const slot of this.#slots) {
+      const at = slot.streams.indexOf(stream);
+      if (at < 0) continue;
+      slot.streams.splice(at, 1);
+      this.#count--;
+    }
+    if (this.#count > 0) return;
+    this.#clock.clearTimer(this.#timer);
+    this.#timer = undefined;
+  }
+
+  stats(): PacingStats {
+    return {
+      packets: this.#packets,
+      p50Ms: this.#percentile(0.5),
+      p99Ms: this.#percentile(0.99),
+      maxMs: this.#maxMs,
+      skippedFrames: this.#skippedFrames,
+    };
+  }
+
+  resetStats(): void {
+    this.#lateness.fill(0);
+    this.#packets = 0;
+    this.#maxMs = 0;
+    this.#skippedFrames = 0;
+  }
+
+  #alignSlot(slot: Slot): void {
+    const offsetMs = this.#originMs + this.#slots.indexOf(slot) * SLOT_MS;
+    const cycles = Math.ceil((this.#clock.now() - offsetMs) / FRAME_MS);
+    slot.dueMs = offsetMs + Math.max(0, cycles) * FRAME_MS;
+    slot.earliestMs = 0;
+  }
+
+  #nextSlot(): Slot | undefined {
+    let next: Slot | undefined;
+    for (const slot of this.#slots) {
+      if (slot.streams.length === 0) continue;
+      if (next === undefined || wakeOf(slot) < wakeOf(next)) next = slot;
+    }
+    return next;
+  }
+
+  #arm(): void {
+    this.#clock.clearTimer(this.#timer);
+    this.#timer = undefined;
+    const slot = this.#nextSlot();
+    if (slot === undefined) return;
+    const waitMs = wakeOf(slot) - this.#clock.now() - (this.#fine?.guardMs ?? 0);
+    const wholeMs = this.#fine === undefined ? waitMs : Math.floor(waitMs);
+    this.#timer = this.#clock.setTimer(this.#onTimer, Math.max(0, wholeMs));
+  }
+
+  #run(): void {
+    this.#timer = undefined;
+    for (let turn = 0; turn < SLOTS; turn++) {
+      const slot = this.#nextSlot();
+      if (slot === undefined) return;
+      const leftMs = wakeOf(slot) - this.#clock.now();
+      if (leftMs > (this.#fine?.guardMs ?? 0)) break;
+      if (leftMs > 0) this.#fine?.wait(leftMs);
+      this.#serve(slot);
+    }
+    this.#arm();
+  }
+
+  #serve(slot: Slot): void {
+    const nowMs = this.#clock.now();
+    const dueMs = slot.dueMs;
+    const behindFrames = Math.floor((nowMs - dueMs) / FRAME_MS);
+    if (behindFrames * FRAME_MS > MAX_BEHIND_MS) {
+      slot.dueMs += behindFrames * FRAME_MS;
+      this.#skippedFrames += behindFrames * slot.streams.length;
+      for (const stream of slot.streams) stream.skip(behindFrames);
+      return;
+    }
+    slot.dueMs = dueMs + FRAME_MS;
+    slot.earliestMs = nowMs + CATCH_UP_MS;
+    // Backwards: a stream may remove itself.
+    for (let i = slot.streams.length - 1; i >= 0; i--) {
+      slot.streams[i]?.tick(dueMs);
+      this.#record(this.#clock.now() - dueMs);
+    }
+  }
+
+  #record(lateMs: number): void {
+    const bucket = Math.min(BUCKETS - 1, Math.max(0, Math.floor(lateMs / BUCKET_MS)));
+    this.#lateness[bucket] = (this.#lateness[bucket] as number) + 1;
+    this.#packets++;
+    if (lateMs > this.#maxMs) this.#maxMs = lateMs;
+  }
+
+  #percentile(share: number): number {
+    let left = this.#packets * share;
+    if (left === 0) return 0;
+    for (let bucket = 0; bucket < BUCKETS; bucket++) {
+      left -= this.#lateness[bucket] as number;
+      if (left <= 0) return (bucket + 1) * BUCKET_MS;
+    }
+    return this.#maxMs;
+  }
+}
+
+function wakeOf(slot: Slot): number {
+  return Math.max(slot.dueMs, slot.earliestMs);
+}
+
+const sleepWord = new Int32Array(new SharedArrayBuffer(4));
+
+/** The exact part of the waiting in a worker: blocks the thread for up to 1.5 ms, shorter than a socket's queue fills. */
+export const workerFineWait: NonNullable<PacerOptions['fine']> = {
+  guardMs: 1.5,
+  wait: (ms) => {
+    Atomics.wait(sleepWord, 0, 0, ms);
+  },
+};

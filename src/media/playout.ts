@@ -1,0 +1,167 @@
+/**
+ * What the caller is to hear next: utterances out of the shared ring, frame by frame, with pause and resume at the
+ * sample and an exact count of what was sent. Silence where there is nothing.
+ */
+import type { SampleRing } from '#lib/sample-ring.ts';
+import { FRAME_SAMPLES } from './types.ts';
+import type { UtteranceMarks } from './utterance-marks.ts';
+
+/** Told after the frame they belong to has been sent; heard counts are samples. */
+export type PlayoutListener = {
+  started(utterance: number): void;
+  done(utterance: number, heard: number): void;
+  paused(utterance: number, heard: number): void;
+  resumed(utterance: number): void;
+  flushed(utterance: number, heard: number): void;
+};
+
+/** A cut is rounded off over 5 ms, so that it does not click. */
+const RAMP = 40;
+
+export class Playout {
+  readonly #ring: SampleRing;
+  readonly #marks: UtteranceMarks;
+  readonly #listener: PlayoutListener;
+  #index = 0;
+  #heard = 0;
+  #lastUtterance = 0;
+  #lastHeard = 0;
+  #isStarted = false;
+  #isPaused = false;
+  #fadeIn = false;
+  #lastSample = 0;
+  /** What happened in the frame being filled: pairs of utterance and samples heard, -1 for its beginning. */
+  readonly #inFrame: number[] = [];
+  readonly #scratch = new Int16Array(FRAME_SAMPLES);
+
+  constructor(ring: SampleRing, marks: UtteranceMarks, listener: PlayoutListener) {
+    this.#ring = ring;
+    this.#marks = marks;
+    this.#listener = listener;
+  }
+
+  get isPaused(): boolean {
+    return this.#isPaused;
+  }
+
+  /** An utterance is being played or waits to be. */
+  get isActive(): boolean {
+    return this.#index < this.#marks.count;
+  }
+
+  /** Fills the frame that is about to be sent; returns how many of its samples are utterance, from the start on. */
+  take(frame: Int16Array): number {
+    const filled = this.#isPaused ? 0 : this.#fill(frame);
+    if (filled > 0) {
+      if (this.#fadeIn) fadeIn(frame, filled);
+      this.#fadeIn = false;
+      this.#lastSample = frame[filled - 1] as number;
+    }
+    if (filled < frame.length) {
+      rampDown(frame, filled, this.#lastSample);
+      this.#lastSample = 0;
+    }
+    return filled;
+  }
+
+  /** The frame taken last has left: tells what began and ended in it. */
+  sent(): void {
+    for (let i = 0; i < this.#inFrame.length; i += 2) {
+      const utterance = this.#inFrame[i] as number;
+      const heard = this.#inFrame[i + 1] as number;
+      if (heard < 0) this.#listener.started(utterance);
+      else this.#listener.done(utterance, heard);
+    }
+    this.#inFrame.length = 0;
+  }
+
+  /** Stands still from the next frame on. Answers with `paused`, also when it stood still already. */
+  pause(): void {
+    this.#isPaused = true;
+    this.#listener.paused(this.#currentUtterance(), this.#currentHeard());
+  }
+
+  /** Goes on with the sample after the last one sent. */
+  resume(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    this.#fadeIn = this.#heard > 0;
+    this.#listener.resumed(this.#currentUtterance());
+  }
+
+  /**
+   * Throws away the utterances before number `count` (of the marks) and the ring up to `position`; ends a pause.
+   * Each of them is told by `flushed`; when there was none, the last one played is, so that a flush is always answered.
+   */
+  flush(count: number, position: number): void {
+    this.#isPaused = false;
+    this.#fadeIn = false;
+    this.#ring.skipTo(position);
+    if (this.#index >= count) {
+      this.#listener.flushed(this.#lastUtterance, this.#lastHeard);
+      return;
+    }
+    while (this.#index < count) {
+      this.#listener.flushed(this.#marks.utterance(this.#index), this.#heard);
+      this.#leave();
+    }
+  }
+
+  #fill(frame: Int16Array): number {
+    let filled = 0;
+    while (this.isActive) {
+      // The order matters: what is written before the end is seen as open belongs to this utterance.
+      const written = this.#ring.written;
+      const end = this.#marks.endOf(this.#index);
+      const limit = end < 0 ? written : end;
+      const count = Math.min(frame.length - filled, limit - this.#ring.consumed);
+      if (count > 0) {
+        this.#copy(frame, filled, count);
+        filled += count;
+      }
+      if (end < 0 || this.#ring.consumed < end) break;
+      this.#inFrame.push(this.#marks.utterance(this.#index), this.#heard);
+      this.#leave();
+    }
+    return filled;
+  }
+
+  #copy(frame: Int16Array, offset: number, count: number): void {
+    if (!this.#isStarted) {
+      this.#isStarted = true;
+      this.#inFrame.push(this.#marks.utterance(this.#index), -1);
+    }
+    const read = this.#ring.read(this.#scratch, count);
+    for (let i = 0; i < read; i++) frame[offset + i] = this.#scratch[i] as number;
+    this.#heard += read;
+  }
+
+  #leave(): void {
+    this.#lastUtterance = this.#marks.utterance(this.#index);
+    this.#lastHeard = this.#heard;
+    this.#index++;
+    this.#marks.markTaken(this.#index);
+    this.#heard = 0;
+    this.#isStarted = false;
+  }
+
+  #currentUtterance(): number {
+    return this.isActive ? this.#marks.utterance(this.#index) : this.#lastUtterance;
+  }
+
+  #currentHeard(): number {
+    return this.isActive ? this.#heard : this.#lastHeard;
+  }
+}
+
+function fadeIn(frame: Int16Array, filled: number): void {
+  const length = Math.min(RAMP, filled);
+  for (let i = 0; i < length; i++) frame[i] = Math.round(((frame[i] as number) * (i + 1)) / RAMP);
+}
+
+function rampDown(frame: Int16Array, from: number, lastSample: number): void {
+  for (let i = from; i < frame.length; i++) {
+    const left = RAMP - 1 - (i - from);
+    frame[i] = left > 0 ? Math.round((lastSample * left) / RAMP) : 0;
+  }
+}

@@ -1,0 +1,145 @@
+/**
+ * The sockets of one call leg: RTP on an even port, RTCP on the odd one above, bound to one exact local address (after
+ * connect() a wildcard socket goes deaf or answers from another address).
+ */
+import { createSocket, type Socket } from 'node:dgram';
+import { isIPv6 } from 'node:net';
+
+export type DatagramListener = (bytes: Uint8Array, address: string, port: number) => void;
+
+/** What the chain needs of the network; tests bring their own. */
+export type RtpTransport = {
+  /** One listener for RTP. Datagrams of before are thrown away. */
+  onDatagram(listener: DatagramListener): void;
+  /** Where packets go while no source is latched; null: nowhere. */
+  aimAt(address: string, port: number): void;
+  /** Lets nobody else in from now on, and sends there. */
+  connect(address: string, port: number): void;
+  /** Opens the socket to everybody again. */
+  disconnect(): void;
+  /** Sends at once, or drops. `bytes` may be reused after the call. */
+  send(bytes: Uint8Array): void;
+  /** Sends to the port above the one RTP goes to. */
+  sendRtcp(bytes: Uint8Array): void;
+  /** Packets the system did not take. */
+  readonly sendErrors: number;
+  close(): void;
+};
+
+/** Addresses here are numbers already: no resolver, no tick of delay. */
+const lookup = (
+  host: string,
+  _options: unknown,
+  callback: (error: Error | null, address: string, family: number) => void,
+): void => callback(null, host, isIPv6(host) ? 6 : 4);
+
+/** Open sockets of this thread, for leak checks. */
+let openSockets = 0;
+
+export function openSocketCount(): number {
+  return openSockets;
+}
+
+/**
+ * Binds the pair. Errors: the system's error of bind(2), by its code (EADDRINUSE, EADDRNOTAVAIL), with neither socket
+ * left open.
+ */
+export async function openRtpSocket(address: string, port: number): Promise<RtpTransport> {
+  const rtp = await bindSocket(address, port);
+  try {
+    return new UdpRtpTransport(rtp, await bindSocket(address, port + 1));
+  } catch (error) {
+    closeSocket(rtp);
+    throw error;
+  }
+}
+
+class UdpRtpTransport implements RtpTransport {
+  readonly #rtp: Socket;
+  readonly #rtcp: Socket;
+  #address = '';
+  #port = 0;
+  #isConnected = false;
+  #isClosed = false;
+  #sendErrors = 0;
+  readonly #onSent = (error: Error | null): void => {
+    if (error !== null) this.#sendErrors++;
+  };
+
+  constructor(rtp: Socket, rtcp: Socket) {
+    this.#rtp = rtp;
+    this.#rtcp = rtcp;
+    // A connected socket reports ICMP "port unreachable" of a phone that has gone; the media timeout judges that.
+    rtp.on('error', () => this.#sendErrors++);
+    rtcp.on('error', () => this.#sendErrors++);
+    // Incoming RTCP is drained unread: nothing here acts on it yet.
+    rtcp.on('message', () => undefined);
+  }
+
+  get sendErrors(): number {
+    return this.#sendErrors;
+  }
+
+  onDatagram(listener: DatagramListener): void {
+    this.#rtp.removeAllListeners('message');
+    this.#rtp.on('message', (bytes, from) => listener(bytes, from.address, from.port));
+  }
+
+  aimAt(address: string, port: number): void {
+    this.#address = address;
+    this.#port = port;
+  }
+
+  connect(address: string, port: number): void {
+    this.disconnect();
+    if (this.#isClosed) return;
+    this.aimAt(address, port);
+    this.#rtp.connect(port, address);
+    this.#isConnected = true;
+  }
+
+  disconnect(): void {
+    if (!this.#isConnected || this.#isClosed) return;
+    this.#isConnected = false;
+    this.#rtp.disconnect();
+  }
+
+  send(bytes: Uint8Array): void {
+    if (this.#isClosed) return;
+    if (this.#isConnected) this.#rtp.send(bytes, this.#onSent);
+    else if (this.#port > 0) this.#rtp.send(bytes, this.#port, this.#address, this.#onSent);
+  }
+
+  sendRtcp(bytes: Uint8Array): void {
+    if (this.#isClosed || this.#port === 0 || this.#port === 65_535) return;
+    this.#rtcp.send(bytes, this.#port + 1, this.#address, this.#onSent);
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    closeSocket(this.#rtp);
+    closeSocket(this.#rtcp);
+  }
+}
+
+async function bindSocket(address: string, port: number): Promise<Socket> {
+  const socket = createSocket({ type: isIPv6(address) ? 'udp6' : 'udp4', lookup });
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  socket.once('error', reject);
+  socket.bind({ address, port, exclusive: true }, resolve);
+  try {
+    await promise;
+  } catch (error) {
+    socket.close();
+    throw error;
+  }
+  socket.off('error', reject);
+  openSockets++;
+  return socket;
+}
+
+function closeSocket(socket: Socket): void {
+  openSockets--;
+  socket.close();
+}

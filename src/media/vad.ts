@@ -1,0 +1,156 @@
+/**
+ * Voice activity of one caller: WebRTC's detector (8 kHz, mode 3) behind an energy gate that follows the noise floor.
+ * Says "speech" after two voiced frames of three (40-60 ms) and "stopped" when the hangover has run out.
+ */
+import loadFvad from '@echogarden/fvad-wasm';
+import type { FvadModule } from '@echogarden/fvad-wasm';
+import { FRAME_MS, FRAME_SAMPLES } from './types.ts';
+
+/** One 20 ms frame: speech or not. Holds native memory: free it. */
+export type SpeechClassifier = {
+  isSpeech(frame: Int16Array): boolean;
+  free(): void;
+};
+
+export type VadOptions = {
+  /** Non-speech after the last frame of speech that ends the utterance. */
+  readonly hangoverMs?: number;
+};
+
+/** `startMs` and `endMs` are call times of the audio; `wireMs` is when that audio arrived. */
+export type VadListener = {
+  started(startMs: number, wireMs: number): void;
+  stopped(startMs: number, endMs: number, wireMs: number): void;
+};
+
+const MODE_VERY_AGGRESSIVE = 3;
+const RATE_HZ = 8000;
+
+let module: Promise<FvadModule> | undefined;
+
+/** Makes classifiers of one shared WASM instance (56 KB), loaded on first use. */
+export async function loadSpeechClassifiers(): Promise<() => SpeechClassifier> {
+  module ??= loadFvad();
+  const fvad = await module;
+  const pointer = fvad._malloc(FRAME_SAMPLES * 2);
+  return () => {
+    const handle = fvad._fvad_new();
+    fvad._fvad_set_mode(handle, MODE_VERY_AGGRESSIVE);
+    fvad._fvad_set_sample_rate(handle, RATE_HZ);
+    return {
+      isSpeech: (frame) => {
+        fvad.HEAP16.set(frame, pointer >> 1);
+        return fvad._fvad_process(handle, pointer, FRAME_SAMPLES) === 1;
+      },
+      free: () => fvad._fvad_free(handle),
+    };
+  };
+}
+
+/** About -50 dBFS: nothing below is speech. */
+const ABSOLUTE_GATE = 100;
+/** Speech stands about 8 dB above the noise floor. */
+const GATE_FACTOR = 2.5;
+/** Where the floor is assumed before any quiet frame was heard: steady noise at the start is then not speech. */
+const FIRST_FLOOR = 330;
+const DEFAULT_HANGOVER_MS = 440;
+/** Without packets for this long, time counts as silence. */
+const SILENT_LINE_MS = 60;
+
+export class Vad {
+  readonly #classifier: SpeechClassifier;
+  readonly #listener: VadListener;
+  readonly #hangoverMs: number;
+  readonly #frame = new Int16Array(FRAME_SAMPLES);
+  #fill = 0;
+  #frameStartMs = 0;
+  #floor = FIRST_FLOOR;
+  /** Last three verdicts, newest in bit 0. */
+  #recent = 0;
+  #isSpeaking = false;
+  #startMs = 0;
+  #lastSpeechEndMs = 0;
+  #lastSpeechWireMs = 0;
+  #candidateMs = 0;
+  #candidateWireMs = 0;
+  #lastEndMs = 0;
+  #freed = false;
+
+  constructor(classifier: SpeechClassifier, listener: VadListener, options: VadOptions = {}) {
+    this.#classifier = classifier;
+    this.#listener = listener;
+    this.#hangoverMs = options.hangoverMs ?? DEFAULT_HANGOVER_MS;
+  }
+
+  get isSpeaking(): boolean {
+    return this.#isSpeaking;
+  }
+
+  /** Takes samples in order of their sending; `startMs` is the call time of the first. */
+  write(pcm: Int16Array, length: number, startMs: number, wireMs: number): void {
+    if (Math.abs(startMs - (this.#frameStartMs + this.#fill / 8)) > FRAME_MS) this.#fill = 0;
+    for (let i = 0; i < length; i++) {
+      if (this.#fill === 0) this.#frameStartMs = startMs + i / 8;
+      this.#frame[this.#fill++] = pcm[i] as number;
+      if (this.#fill < FRAME_SAMPLES) continue;
+      this.#fill = 0;
+      this.#judge(wireMs);
+    }
+  }
+
+  /** Lets time pass when no packets come. */
+  tick(callMs: number): void {
+    if (this.#isSpeaking) this.#stopAfterHangover(callMs - SILENT_LINE_MS);
+  }
+
+  /** Gives the detector's memory back. Idempotent. */
+  free(): void {
+    if (this.#freed) return;
+    this.#freed = true;
+    this.#classifier.free();
+  }
+
+  #judge(wireMs: number): void {
+    const voiced = this.#classifier.isSpeech(this.#frame);
+    const level = rootMeanSquare(this.#frame);
+    const gate = Math.max(ABSOLUTE_GATE, this.#floor * GATE_FACTOR);
+    const isSpeech = voiced && level > gate;
+    if (level < this.#floor) this.#floor = Math.max(level, 1);
+    else this.#floor *= voiced ? 1.0015 : 1.02;
+    if (this.#frameStartMs - this.#lastEndMs > FRAME_MS * 3) this.#recent = 0;
+    this.#lastEndMs = this.#frameStartMs + FRAME_MS;
+    this.#recent = ((this.#recent << 1) | (isSpeech ? 1 : 0)) & 7;
+    if (isSpeech) this.#hear(wireMs);
+    else if (this.#isSpeaking) this.#stopAfterHangover(this.#lastEndMs);
+  }
+
+  #hear(wireMs: number): void {
+    this.#lastSpeechEndMs = this.#frameStartMs + FRAME_MS;
+    this.#lastSpeechWireMs = wireMs;
+    if (this.#isSpeaking) return;
+    if (this.#recent === 1) {
+      this.#candidateMs = this.#frameStartMs;
+      this.#candidateWireMs = wireMs;
+      return;
+    }
+    this.#isSpeaking = true;
+    this.#startMs = this.#candidateMs;
+    this.#listener.started(this.#startMs, this.#candidateWireMs);
+  }
+
+  #stopAfterHangover(untilMs: number): void {
+    if (untilMs - this.#lastSpeechEndMs < this.#hangoverMs) return;
+    this.#isSpeaking = false;
+    this.#recent = 0;
+    this.#listener.stopped(this.#startMs, this.#lastSpeechEndMs, this.#lastSpeechWireMs);
+  }
+}
+
+function rootMeanSquare(frame: Int16Array): number {
+  let sum = 0;
+  for (let i = 0; i < frame.length; i++) {
+    const sample = frame[i] as number;
+    sum += sample * sample;
+  }
+  return Math.sqrt(sum / frame.length);
+}

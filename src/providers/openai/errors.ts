@@ -1,0 +1,46 @@
+/** What went wrong at a language model, in the retry classes every provider shares. */
+import OpenAI from 'openai';
+import { AppError, messageOf, type ErrorCode } from '#lib/errors.ts';
+
+/** Vendors' own codes that say more than the HTTP status; the first that fits. */
+const BY_CODE: readonly (readonly [RegExp, ErrorCode])[] = [
+  [
+    /content_?filter|content_policy|data_inspection|moderation|sensitive|^1301$/i,
+    'E_PROVIDER_CONTENT',
+  ],
+  [/invalid_api_key|arrear|insufficient_(user_)?balance|^1113$/i, 'E_PROVIDER_AUTH'],
+  [/rate_limit|insufficient_quota|throttl|^130[235]$/i, 'E_PROVIDER_QUOTA'],
+];
+
+const MAX_MESSAGE_CHARS = 300;
+
+/** `thrown` by the client library as an AppError. The vendor may quote the key in its message: it is cut out. */
+export function classify(thrown: unknown, secret: string): AppError {
+  if (thrown instanceof AppError) return thrown;
+  const raw = messageOf(thrown);
+  const message = redact(`language model: ${raw}`, secret).slice(0, MAX_MESSAGE_CHARS);
+  const isApi = thrown instanceof OpenAI.APIError;
+  const status = isApi ? thrown.status : undefined;
+  return new AppError(isApi ? codeOf(thrown) : 'E_PROVIDER_SERVER', message, {
+    // A cause that quotes the key would bring it into the log.
+    ...(secret !== '' && raw.includes(secret) ? {} : { cause: thrown }),
+    details: { ...(status === undefined ? {} : { status }) },
+  });
+}
+
+function codeOf(error: InstanceType<typeof OpenAI.APIError>): ErrorCode {
+  const named = `${error.code ?? error.type ?? ''}`;
+  const known = BY_CODE.find(([pattern]) => pattern.test(named))?.[1];
+  if (known !== undefined) return known;
+  const { status } = error;
+  if (status === undefined) return 'E_PROVIDER_SERVER';
+  if (status === 401 || status === 402 || status === 403) return 'E_PROVIDER_AUTH';
+  if (status === 408) return 'E_PROVIDER_IDLE';
+  if (status === 429) return 'E_PROVIDER_QUOTA';
+  if (status === 409 || status >= 500) return 'E_PROVIDER_SERVER';
+  return 'E_PROVIDER_PARAM';
+}
+
+function redact(text: string, secret: string): string {
+  return (secret.length < 6 ? text : text.replaceAll(secret, '***')).replace(/\s+/g, ' ');
+}

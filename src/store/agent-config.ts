@@ -1,0 +1,132 @@
+/** An agent row as a call uses it: `config` jsonb (contract 2.3) with every default filled in. */
+import type { Id } from '#lib/ids.ts';
+
+/** The same shape as sessions/ports.ts states; app.ts plugs the two together. */
+export type AgentConfig = {
+  readonly id: Id;
+  readonly accountId: Id;
+  readonly name: string;
+  readonly systemPrompt: string;
+  readonly greeting: string | null;
+  readonly language: 'zh' | 'en';
+  readonly vendors: {
+    readonly stt: string | null;
+    readonly llm: string | null;
+    readonly tts: string | null;
+  };
+  readonly llm: {
+    readonly model: string | null;
+    readonly temperature: number | null;
+    readonly maxTokens: number | null;
+  };
+  readonly voice: string | null;
+  readonly turn: {
+    readonly endpointMinMs: number;
+    readonly bargeIn: boolean;
+    readonly bargeInConfirmMs: number;
+    readonly falseBargeInMs: number;
+  };
+  readonly silence: {
+    readonly promptAfterS: number;
+    readonly prompts: number;
+    readonly promptText: string | null;
+    readonly hangupAfterS: number;
+  };
+  readonly maxDurationS: number;
+  readonly maxHistory: number;
+  readonly recording: boolean | null;
+  readonly variables: Readonly<Record<string, string>>;
+};
+
+export type AgentRow = {
+  readonly id: Id;
+  readonly user_id: Id;
+  readonly name: string;
+  readonly config: unknown;
+  /** The account's language, for an agent that names none. */
+  readonly account_language: string | null;
+};
+
+export const DEFAULT_AGENT_NAME = 'Default agent';
+
+/** Contract 2.3: polite and brief, no absolute promises, ends kindly when refused, speaks the caller's language. */
+export const DEFAULT_AGENT_CONFIG = {
+  system_prompt: [
+    'You are a friendly assistant on the telephone. Speak the language the caller speaks.',
+    'Answer politely and briefly: at most 50 characters for each reply, plain spoken words, no lists.',
+    'Never make absolute promises. If you do not know something, say so.',
+    'If the caller does not want to talk, thank them and end the call kindly.',
+  ].join('\n'),
+} as const;
+
+export function agentOf(row: AgentRow): AgentConfig {
+  const config = objectOf(row.config);
+  const llm = objectOf(config['llm']);
+  const turn = objectOf(config['turn']);
+  const silence = objectOf(config['silence']);
+  const tts = objectOf(config['tts']);
+  return {
+    id: row.id,
+    accountId: row.user_id,
+    name: row.name,
+    systemPrompt: textOf(config['system_prompt']) ?? DEFAULT_AGENT_CONFIG.system_prompt,
+    greeting: textOf(config['greeting']),
+    language: languageOf(textOf(config['language']) ?? row.account_language),
+    vendors: {
+      stt: textOf(objectOf(config['stt'])['vendor']),
+      llm: textOf(llm['vendor']),
+      tts: textOf(tts['vendor']),
+    },
+    llm: {
+      model: textOf(llm['model']),
+      temperature: numberOf(llm['temperature'], 0, 2),
+      maxTokens: numberOf(llm['max_tokens'], 1, 100_000),
+    },
+    voice: textOf(tts['voice']),
+    turn: {
+      endpointMinMs: numberOf(turn['endpoint_min_ms'], 0, 10_000) ?? 500,
+      bargeIn: booleanOf(turn['barge_in']) ?? true,
+      bargeInConfirmMs: numberOf(turn['barge_in_confirm_ms'], 0, 10_000) ?? 500,
+      falseBargeInMs: numberOf(turn['false_barge_in_ms'], 0, 60_000) ?? 2_000,
+    },
+    silence: {
+      promptAfterS: numberOf(silence['prompt_after_s'], 1, 3_600) ?? 12,
+      prompts: numberOf(silence['prompts'], 0, 100) ?? 2,
+      promptText: textOf(silence['prompt_text']),
+      hangupAfterS: numberOf(silence['hangup_after_s'], 1, 14_400) ?? 30,
+    },
+    maxDurationS: numberOf(config['max_duration_s'], 10, 14_400) ?? 3_600,
+    maxHistory: numberOf(config['max_history'], 0, 10_000) ?? 40,
+    recording: booleanOf(config['recording']),
+    variables: stringsOf(config['variables']),
+  };
+}
+
+/** BCP 47 to the two languages that built-in prompts exist in. */
+function languageOf(tag: string | null): 'zh' | 'en' {
+  return tag === null || /^(?:zh|cmn|yue)\b/i.test(tag) ? 'zh' : 'en';
+}
+
+function objectOf(value: unknown): Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? (value as Record<string, unknown>)
+    : {};
+}
+
+function textOf(value: unknown): string | null {
+  return typeof value === 'string' && value !== '' ? value : null;
+}
+
+/** Null for anything but a number in the range: a row written by hand must not stop a call. */
+function numberOf(value: unknown, min: number, max: number): number | null {
+  return typeof value === 'number' && value >= min && value <= max ? value : null;
+}
+
+function booleanOf(value: unknown): boolean | null {
+  return typeof value === 'boolean' ? value : null;
+}
+
+function stringsOf(value: unknown): Record<string, string> {
+  const entries = Object.entries(objectOf(value)).filter(([, text]) => typeof text === 'string');
+  return Object.fromEntries(entries) as Record<string, string>;
+}

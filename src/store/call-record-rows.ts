@@ -1,0 +1,195 @@
+/** Rows of `call_records` as the facade reads them (api/ports.ts states the same shapes; app.ts plugs them together). */
+import type {
+  CallStatus,
+  Channel,
+  Direction,
+  EndedBy,
+  HangupReason,
+  Latency,
+  Message,
+  Outcome,
+  Quality,
+} from '#lib/call-events.ts';
+import type { Id } from '#lib/ids.ts';
+
+export type RecordingStatus = 'none' | 'active' | 'ready' | 'failed' | 'expired';
+
+/** Contract 2.1 `CallRow`. Times are ISO-8601 UTC with milliseconds. */
+export type RecordRow = {
+  readonly id: Id;
+  readonly agentId: Id;
+  readonly agentName: string;
+  readonly callerName: string | null;
+  readonly callerPhone: string | null;
+  readonly callerApp: string | null;
+  readonly direction: Direction;
+  readonly status: CallStatus;
+  readonly startTime: string;
+  readonly durationSeconds: number | null;
+  readonly hangupReason: HangupReason | null;
+  readonly outcome: Outcome | null;
+  readonly summary: string | null;
+  readonly recordingStatus: RecordingStatus;
+};
+
+/** Contract 2.1 `CallRecord`. */
+export type RecordDetail = RecordRow & {
+  readonly source: 'api' | 'core';
+  readonly channel: Channel;
+  readonly fromNumber: string | null;
+  readonly toNumber: string | null;
+  readonly answerTime: string | null;
+  readonly endTime: string | null;
+  readonly endedBy: EndedBy | null;
+  readonly messages: readonly Message[];
+  readonly metadata: Readonly<Record<string, unknown>>;
+  readonly variables: Readonly<Record<string, unknown>>;
+  readonly customerId: string | null;
+  readonly trunkId: Id | null;
+  readonly ruleId: Id | null;
+  readonly campaignId: Id | null;
+  readonly squadId: Id | null;
+  readonly recording: {
+    readonly id: Id;
+    readonly status: Exclude<RecordingStatus, 'none'>;
+    readonly durationMs: number | null;
+    /** Relative to the data directory. */
+    readonly uri: string;
+  } | null;
+  readonly quality: Quality | null;
+  readonly latency: Latency | null;
+  readonly cost: { readonly amount: number; readonly currency: string } | null;
+  readonly summaryMeta: SummaryMeta | null;
+  readonly sipCallId: string | null;
+  readonly sipStatus: number | null;
+  readonly node: string | null;
+  readonly createdAt: string;
+  readonly updatedAt: string;
+};
+
+type SummaryMeta = {
+  readonly source: 'llm' | 'extractive' | 'client';
+  readonly model: string | null;
+  readonly language: string;
+  readonly generated_at: string;
+};
+
+/** A soft-deleted agent still gives its name. */
+export const ROW_TABLES = 'call_records r LEFT JOIN agents a ON a.id = r.agent_id AND a.user_id = r.user_id';
+
+export const ROW_COLUMNS = `r.id, r.agent_id, coalesce(a.name, '') AS agent_name, r.caller_name, r.caller_phone,
+  r.caller_app, r.direction, r.status, r.start_time, r.duration_seconds, r.hangup_reason, r.outcome, r.summary,
+  r.recording_status`;
+
+/** Without a recording_id the newest recording counts. */
+export const DETAIL_TABLES = `${ROW_TABLES} LEFT JOIN LATERAL (
+  SELECT id, status, duration_ms, uri FROM recordings WHERE call_id = r.id AND user_id = r.user_id
+   ORDER BY (id = r.recording_id) DESC NULLS LAST, created_at DESC LIMIT 1) f ON true`;
+
+export const DETAIL_COLUMNS = `${ROW_COLUMNS}, r.source, r.channel, r.from_number, r.to_number, r.answer_time, r.end_time,
+  r.ended_by, r.messages, r.metadata, r.variables, r.customer_ref, r.trunk_id, r.rule_id, r.campaign_id, r.squad_id,
+  r.quality, r.latency, r.cost, r.currency, r.summary_meta, r.sip_call_id, r.sip_status, r.node, r.created_at,
+  r.updated_at, f.id AS file_id, f.status AS file_status, f.duration_ms AS file_ms, f.uri AS file_uri`;
+
+/** pg's types: times as Date, numeric as text. */
+export type DbRow = {
+  readonly id: Id;
+  readonly agent_id: Id;
+  readonly agent_name: string;
+  readonly caller_name: string | null;
+  readonly caller_phone: string | null;
+  readonly caller_app: string | null;
+  readonly direction: Direction;
+  readonly status: CallStatus;
+  readonly start_time: Date;
+  readonly duration_seconds: number | null;
+  readonly hangup_reason: HangupReason | null;
+  readonly outcome: Outcome | null;
+  readonly summary: string | null;
+  readonly recording_status: RecordingStatus;
+};
+
+export type DbDetail = DbRow & {
+  readonly source: 'api' | 'core';
+  readonly channel: Channel;
+  readonly from_number: string | null;
+  readonly to_number: string | null;
+  readonly answer_time: Date | null;
+  readonly end_time: Date | null;
+  readonly ended_by: EndedBy | null;
+  readonly messages: Message[];
+  readonly metadata: Record<string, unknown>;
+  readonly variables: Record<string, unknown>;
+  readonly customer_ref: string | null;
+  readonly trunk_id: Id | null;
+  readonly rule_id: Id | null;
+  readonly campaign_id: Id | null;
+  readonly squad_id: Id | null;
+  readonly quality: Quality | null;
+  readonly latency: Latency | null;
+  readonly cost: string | null;
+  readonly currency: string | null;
+  readonly summary_meta: SummaryMeta | null;
+  readonly sip_call_id: string | null;
+  readonly sip_status: number | null;
+  readonly node: string | null;
+  readonly created_at: Date;
+  readonly updated_at: Date;
+  readonly file_id: Id | null;
+  readonly file_status: Exclude<RecordingStatus, 'none'>;
+  readonly file_ms: number | null;
+  readonly file_uri: string;
+};
+
+export function rowOf(row: DbRow): RecordRow {
+  return {
+    id: row.id,
+    agentId: row.agent_id,
+    agentName: row.agent_name,
+    callerName: row.caller_name,
+    callerPhone: row.caller_phone,
+    callerApp: row.caller_app,
+    direction: row.direction,
+    status: row.status,
+    startTime: row.start_time.toISOString(),
+    durationSeconds: row.duration_seconds,
+    hangupReason: row.hangup_reason,
+    outcome: row.outcome,
+    summary: row.summary,
+    recordingStatus: row.recording_status,
+  };
+}
+
+export function detailOf(row: DbDetail): RecordDetail {
+  return {
+    ...rowOf(row),
+    source: row.source,
+    channel: row.channel,
+    fromNumber: row.from_number,
+    toNumber: row.to_number,
+    answerTime: row.answer_time?.toISOString() ?? null,
+    endTime: row.end_time?.toISOString() ?? null,
+    endedBy: row.ended_by,
+    messages: row.messages,
+    metadata: row.metadata,
+    variables: row.variables,
+    customerId: row.customer_ref,
+    trunkId: row.trunk_id,
+    ruleId: row.rule_id,
+    campaignId: row.campaign_id,
+    squadId: row.squad_id,
+    recording:
+      row.file_id === null
+        ? null
+        : { id: row.file_id, status: row.file_status, durationMs: row.file_ms, uri: row.file_uri },
+    quality: row.quality,
+    latency: row.latency,
+    cost: row.cost === null ? null : { amount: Number(row.cost), currency: row.currency ?? 'CNY' },
+    summaryMeta: row.summary_meta,
+    sipCallId: row.sip_call_id,
+    sipStatus: row.sip_status,
+    node: row.node,
+    createdAt: row.created_at.toISOString(),
+    updatedAt: row.updated_at.toISOString(),
+  };
+}

@@ -1,0 +1,69 @@
+/** Which calls of the journal are not over yet, and what a crash would leave of each. */
+import {
+  FINAL_EVENTS,
+  type EventData,
+  type JournalEntry,
+  type RecordingPatch,
+} from '#lib/call-events.ts';
+import type { Id } from '#lib/ids.ts';
+
+/** A call that has begun and still lacks its final event, or the end of a recording. */
+export type LiveCall = {
+  readonly callId: Id;
+  readonly accountId: Id;
+  /** Number of the journal file that holds its first event: that file must stay. */
+  readonly firstFile: number;
+  readonly startedAt: string;
+  answeredAt: string | null;
+  lastAt: string;
+  lastSeq: number;
+  isOver: boolean;
+  /** Recordings that are still `active`, by id. */
+  readonly recordings: Map<Id, RecordingPatch>;
+};
+
+export class LiveCalls {
+  readonly #calls = new Map<Id, LiveCall>();
+
+  /** Entries in the order of the journal. Only `call.initiated` opens a call: later events alone prove nothing. */
+  note(entry: JournalEntry, file: number): void {
+    const { event, record, recording } = entry;
+    if (event.type === 'call.initiated' && !this.#calls.has(event.call_id)) {
+      this.#calls.set(event.call_id, {
+        callId: event.call_id,
+        accountId: event.account_id,
+        firstFile: file,
+        startedAt: record?.start_time ?? event.time,
+        answeredAt: null,
+        lastAt: event.time,
+        lastSeq: event.seq,
+        isOver: false,
+        recordings: new Map(),
+      });
+    }
+    const call = this.#calls.get(event.call_id);
+    if (call === undefined) return;
+    if (event.time > call.lastAt) call.lastAt = event.time;
+    call.lastSeq = Math.max(call.lastSeq, event.seq);
+    if (event.type === 'call.answered') {
+      call.answeredAt = (event.data as EventData['call.answered']).answered_at;
+    }
+    if (recording?.status === 'active') call.recordings.set(recording.id, recording);
+    else if (recording !== null) call.recordings.delete(recording.id);
+    if (FINAL_EVENTS.includes(event.type)) call.isOver = true;
+    if (call.isOver && call.recordings.size === 0) this.#calls.delete(event.call_id);
+  }
+
+  /** The oldest file that a live call began in, or undefined. */
+  get oldestFile(): number | undefined {
+    let oldest: number | undefined;
+    for (const { firstFile } of this.#calls.values()) {
+      if (oldest === undefined || firstFile < oldest) oldest = firstFile;
+    }
+    return oldest;
+  }
+
+  list(): LiveCall[] {
+    return [...this.#calls.values()];
+  }
+}

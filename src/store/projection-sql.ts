@@ -1,0 +1,170 @@
+/** Writes journal entries into `call_records`, `call_events` and `recordings`, each event once. */
+import { FINAL_EVENTS, type EventData, type JournalEntry, type RecordingPatch, type RecordPatch } from '#lib/call-events.ts';
+import { AppError } from '#lib/errors.ts';
+import type { Id } from '#lib/ids.ts';
+import type { Sql } from './pool.ts';
+
+/** Columns of `call_records` that core writes: how long a text may be, or how a value is made to fit. */
+const COLUMNS: Record<string, number | 'json' | 'plain'> = {
+  ...{ agent_id: 'plain', caller_name: 255, caller_phone: 50, caller_app: 50, start_time: 'plain' },
+  ...{ answer_time: 'plain', end_time: 'plain', duration_seconds: 'plain', hangup_reason: 'plain' },
+  ...{ channel: 'plain', direction: 'plain', from_number: 255, to_number: 255, status: 'plain' },
+  ...{ outcome: 'plain', ended_by: 'plain', trunk_id: 'plain', node: 'plain', sip_call_id: 2_000 },
+  ...{ sip_status: 'plain', variables: 'json', metadata: 'json', recording_status: 'plain' },
+  ...{ recording_id: 'plain', quality: 'json', latency: 'json', customer_ref: 64, campaign_id: 'plain' },
+} satisfies Record<keyof RecordPatch | 'customer_ref' | 'campaign_id', number | 'json' | 'plain'>;
+
+const RECORDING_COLUMNS = ['status', 'uri', 'started_at', 'duration_ms', 'bytes', 'truncated'] as const;
+
+type Change = { readonly accountId: Id; readonly columns: Map<string, unknown> };
+
+/** Calls whose messages these entries changed: true when the call is over. */
+export type Touched = Map<Id, boolean>;
+
+/** One batch, in the order of the journal, inside the caller's transaction. Errors: E_DATABASE, E_DATABASE_UNREACHABLE. */
+export async function applyEntries(sql: Sql, entries: readonly JournalEntry[]): Promise<Touched> {
+  const fresh = await notYetStored(sql, entries);
+  for (const [callId, change] of mergeRecords(fresh)) await writeRecord(sql, callId, change);
+  await writeEvents(sql, fresh);
+  for (const { event, recording } of fresh) {
+    if (recording !== null) await writeRecording(sql, event.account_id, event.call_id, recording);
+  }
+  const touched: Touched = new Map();
+  for (const { event } of fresh) {
+    const isFinal = FINAL_EVENTS.includes(event.type);
+    const isOver = (touched.get(event.call_id) ?? false) || isFinal;
+    if (isFinal || event.type === 'conversation.message') touched.set(event.call_id, isOver);
+  }
+  return touched;
+}
+
+/** The record's `messages` are what its events say, so they can be made again at any time. */
+export async function writeMessages(sql: Sql, callId: Id): Promise<void> {
+  await sql.run(
+    `UPDATE call_records r SET messages = m.list, updated_at = now()
+       FROM (SELECT coalesce(jsonb_agg(data -> 'message' ORDER BY seq), '[]'::jsonb) AS list
+               FROM call_events WHERE call_id = $1 AND type = 'conversation.message') m
+      WHERE r.id = $1 AND r.source = 'core' AND r.messages IS DISTINCT FROM m.list`,
+    [callId],
+  );
+}
+
+/** A replayed event changes nothing: what a user has set by PATCH since then stays. */
+async function notYetStored(sql: Sql, entries: readonly JournalEntry[]): Promise<JournalEntry[]> {
+  const found = await sql.rows<{ id: Id }>('SELECT id FROM call_events WHERE id = ANY ($1::uuid[])', [
+    entries.map(({ event }) => event.id),
+  ]);
+  const seen = new Set(found.map(({ id }) => id));
+  return entries.filter(({ event }) => {
+    if (seen.has(event.id)) return false;
+    seen.add(event.id);
+    return true;
+  });
+}
+
+function mergeRecords(entries: readonly JournalEntry[]): Map<Id, Change> {
+  const changes = new Map<Id, Change>();
+  for (const { event, record } of entries) {
+    const columns = { ...record, ...initiatedColumns(event) };
+    if (Object.keys(columns).length === 0) continue;
+    const change = changes.get(event.call_id) ?? { accountId: event.account_id, columns: new Map() };
+    changes.set(event.call_id, change);
+    for (const [name, value] of Object.entries(columns)) {
+      if (value === undefined || COLUMNS[name] === undefined) continue;
+      const before = change.columns.get(name);
+      const merged = name === 'metadata' && isObject(before) && isObject(value) ? { ...before, ...value } : value;
+      change.columns.set(name, merged);
+    }
+  }
+  return changes;
+}
+
+/** What the first event knows and a RecordPatch does not carry. */
+function initiatedColumns(event: JournalEntry['event']): Record<string, unknown> {
+  if (event.type !== 'call.initiated') return {};
+  const { customer_id, campaign_id } = event.data as EventData['call.initiated'];
+  return {
+    ...(customer_id == null ? {} : { customer_ref: customer_id }),
+    ...(campaign_id == null ? {} : { campaign_id }),
+  };
+}
+
+async function writeRecord(sql: Sql, callId: Id, { accountId, columns }: Change): Promise<void> {
+  const names = [...columns.keys()];
+  const values = names.map((name) => fit(columns.get(name), COLUMNS[name]));
+  const given = [callId, accountId, ...values];
+  const isFirst = columns.has('agent_id') && columns.has('start_time');
+  const set = (name: string, value: string): string =>
+    name === 'metadata' ? `metadata = r.metadata || ${value}` : `${name} = ${value}`;
+  const written = isFirst
+    ? await sql.run(
+        `INSERT INTO call_records AS r (id, user_id, source, ${names.join(', ')})
+         VALUES ($1, $2, 'core', ${names.map((_, at) => `$${at + 3}`).join(', ')})
+         ON CONFLICT (id) DO UPDATE SET ${names.map((name) => set(name, `EXCLUDED.${name}`)).join(', ')}, updated_at = now()
+         WHERE r.user_id = EXCLUDED.user_id`,
+        given,
+      )
+    : await sql.run(
+        `UPDATE call_records r SET ${names.map((name, at) => set(name, `$${at + 3}${name === 'metadata' ? '::jsonb' : ''}`)).join(', ')}, updated_at = now()
+          WHERE id = $1 AND user_id = $2`,
+        given,
+      );
+  if (written === 0) throw new AppError('E_DATABASE', 'the call has no record of this account', { cause: { code: '23503' } });
+}
+
+async function writeEvents(sql: Sql, entries: readonly JournalEntry[]): Promise<void> {
+  if (entries.length === 0) return;
+  const rows = entries.map(({ event }) => ({
+    id: event.id,
+    user_id: event.account_id,
+    call_id: event.call_id,
+    seq: event.seq,
+    type: event.type,
+    at: event.time,
+    data: event.data,
+    node: event.node,
+  }));
+  await sql.run(
+    `INSERT INTO call_events (id, user_id, call_id, seq, type, at, data, node)
+     SELECT id, user_id, call_id, seq, type, at, data, node FROM jsonb_to_recordset($1::jsonb)
+       AS e(id uuid, user_id uuid, call_id uuid, seq integer, type text, at timestamptz, data jsonb, node text)
+     ON CONFLICT (id) DO NOTHING`,
+    [toJson(rows)],
+  );
+}
+
+async function writeRecording(
+  sql: Sql,
+  accountId: Id,
+  callId: Id,
+  patch: RecordingPatch,
+): Promise<void> {
+  const names = RECORDING_COLUMNS.filter((name) => patch[name] !== undefined);
+  await sql.run(
+    `INSERT INTO recordings (id, user_id, call_id, ${names.join(', ')})
+     VALUES ($1, $2, $3, ${names.map((_, at) => `$${at + 4}`).join(', ')})
+     ON CONFLICT (id) DO UPDATE SET ${names.map((name) => `${name} = EXCLUDED.${name}`).join(', ')}`,
+    [patch.id, accountId, callId, ...names.map((name) => patch[name])],
+  );
+}
+
+function fit(value: unknown, kind: number | 'json' | 'plain' | undefined): unknown {
+  if (value === null) return null;
+  if (kind === 'json') return toJson(value);
+  if (typeof value !== 'string') return value;
+  const text = clean(value);
+  return typeof kind === 'number' && text.length > kind ? [...text].slice(0, kind).join('') : text;
+}
+
+/** PostgreSQL's jsonb takes neither U+0000 nor half a surrogate pair, and remote parties send both. */
+function toJson(value: unknown): string {
+  return JSON.stringify(value, (_key, inner: unknown) => (typeof inner === 'string' ? clean(inner) : inner));
+}
+
+function clean(text: string): string {
+  return text.replaceAll('\0', '').toWellFormed();
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,231 @@
+/** Carries the journal into Postgres, in order and in batches, and waits out the time the database is away. */
+import { backoffMs } from '#lib/backoff.ts';
+import type { JournalEntry } from '#lib/call-events.ts';
+import { systemClock, type Clock, type TimerHandle } from '#lib/clock.ts';
+import { delay } from '#lib/deadline.ts';
+import { AppError } from '#lib/errors.ts';
+import type { Id } from '#lib/ids.ts';
+import type { Log } from '#lib/log.ts';
+import { park } from './dead-letter.ts';
+import type { Batch } from './journal-cursor.ts';
+import type { Database } from './pool.ts';
+import { applyEntries, writeMessages, type Touched } from './projection-sql.ts';
+import { isRefusedData, isServerAway, sqlStateOf } from './sql-errors.ts';
+
+/** The part of a journal cursor that is needed here. */
+export type EntrySource = {
+  readonly pending: number;
+  read(limit: number): Promise<Batch>;
+  commit(batch: Batch): void;
+};
+
+export type ProjectionOptions = {
+  readonly source: EntrySource;
+  readonly database: Database;
+  readonly deadLetterFile: string;
+  readonly log: Log;
+  readonly clock?: Clock;
+  /** Told when the database goes away and when it is back. */
+  readonly onUpChange?: (isUp: boolean) => void;
+};
+
+const BATCH = 200;
+/** A short wait gathers the events of one moment into one transaction. */
+const GATHER_MS = 20;
+const MESSAGES_EVERY_MS = 5_000;
+const RETRY = { firstMs: 100, maxMs: 2_000 };
+
+type Messages = { writtenMs: number; isDirty: boolean };
+
+export class Projection {
+  readonly #options: ProjectionOptions;
+  readonly #clock: Clock;
+  readonly #messages = new Map<Id, Messages>();
+  #timer: TimerHandle | undefined;
+  #running: Promise<void> | undefined;
+  #wanted = false;
+  #failures = 0;
+  #parked = 0;
+  #isUp = true;
+  #isStopped = false;
+  /** Messages of live calls are then written without waiting for their five seconds. */
+  #isDraining = false;
+
+  constructor(options: ProjectionOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+  }
+
+  /** Journal entries that are not in the database yet. */
+  get lagEvents(): number {
+    return this.#options.source.pending;
+  }
+
+  /** Entries put into the dead-letter file since the start. */
+  get parked(): number {
+    return this.#parked;
+  }
+
+  /** False from a failed write until the next one that works. */
+  get isUp(): boolean {
+    return this.#isUp;
+  }
+
+  /** Something was appended, or the database may be back. Cheap. */
+  wake(): void {
+    this.#wanted = true;
+    if (this.#failures === 0) this.#schedule(GATHER_MS);
+  }
+
+  /** True when everything was written before the deadline. */
+  async drain(deadlineMs: number): Promise<boolean> {
+    const endMs = this.#clock.now() + deadlineMs;
+    this.#isDraining = true;
+    try {
+      while (this.lagEvents > 0 || this.#hasDirty()) {
+        if (this.#clock.now() >= endMs || this.#isStopped) return false;
+        this.wake();
+        await delay(GATHER_MS, undefined, this.#clock);
+      }
+      return true;
+    } finally {
+      this.#isDraining = false;
+    }
+  }
+
+  /** Lets the batch under way finish and starts no other. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    this.#clock.clearTimer(this.#timer);
+    await this.#running;
+  }
+
+  #schedule(delayMs: number): void {
+    if (this.#isStopped || this.#timer !== undefined || this.#running !== undefined) return;
+    this.#timer = this.#clock.setTimer(() => {
+      this.#timer = undefined;
+      this.#running = this.#run().finally(() => {
+        this.#running = undefined;
+        this.#scheduleNext();
+      });
+    }, delayMs);
+  }
+
+  #scheduleNext(): void {
+    if (this.#failures > 0) return this.#schedule(backoffMs(this.#failures, RETRY));
+    if (this.#wanted) return this.#schedule(GATHER_MS);
+    const dueMs = this.#nextMessagesMs();
+    if (dueMs !== undefined) this.#schedule(Math.max(GATHER_MS, dueMs - this.#clock.now()));
+  }
+
+  async #run(): Promise<void> {
+    this.#wanted = false;
+    try {
+      for (;;) {
+        const batch = await this.#options.source.read(BATCH);
+        if (batch.entries.length === 0) break;
+        await this.#apply(batch.entries);
+        this.#options.source.commit(batch);
+        this.#succeeded();
+        if (this.#isStopped) return;
+      }
+      await this.#writeDueMessages();
+      this.#succeeded();
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  async #apply(entries: readonly JournalEntry[]): Promise<void> {
+    try {
+      await this.#applyTogether(entries);
+    } catch (error) {
+      if (!isPoison(error)) throw error;
+      for (const entry of entries) await this.#applyAlone(entry);
+    }
+  }
+
+  async #applyTogether(entries: readonly JournalEntry[]): Promise<void> {
+    const nowMs = this.#clock.now();
+    const due = (callId: Id, isOver: boolean): boolean =>
+      isOver || nowMs - (this.#messages.get(callId)?.writtenMs ?? 0) >= MESSAGES_EVERY_MS;
+    const touched = await this.#options.database.withSystem(async (sql) => {
+      const changed = await applyEntries(sql, entries);
+      for (const [callId, isOver] of changed) if (due(callId, isOver)) await writeMessages(sql, callId);
+      return changed;
+    });
+    this.#noteMessages(touched, due, nowMs);
+  }
+
+  #noteMessages(touched: Touched, due: (id: Id, isOver: boolean) => boolean, nowMs: number): void {
+    for (const [callId, isOver] of touched) {
+      if (isOver) this.#messages.delete(callId);
+      else if (due(callId, isOver)) this.#messages.set(callId, { writtenMs: nowMs, isDirty: false });
+      else {
+        const known = this.#messages.get(callId);
+        if (known !== undefined) known.isDirty = true;
+      }
+    }
+  }
+
+  async #applyAlone(entry: JournalEntry): Promise<void> {
+    try {
+      await this.#applyTogether([entry]);
+    } catch (error) {
+      if (!isPoison(error)) throw error;
+      await park(this.#options.deadLetterFile, entry, error, this.#clock.wallMs());
+      this.#parked++;
+      this.#options.log.error('projection.parked', {
+        eventId: entry.event.id,
+        callId: entry.event.call_id,
+        type: entry.event.type,
+        sqlState: sqlStateOf(error),
+        error,
+      });
+    }
+  }
+
+  async #writeDueMessages(): Promise<void> {
+    const nowMs = this.#clock.now();
+    for (const [callId, state] of this.#messages) {
+      if (!state.isDirty) continue;
+      if (!this.#isDraining && nowMs - state.writtenMs < MESSAGES_EVERY_MS) continue;
+      await this.#options.database.withSystem((sql) => writeMessages(sql, callId));
+      this.#messages.set(callId, { writtenMs: nowMs, isDirty: false });
+    }
+  }
+
+  #nextMessagesMs(): number | undefined {
+    let next: number | undefined;
+    for (const { writtenMs, isDirty } of this.#messages.values()) {
+      if (isDirty) next = Math.min(next ?? Number.POSITIVE_INFINITY, writtenMs + MESSAGES_EVERY_MS);
+    }
+    return next;
+  }
+
+  #hasDirty(): boolean {
+    return this.#nextMessagesMs() !== undefined;
+  }
+
+  #succeeded(): void {
+    this.#failures = 0;
+    if (this.#isUp) return;
+    this.#isUp = true;
+    this.#options.log.info('projection.recovered', { lagEvents: this.lagEvents });
+    this.#options.onUpChange?.(true);
+  }
+
+  #failed(error: unknown): void {
+    this.#failures++;
+    if (!this.#isUp) return;
+    this.#isUp = false;
+    const level = isServerAway(error) ? 'warn' : 'error';
+    this.#options.log[level]('projection.failed', { lagEvents: this.lagEvents, error });
+    this.#options.onUpChange?.(false);
+  }
+}
+
+/** The data are refused, or building the statement failed on them: the entry will never pass. */
+function isPoison(error: unknown): boolean {
+  return isRefusedData(error) || !(error instanceof AppError);
+}

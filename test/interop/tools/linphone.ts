@@ -1,0 +1,76 @@
+/** linphonec, driven by its prompt: speaks a WAV, records what it hears. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { startPeer, untilLogged, type Peer } from './process.ts';
+import { readChannel, writeWav } from './wav.ts';
+
+export type Linphone = Peer & {
+  call(uri: string): Promise<void>;
+  hangUp(): Promise<void>;
+  /** What it heard; complete after `hangUp`. */
+  heard(): Int16Array;
+};
+
+export async function startLinphone(options: {
+  readonly folder: string;
+  readonly address: string;
+  readonly speech: Int16Array;
+}): Promise<Linphone> {
+  const folder = join(options.folder, 'linphone');
+  const home = join(folder, 'home');
+  const recording = join(folder, 'heard.wav');
+  const speech = join(folder, 'speech.wav');
+  const rc = join(folder, 'linphonerc');
+  // linphonec does not make its data folder, and needs it.
+  mkdirSync(join(home, '.local', 'share', 'linphone'), { recursive: true });
+  writeWav(speech, [options.speech]);
+  writeFileSync(rc, configuration(options.address));
+  const peer = startPeer({
+    name: 'linphonec',
+    command: 'linphonec',
+    args: ['-c', rc],
+    logPath: join(folder, 'log'),
+    env: { ...process.env, HOME: home },
+  });
+  try {
+    await untilLogged(peer, /linphonec>/, 10_000);
+    peer.type('soundcard use files');
+    peer.type(`record ${recording}`);
+  } catch (error) {
+    await peer.stop();
+    throw error;
+  }
+  return Object.assign(peer, {
+    call: async (uri: string) => {
+      peer.type(`call ${uri}`);
+      await untilLogged(peer, /connected\.|Call \d+ with .* (connected|established)/i, 10_000);
+      peer.type(`play ${speech}`);
+    },
+    hangUp: async () => {
+      peer.type('terminate');
+      await untilLogged(peer, /ended|terminated/i, 5000);
+      peer.type('quit');
+      await peer.exited;
+    },
+    heard: () => readChannel(recording),
+  });
+}
+
+function configuration(address: string): string {
+  return [
+    '[sip]',
+    'sip_port=5060',
+    'sip_tcp_port=0',
+    'sip_tls_port=0',
+    `bind_address=${address}`,
+    'use_ipv6=0',
+    'guess_hostname=0',
+    `contact="linphone" <sip:linphone@${address}>`,
+    'default_proxy=-1',
+    '[rtp]',
+    'audio_rtp_port=22000',
+    '[sound]',
+    'echocancellation=0',
+    '',
+  ].join('\n');
+}

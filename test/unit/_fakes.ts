@@ -1,0 +1,340 @@
+/** Stand-ins for the planes around a call, on a simulated clock: a media session that "plays" by the clock, a leg. */
+import { setImmediate } from 'node:timers/promises';
+import type { JournalEntry } from '#lib/call-events.ts';
+import { SimulatedClock, type TimerHandle } from '#lib/clock.ts';
+import { AppError } from '#lib/errors.ts';
+import { silentLog } from '#lib/log.ts';
+import type { MediaClosed, MediaEvent, MediaSession, NegotiatedAudio } from '#media/types.ts';
+import type {
+  LlmProvider,
+  ProviderSet,
+  ReplyPart,
+  SttEvent,
+  TtsProvider,
+} from '#providers/contract.ts';
+import { AudioPump } from '#sessions/audio-pump.ts';
+import type { CallDeps } from '#sessions/call.ts';
+import type { Answered, Leg, LegEvents, Refusal } from '#sessions/leg.ts';
+import type { AgentConfig } from '#sessions/ports.ts';
+import { CallStory } from '#sessions/story.ts';
+import type { SipDialog, SipEnd } from '#sip/types.ts';
+
+export const AUDIO: NegotiatedAudio = {
+  codec: 'PCMA',
+  payloadType: 8,
+  receivePayloadType: 8,
+  dtmfPayloadType: 101,
+  remoteAddress: '192.0.2.9',
+  remotePort: 4000,
+  send: true,
+  receive: true,
+};
+
+export const AGENT: AgentConfig = {
+  id: '00000000-0000-4000-8000-000000000002',
+  accountId: '00000000-0000-4000-8000-000000000001',
+  name: 'Default agent',
+  systemPrompt: '',
+  greeting: 'Hello there my friend',
+  language: 'en',
+  vendors: { stt: null, llm: null, tts: null },
+  llm: { model: null, temperature: null, maxTokens: null },
+  voice: null,
+  turn: { endpointMinMs: 500, bargeIn: true, bargeInConfirmMs: 500, falseBargeInMs: 2000 },
+  silence: { promptAfterS: 12, prompts: 2, promptText: null, hangupAfterS: 30 },
+  maxDurationS: 600,
+  maxHistory: 40,
+  recording: null,
+  variables: {},
+};
+
+/** Lets everything that is ready run; no time passes. */
+export async function settle(): Promise<void> {
+  for (let i = 0; i < 5; i++) await setImmediate();
+}
+
+/** Plays what is written at the speed of the clock, and reports like the worker would. */
+export class FakeMedia implements MediaSession {
+  readonly localAddress = '192.0.2.1';
+  readonly localPort = 20_000;
+  readonly log: string[];
+  readonly #clock: SimulatedClock;
+  #listener: (event: MediaEvent) => void = () => undefined;
+  #startMs = 0;
+  #current: {
+    number: number;
+    queuedMs: number;
+    ended: boolean;
+    startMs: number;
+    heardMs: number;
+  } | null = null;
+  #isClosed = false;
+  #timer: TimerHandle | undefined;
+
+  constructor(clock: SimulatedClock, log: string[]) {
+    this.#clock = clock;
+    this.log = log;
+  }
+
+  #at(): number {
+    return this.#clock.now() - this.#startMs;
+  }
+
+  emit(event: MediaEvent): void {
+    this.#listener(event);
+  }
+
+  start(): void {
+    this.#startMs = this.#clock.now();
+    this.log.push('media.start');
+  }
+
+  onEvent(listener: (event: MediaEvent) => void): void {
+    this.#listener = listener;
+  }
+
+  readCaller(): number {
+    return 0;
+  }
+
+  beginUtterance(utterance: number): void {
+    this.#current = {
+      number: utterance,
+      queuedMs: 0,
+      ended: false,
+      startMs: this.#at(),
+      heardMs: 0,
+    };
+  }
+
+  write(utterance: number, pcm: Int16Array): Promise<void> {
+    const current = this.#current;
+    if (this.#isClosed || current?.number !== utterance)
+      return Promise.reject(new AppError('E_ABORTED', 'flushed'));
+    if (current.queuedMs === 0) {
+      current.startMs = this.#at();
+      this.emit({
+        type: 'playout.started',
+        atMs: this.#at(),
+        utterance,
+        wireMs: performance.timeOrigin + this.#clock.now(),
+      });
+    }
+    current.queuedMs += pcm.length / 8;
+    return Promise.resolve();
+  }
+
+  endUtterance(utterance: number): void {
+    const current = this.#current;
+    if (current?.number !== utterance) return;
+    current.ended = true;
+    if (current.queuedMs === 0) return;
+    const leftMs = current.startMs + current.queuedMs - this.#at();
+    this.#timer = this.#clock.setTimer(() => {
+      if (this.#current !== current || this.#isClosed) return;
+      this.#current = null;
+      this.emit({ type: 'playout.done', atMs: this.#at(), utterance, heardMs: current.queuedMs });
+    }, leftMs);
+  }
+
+  pause(): void {
+    this.log.push('media.pause');
+  }
+
+  resume(): void {
+    this.log.push('media.resume');
+  }
+
+  flush(): void {
+    this.log.push('media.flush');
+    const current = this.#current;
+    this.#current = null;
+    if (current === null) return;
+    const heardMs = Math.min(current.queuedMs, this.#at() - current.startMs);
+    this.emit({ type: 'playout.flushed', atMs: this.#at(), utterance: current.number, heardMs });
+  }
+
+  armBargeIn(on: boolean): void {
+    this.log.push(on ? 'media.arm' : 'media.disarm');
+  }
+
+  close(): Promise<MediaClosed> {
+    this.#isClosed = true;
+    this.#clock.clearTimer(this.#timer);
+    this.log.push('media.close');
+    const stats = {
+      packetsReceived: 100,
+      packetsSent: 100,
+      lost: 0,
+      late: 0,
+      duplicated: 0,
+      concealedMs: 0,
+      foreignDropped: 0,
+      malformedDropped: 0,
+      jitterMs: 1,
+      codec: 'PCMA' as const,
+    };
+    return Promise.resolve({
+      stats,
+      recording: { path: '/r.wav', durationMs: 1000, bytes: 32_044, truncated: false },
+    });
+  }
+}
+
+export class FakeDialog implements SipDialog {
+  readonly sipCallId = 'abc@192.0.2.9';
+  readonly log: string[];
+  #onEnd: (end: SipEnd) => void = () => undefined;
+
+  constructor(log: string[]) {
+    this.log = log;
+  }
+
+  end(by: SipEnd['by']): void {
+    this.#onEnd({ by, status: null, reason: null, q850: 16 });
+  }
+
+  onEnd(listener: (end: SipEnd) => void): void {
+    this.#onEnd = listener;
+  }
+
+  onOffer(): void {}
+  onAnswer(): void {}
+  onDtmf(): void {}
+
+  bye(): Promise<void> {
+    this.log.push('bye');
+    return Promise.resolve();
+  }
+
+  reinvite(): Promise<string> {
+    return Promise.reject(new Error('not part of these tests'));
+  }
+}
+
+/** 200 ms of audio per word, with exact marks. */
+export const fakeTts: TtsProvider = {
+  vendor: 'fake',
+  async *speak({ text }) {
+    await Promise.resolve();
+    let chars = 0;
+    for (const word of text.split(' ')) {
+      chars += word.length + (chars === 0 ? 0 : 1);
+      yield {
+        pcm: new Int16Array(1600),
+        marks: [{ chars, ms: text.slice(0, chars).split(' ').length * 200 }],
+      };
+    }
+  },
+};
+
+export function fakeLlm(answer: (text: string) => readonly ReplyPart[]): LlmProvider {
+  return {
+    vendor: 'fake',
+    async *reply({ input }) {
+      await Promise.resolve();
+      for (const part of answer(input.kind === 'speech' ? input.text : `#${input.digits}`))
+        yield part;
+      return { inputTokens: 3, outputTokens: 4 };
+    },
+  };
+}
+
+export type Rig = ReturnType<typeof createRig>;
+
+/** Everything one call needs; `connect` decides how the leg answers. */
+export function createRig(
+  options: {
+    agent?: Partial<AgentConfig>;
+    llm?: LlmProvider;
+    tts?: TtsProvider;
+    connect?: (
+      events: LegEvents,
+      signal: AbortSignal,
+      dialog: FakeDialog,
+    ) => Promise<Answered | Refusal>;
+    check?: () => { readonly ok: true } | Refusal;
+  } = {},
+) {
+  const clock = new SimulatedClock();
+  const log: string[] = [];
+  const entries: JournalEntry[] = [];
+  const media = new FakeMedia(clock, log);
+  const dialog = new FakeDialog(log);
+  let sttEvent: (event: SttEvent) => void = () => undefined;
+  const agent: AgentConfig = { ...AGENT, ...options.agent };
+  const story = new CallStory({
+    journal: { append: (entry) => entries.push(entry) },
+    clock,
+    node: 'n1',
+    callId: '00000000-0000-4000-8000-000000000003',
+    accountId: agent.accountId,
+    agentId: agent.id,
+    agentName: agent.name,
+    direction: 'inbound',
+    channel: 'phone',
+    from: '+15550100',
+    to: '8001',
+    remoteNumber: '+15550100',
+    remoteName: null,
+    trunkId: null,
+    sipCallId: 'abc@192.0.2.9',
+    variables: {},
+    requestId: null,
+  });
+  const providers: ProviderSet = {
+    stt: {
+      vendor: 'fake',
+      reads: true,
+      open: ({ onEvent }) => {
+        sttEvent = onEvent;
+        return {
+          push: () => undefined,
+          speechStarted: () => undefined,
+          speechStopped: () => undefined,
+          close: () => log.push('stt.close'),
+        };
+      },
+    },
+    llm: options.llm ?? fakeLlm((text) => [{ type: 'text', text: `You said ${text}.` }]),
+    tts: options.tts ?? fakeTts,
+  };
+  const leg: Leg = {
+    sipCallId: 'abc@192.0.2.9',
+    localAddress: () => Promise.resolve('192.0.2.1'),
+    check: options.check ?? (() => ({ ok: true })),
+    connect: (_local, events, signal) =>
+      options.connect?.(events, signal, dialog) ??
+      Promise.resolve({ ok: true, dialog, audio: AUDIO }),
+    renegotiate: () => ({ status: 488 }),
+    acceptLate: () => null,
+    refuse: (cause) => log.push(`refuse ${cause.type}`),
+  };
+  const deps: CallDeps = {
+    media: {
+      open: () => {
+        log.push('media.open');
+        return Promise.resolve(media);
+      },
+      census: () => Promise.resolve({ sessions: 0, sockets: 0, timers: 0 }),
+      close: () => Promise.resolve(),
+    },
+    pump: new AudioPump(clock),
+    clock,
+    log: silentLog,
+    recordingFile: (id) =>
+      Promise.resolve({ path: `/data/recordings/${id}.wav`, uri: `recordings/${id}.wav` }),
+    recordByDefault: () => true,
+  };
+  return {
+    clock,
+    log,
+    entries,
+    media,
+    dialog,
+    deps,
+    setup: { leg, story, agent, providers: () => providers },
+    hear: (event: SttEvent) => sttEvent(event),
+    types: () => entries.map((entry) => entry.event.type),
+  };
+}

@@ -1,0 +1,209 @@
+/** A media chain on a simulated clock with a network and a disk made of arrays. */
+import { SimulatedClock } from '#lib/clock.ts';
+import { SampleRing } from '#lib/sample-ring.ts';
+import { buildChain, type MediaChain } from '#media/media-chain.ts';
+import { Pacer } from '#media/pacer.ts';
+import { PlayoutWriter } from '#media/playout-writer.ts';
+import { RecordingFile, type RecordingHandle } from '#media/recording-file.ts';
+import { Recorder } from '#media/recorder.ts';
+import type { DatagramListener, RtpTransport } from '#media/rtp-socket.ts';
+import type { MediaEvent, NegotiatedAudio } from '#media/types.ts';
+import { UtteranceMarks } from '#media/utterance-marks.ts';
+
+export const PHONE = { address: '192.0.2.1', port: 4000 };
+
+export const AUDIO: NegotiatedAudio = {
+  codec: 'PCMU',
+  payloadType: 0,
+  receivePayloadType: 0,
+  dtmfPayloadType: 101,
+  remoteAddress: PHONE.address,
+  remotePort: PHONE.port,
+  send: true,
+  receive: true,
+};
+
+export type SentPacket = {
+  readonly atMs: number;
+  readonly to: string;
+  readonly marker: boolean;
+  readonly payloadType: number;
+  readonly sequence: number;
+  readonly timestamp: number;
+  readonly ssrc: number;
+  readonly payload: Uint8Array;
+};
+
+export class FakeTransport implements RtpTransport {
+  readonly sent: SentPacket[] = [];
+  readonly rtcp: { readonly atMs: number; readonly bytes: Uint8Array }[] = [];
+  readonly log: string[] = [];
+  readonly sendErrors = 0;
+  keep = true;
+  isClosed = false;
+  listener: DatagramListener | null = null;
+  readonly #clock: SimulatedClock;
+  #to = '';
+
+  constructor(clock: SimulatedClock) {
+    this.#clock = clock;
+  }
+
+  onDatagram(listener: DatagramListener): void {
+    this.listener = listener;
+  }
+
+  aimAt(address: string, port: number): void {
+    this.#to = `${address}:${port}`;
+  }
+
+  connect(address: string, port: number): void {
+    this.aimAt(address, port);
+    this.log.push(`connect ${this.#to}`);
+  }
+
+  disconnect(): void {
+    this.log.push('disconnect');
+  }
+
+  send(bytes: Uint8Array): void {
+    if (!this.keep) return;
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.sent.push({
+      atMs: this.#clock.now(),
+      to: this.#to,
+      marker: (view.getUint8(1) & 0x80) !== 0,
+      payloadType: view.getUint8(1) & 0x7f,
+      sequence: view.getUint16(2),
+      timestamp: view.getUint32(4),
+      ssrc: view.getUint32(8),
+      payload: bytes.slice(12),
+    });
+  }
+
+  sendRtcp(bytes: Uint8Array): void {
+    this.rtcp.push({ atMs: this.#clock.now(), bytes: bytes.slice() });
+  }
+
+  close(): void {
+    this.isClosed = true;
+  }
+}
+
+/** A disk that keeps everything, or fails from `failAt` bytes on. */
+export class MemoryDisk implements RecordingHandle {
+  bytes = new Uint8Array(1 << 16);
+  end = 0;
+  isClosed = false;
+  readonly failAt: number;
+  /** Whether writes wait for `release()`. */
+  gate: Promise<void> | null = null;
+
+  constructor(failAt = Number.POSITIVE_INFINITY) {
+    this.failAt = failAt;
+  }
+
+  async write(bytes: Uint8Array, position: number): Promise<void> {
+    if (this.gate !== null) await this.gate;
+    const end = position + bytes.length;
+    if (end > this.failAt && position > 0) throw new Error('ENOSPC: no space left on device');
+    while (end > this.bytes.length) {
+      const larger = new Uint8Array(this.bytes.length * 2);
+      larger.set(this.bytes);
+      this.bytes = larger;
+    }
+    this.bytes.set(bytes, position);
+    this.end = Math.max(this.end, end);
+  }
+
+  close(): Promise<void> {
+    this.isClosed = true;
+    return Promise.resolve();
+  }
+
+  /** Samples of one channel: 0 caller, 1 agent. */
+  channel(which: 0 | 1): Int16Array {
+    const view = new DataView(this.bytes.buffer);
+    const pcm = new Int16Array(Math.floor((this.end - 44) / 4));
+    for (let i = 0; i < pcm.length; i++) pcm[i] = view.getInt16(44 + i * 4 + which * 2, true);
+    return pcm;
+  }
+}
+
+export type TestChain = {
+  readonly clock: SimulatedClock;
+  readonly pacer: Pacer;
+  readonly transport: FakeTransport;
+  readonly chain: MediaChain;
+  readonly callerRing: SampleRing;
+  readonly writer: PlayoutWriter;
+  readonly events: MediaEvent[];
+  readonly disk: MemoryDisk;
+  readonly rooms: number[];
+};
+
+export type TestChainOptions = {
+  readonly disk?: MemoryDisk;
+  readonly firstRtpTimeoutMs?: number;
+  readonly rtpTimeoutMs?: number;
+  /** Whether a frame is speech; default: it is loud. */
+  readonly isSpeech?: (frame: Int16Array) => boolean;
+};
+
+export function testChain(options: TestChainOptions = {}): TestChain {
+  const clock = new SimulatedClock();
+  const pacer = new Pacer({ clock });
+  const transport = new FakeTransport(clock);
+  const callerRing = SampleRing.create(32_000);
+  const playoutRing = SampleRing.create(64_000);
+  const marks = UtteranceMarks.create();
+  const writer = new PlayoutWriter(playoutRing, marks);
+  const events: MediaEvent[] = [];
+  const rooms: number[] = [];
+  const disk = options.disk ?? new MemoryDisk();
+  const isSpeech = options.isSpeech ?? ((frame) => frame.some((x) => Math.abs(x) > 2000));
+  const chain = buildChain({
+    clock,
+    wireOriginMs: 0,
+    transport,
+    pacer,
+    classifier: { isSpeech, free: () => undefined },
+    callerRing,
+    playoutRing,
+    marks,
+    record: (onFailed) =>
+      new Recorder(
+        new RecordingFile({ path: 'memory', clock, onFailed, open: () => Promise.resolve(disk) }),
+      ),
+    firstRtpTimeoutMs: options.firstRtpTimeoutMs ?? 30_000,
+    rtpTimeoutMs: options.rtpTimeoutMs ?? 15_000,
+    cname: 'test',
+    emit: (event) => events.push(event),
+    tellRoom: () => {
+      rooms.push(clock.now());
+      writer.pump();
+    },
+  });
+  return { clock, pacer, transport, chain, callerRing, writer, events, disk, rooms };
+}
+
+export type RtpFields = {
+  readonly sequence: number;
+  readonly timestamp: number;
+  readonly payload: Uint8Array;
+  readonly payloadType?: number;
+  readonly ssrc?: number;
+  readonly marker?: boolean;
+};
+
+export function rtp(fields: RtpFields): Uint8Array {
+  const bytes = new Uint8Array(12 + fields.payload.length);
+  const view = new DataView(bytes.buffer);
+  view.setUint8(0, 0x80);
+  view.setUint8(1, (fields.marker ? 0x80 : 0) | (fields.payloadType ?? 0));
+  view.setUint16(2, fields.sequence & 0xffff);
+  view.setUint32(4, fields.timestamp >>> 0);
+  view.setUint32(8, fields.ssrc ?? 7);
+  bytes.set(fields.payload, 12);
+  return bytes;
+}

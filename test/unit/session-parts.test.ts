@@ -1,0 +1,240 @@
+/** The small parts of a call: story, latency, hearing, history, audio history, back-channels. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { JournalEntry } from '#lib/call-events.ts';
+import { SimulatedClock } from '#lib/clock.ts';
+import { AudioHistory } from '#sessions/audio-history.ts';
+import { AudioPump } from '#sessions/audio-pump.ts';
+import { isBackchannel } from '#sessions/backchannel.ts';
+import { Hearing } from '#sessions/hearing.ts';
+import { fillIn, historyOf } from '#sessions/history.ts';
+import { TurnTimes, summarise } from '#sessions/latency.ts';
+import { isEmergencyNumber } from '#sessions/numbers.ts';
+import { endingOf } from '#sessions/outcome.ts';
+import type { AgentConfig } from '#sessions/ports.ts';
+import { CallStory } from '#sessions/story.ts';
+
+const ACCOUNT = '00000000-0000-4000-8000-000000000001';
+const AGENT = '00000000-0000-4000-8000-000000000002';
+const CALL = '00000000-0000-4000-8000-000000000003';
+
+function storyOn(clock: SimulatedClock): { story: CallStory; entries: JournalEntry[] } {
+  const entries: JournalEntry[] = [];
+  const story = new CallStory({
+    journal: { append: (entry) => entries.push(entry) },
+    clock,
+    node: 'n1',
+    callId: CALL,
+    accountId: ACCOUNT,
+    agentId: AGENT,
+    agentName: 'Default agent',
+    direction: 'inbound',
+    channel: 'phone',
+    from: '+15550100',
+    to: '8001',
+    remoteNumber: '+15550100',
+    remoteName: null,
+    trunkId: null,
+    sipCallId: 'abc@192.0.2.1',
+    variables: {},
+    requestId: null,
+  });
+  return { story, entries };
+}
+
+test('a story is a gapless sequence whose patches make the record', () => {
+  const clock = new SimulatedClock(Date.UTC(2026, 10, 20, 10));
+  const { story, entries } = storyOn(clock);
+  story.initiated();
+  clock.advance(120);
+  story.ringing(180, false);
+  clock.advance(80);
+  story.answered('PCMA', 'abc@192.0.2.1', { id: CALL, status: 'active', uri: 'recordings/a.wav' });
+  clock.advance(5000);
+  story.message({ role: 'user', content: 'hello', start_ms: 1000, end_ms: 2000 }, 1000);
+  assert.equal(story.snapshot().durationSeconds, 5);
+  clock.advance(400);
+  story.markEnd();
+  clock.advance(2000); // clearing up does not count
+  story.final({
+    ending: endingOf({ type: 'remote.bye', q850: 16 }, true),
+    sipStatus: null,
+    q850: null,
+    error: null,
+    quality: null,
+    latency: null,
+    recordingStatus: 'ready',
+    metadata: { total_tokens: 0, avg_confidence: null },
+  });
+  assert.deepEqual(
+    entries.map(({ event }) => event.seq),
+    [1, 2, 3, 4, 5],
+  );
+  assert.deepEqual(
+    entries.map(({ event }) => event.type),
+    ['call.initiated', 'call.ringing', 'call.answered', 'conversation.message', 'call.ended'],
+  );
+  const record = Object.assign({}, ...entries.map((entry) => entry.record ?? {})) as Record<
+    string,
+    unknown
+  >;
+  assert.equal(record['start_time'], '2026-11-20T10:00:00.000Z');
+  assert.equal(record['answer_time'], '2026-11-20T10:00:00.200Z');
+  assert.equal(record['end_time'], '2026-11-20T10:00:05.600Z');
+  assert.equal(record['duration_seconds'], 5);
+  assert.equal(record['outcome'], 'completed');
+  assert.equal(record['recording_status'], 'active');
+  assert.equal(story.messages[0]?.timestamp, Date.UTC(2026, 10, 20, 10, 0, 1, 200) / 1000);
+});
+
+test('a step of the wall clock does not move the times of a call', () => {
+  const clock = new SimulatedClock();
+  const { story } = storyOn(clock);
+  story.initiated();
+  const before = story.snapshot().startTime;
+  clock.wallMs = () => 0;
+  clock.advance(1000);
+  story.answered('PCMU', 'x', null);
+  assert.equal(story.snapshot().startTime, before);
+  assert.equal(Date.parse(story.snapshot().answerTime ?? '') - Date.parse(before), 1000);
+});
+
+test('the parts of the waterfall add up to the whole, whatever order the instants came in', () => {
+  const orders: [string, Partial<Record<Parameters<TurnTimes['mark']>[0], number>>][] = [
+    [
+      'read before the end-point',
+      {
+        speechEnd: 0,
+        detected: 450,
+        read: 460,
+        asked: 500,
+        llmFirst: 700,
+        pieceReady: 720,
+        audioReady: 800,
+        firstPacket: 815,
+      },
+    ],
+    [
+      'read after the end-point',
+      {
+        speechEnd: 0,
+        detected: 450,
+        asked: 900,
+        read: 900,
+        llmFirst: 1100,
+        pieceReady: 1100,
+        audioReady: 1180,
+        firstPacket: 1190,
+      },
+    ],
+    [
+      'no model',
+      {
+        speechEnd: 0,
+        detected: 450,
+        asked: 500,
+        pieceReady: 501,
+        audioReady: 502,
+        firstPacket: 520,
+      },
+    ],
+    [
+      'read before it was detected',
+      { speechEnd: 0, read: 100, detected: 450, asked: 500, audioReady: 502, firstPacket: 520 },
+    ],
+  ];
+  for (const [label, instants] of orders) {
+    const times = new TurnTimes(() => 0);
+    times.jitterMs = 40;
+    for (const [name, at] of Object.entries(instants)) times.mark(name as 'asked', at);
+    const latency = times.latency();
+    const sum = Object.values(latency?.partsMs ?? {}).reduce((a, b) => a + b, 0);
+    assert.equal(sum, latency?.totalMs, label);
+    assert.equal(latency?.partsMs.jitter, 40, label);
+  }
+  assert.equal(new TurnTimes(() => 1).latency(), null);
+  assert.equal(summarise([]), null);
+  const turn = (totalMs: number) => ({
+    totalMs,
+    partsMs: { jitter: 0, endpointing: totalMs, stt: 0, llm: 0, tts: 0, pacing: 0 },
+  });
+  assert.deepEqual(summarise([turn(300), turn(100), turn(200)])?.mouth_to_ear_ms, {
+    p50: 200,
+    p90: 300,
+    max: 300,
+  });
+});
+
+test('utterances are read in order and become one input', () => {
+  const hearing = new Hearing();
+  const audio = { pcm: new Int16Array(1), startMs: 900, endMs: 1500 };
+  hearing.stopped(100, 500.4, () => audio);
+  hearing.stopped(900, 1500, () => audio);
+  const final = (text: string, confidence: number | null) =>
+    ({ type: 'final', text, confidence, startMs: null, endMs: null, language: null }) as const;
+  const first = hearing.read(final('I want', 0.8));
+  assert.deepEqual([first.startMs, first.endMs], [100, 500]);
+  hearing.keep(first);
+  hearing.keep(hearing.read(final('two tickets', 0.6)));
+  assert.deepEqual(hearing.takeInput(), { kind: 'speech', text: 'I want two tickets', audio });
+  assert.deepEqual(hearing.takeInput(), { kind: 'speech', text: '', audio: null });
+  assert.equal(hearing.averageConfidence, 0.7);
+});
+
+test('history is what was heard, with variables filled in and a limit', () => {
+  const agent = {
+    systemPrompt: 'You serve {{ name }}. {{missing}}',
+    variables: { name: 'Li' },
+    maxHistory: 2,
+  } as unknown as AgentConfig;
+  const say = (role: 'user' | 'assistant', content: string) =>
+    ({ role, content, timestamp: 1 }) as const;
+  const history = historyOf(agent, [
+    say('assistant', 'a'),
+    say('user', ''),
+    say('user', 'b'),
+    say('assistant', 'c'),
+  ]);
+  assert.deepEqual(history, [
+    { role: 'system', content: 'You serve Li. {{missing}}' },
+    { role: 'user', content: 'b' },
+    { role: 'assistant', content: 'c' },
+  ]);
+  assert.equal(fillIn('{{toString}}', {}), '{{toString}}');
+});
+
+test('an utterance is cut out of the last 16 seconds, with its lead', () => {
+  const history = new AudioHistory();
+  for (let ms = 0; ms < 20_000; ms += 20) history.append(new Int16Array(160).fill(ms / 20));
+  const { pcm } = history.utterance(10_000, 10_100);
+  assert.equal(pcm.length, 300 * 8);
+  assert.equal(pcm[0], 490);
+  assert.equal(pcm.at(-1), 504);
+  assert.equal(history.utterance(0, 4100).pcm.length, 100 * 8);
+});
+
+test('the pump drains every member each period and stops with the last one', () => {
+  const clock = new SimulatedClock();
+  const pump = new AudioPump(clock);
+  let count = 0;
+  const member = { pump: () => void count++ };
+  pump.add(member);
+  clock.advance(1000);
+  assert.equal(count, 50);
+  pump.remove(member);
+  clock.advance(1000);
+  assert.equal(count, 50);
+  assert.equal(clock.pending, 0);
+});
+
+test('back-channels in Chinese and English, and what only looks like one', () => {
+  for (const text of ['嗯', '嗯。', '好的！', '对对', 'Uh-huh.', 'OK', 'yeah,', 'I see.'])
+    assert.ok(isBackchannel(text), text);
+  for (const text of ['', '不对', '好的但是', 'okay wait', 'no', '停'])
+    assert.ok(!isBackchannel(text), text);
+});
+
+test('emergency numbers are never dialled', () => {
+  for (const number of ['110', '120', '112', '911']) assert.ok(isEmergencyNumber(number), number);
+  for (const number of ['+15550100', '1100', '8001']) assert.ok(!isEmergencyNumber(number), number);
+});
