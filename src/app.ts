@@ -44,68 +44,14 @@ const VERSION = (
 /** Errors: E_CONFIG, E_PORT_IN_USE, E_DATA_DIR_LOCKED, E_DATABASE_UNREACHABLE…, each one clear line, nothing left running. */
 export async function startApp(config: Config, log: Log): Promise<App> {
   await using starting = new AsyncDisposableStack();
-  const environmentTrunk = readTrunk(config);
-  const shownAddress = addressView(config.publicAddress, config.localNets);
-  const dataDir = openDataDir(config.dataDir);
-  starting.defer(() => dataDir.release());
-  const node = hostname();
-  const store = await openStore({ ...storeOptions(config, dataDir.path), node, log });
-  starting.defer(() => store.close());
-  const providers = createProviders(providerOptions(config, dataDir.path, log));
-  starting.defer(() => providers.close());
-  const media = createMediaEngine({ rtpPorts: config.rtpPorts, log });
-  starting.defer(() => media.close());
-  await store.recover(({ uri }) => repairWav(join(dataDir.path, uri)));
-  const access = new AccessList({
-    allow: config.sipAllow,
-    environmentTrunk,
-    trunkSources: () => store.trunks.sources(),
-    clock: systemClock,
-    log,
-  });
-  starting.defer(() => access.close());
-  await Promise.all([access.refresh(), warmUp(providers, store)]);
-  const engine = await startSipEngine(config, log);
-  starting.defer(() => engine.close());
-  const sip = await createSipAgent({
-    host: engine.host,
-    port: engine.controlPort,
-    secret: engine.secret,
-    log,
-    clock: systemClock,
-    allow: (address) => access.allows(address),
-    userAgent: `callyard/${VERSION}`,
-  });
-  starting.defer(() => sip.close());
-  const calls = new Calls({
-    deps: {
-      media: bindTo(config.rtpHost, media),
-      pump: new AudioPump(systemClock),
-      clock: systemClock,
-      log,
-      recordingFile: (callId) => recordingFile(dataDir.path, callId),
-      recordByDefault: () => config.recording ?? !access.hasTrunk,
-    },
-    sip,
-    journal: store.journal,
-    agents: store.agents,
-    trunks: {
-      trunkFor: async (accountId) => (await store.trunks.trunkFor(accountId)) ?? environmentTrunk,
-    },
-    node,
-    maxCalls: config.maxCalls,
-    providersFor: (agent) => providers.forAgent(agent),
-    normaliseNumber: normalizePhone,
-    shownAddress,
-  });
+  const parts = await startParts(config, log, starting);
+  const { store, sip, calls, dataDir, providers } = parts;
   const state = { isDraining: false };
-  const api = await createApi({
-    ports: apiPorts(store, sip, calls, dataDir.path, state),
-    log,
-    version: VERSION,
-  });
+  const ports = apiPorts(store, sip, calls, dataDir, state);
+  const api = await createApi({ ports, log, version: VERSION });
   starting.defer(() => api.close());
   const httpUrl = await listenApi(api, config.httpHost, config.httpPort);
+  calls.accept();
   const running = starting.move();
   let stopping: Promise<void> | undefined;
   const stop = async (graceMs: number, hurry?: AbortSignal): Promise<void> => {
@@ -120,6 +66,87 @@ export async function startApp(config: Config, log: Log): Promise<App> {
     sipAddresses: sip.listening,
     stop: (graceMs, hurry) => (stopping ??= stop(graceMs, hurry)),
   };
+}
+
+/** Everything below HTTP, in the order of design.md 5; `owner` gives it back in reverse. */
+async function startParts(config: Config, log: Log, owner: AsyncDisposableStack) {
+  const environmentTrunk = readTrunk(config);
+  const shownAddress = addressView(config.publicAddress, config.localNets);
+  const dir = openDataDir(config.dataDir);
+  owner.defer(() => dir.release());
+  const dataDir = dir.path;
+  const node = hostname();
+  const store = await openStore({ ...storeOptions(config, dataDir), node, log });
+  owner.defer(() => store.close());
+  const providers = createProviders(providerOptions(config, dataDir, log));
+  owner.defer(() => providers.close());
+  const media = createMediaEngine({ rtpPorts: config.rtpPorts, log });
+  owner.defer(() => media.close());
+  await store.recover(({ uri }) => repairWav(join(dataDir, uri)));
+  const access = await openAccess(config, environmentTrunk, store, log);
+  owner.defer(() => access.close());
+  await warmUp(providers, store);
+  const sip = await startSip(config, access, log, owner);
+  const calls = new Calls({
+    deps: {
+      media: bindTo(config.rtpHost, media),
+      pump: new AudioPump(systemClock),
+      clock: systemClock,
+      log,
+      recordingFile: (callId) => recordingFile(dataDir, callId),
+      recordByDefault: () => config.recording ?? !access.hasTrunk,
+    },
+    sip,
+    journal: store.journal,
+    agents: store.agents,
+    trunks: {
+      trunkFor: async (account) => (await store.trunks.trunkFor(account)) ?? environmentTrunk,
+    },
+    node,
+    maxCalls: config.maxCalls,
+    providersFor: (agent) => providers.forAgent(agent),
+    normaliseNumber: normalizePhone,
+    shownAddress,
+  });
+  return { store, sip, calls, dataDir, providers };
+}
+
+async function openAccess(
+  config: Config,
+  environmentTrunk: Trunk | null,
+  store: Store,
+  log: Log,
+): Promise<AccessList> {
+  const access = new AccessList({
+    allow: config.sipAllow,
+    environmentTrunk,
+    trunkSources: () => store.trunks.sources(),
+    clock: systemClock,
+    log,
+  });
+  await access.refresh();
+  return access;
+}
+
+async function startSip(
+  config: Config,
+  access: AccessList,
+  log: Log,
+  owner: AsyncDisposableStack,
+): Promise<SipAgent> {
+  const engine = await startSipEngine(config, log);
+  owner.defer(() => engine.close());
+  const sip = await createSipAgent({
+    host: engine.host,
+    port: engine.controlPort,
+    secret: engine.secret,
+    log,
+    clock: systemClock,
+    allow: (address) => access.allows(address),
+    userAgent: `callyard/${VERSION}`,
+  });
+  owner.defer(() => sip.close());
+  return sip;
 }
 
 function readTrunk(config: Config): Trunk | null {

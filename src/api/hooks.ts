@@ -70,7 +70,7 @@ export function addHooks(app: ApiServer, options: HookOptions): void {
   app.addHook('onRequest', async (request, reply) => {
     markReply(request, reply, limiters);
     refuseSize(request);
-    if (request.is404) throw noRoute(request, options.routes);
+    refuseNoRoute(request, options.routes);
     const { capability } = request.routeOptions.config;
     if (capability === 'pub') return;
     inFlight.enter(reply);
@@ -183,10 +183,13 @@ function refuseSize(request: FastifyRequest): void {
   }
 }
 
-function noRoute(request: FastifyRequest, routes: RouteTable): Problem {
-  const methods = routes.methodsOf(request.url.split('?', 1)[0] ?? '');
-  if (methods.length === 0) return new Problem('ROUTE_NOT_FOUND');
-  return new Problem('METHOD_NOT_ALLOWED', { headers: { allow: methods.join(', ') } });
+/** A trailing slash is another path, though the router takes it for an empty parameter. */
+function refuseNoRoute(request: FastifyRequest, routes: RouteTable): void {
+  const path = request.url.split('?', 1)[0] ?? '';
+  if (!request.is404 && !path.endsWith('/')) return;
+  const methods = routes.methodsOf(path);
+  if (methods.length === 0) throw new Problem('ROUTE_NOT_FOUND');
+  throw new Problem('METHOD_NOT_ALLOWED', { headers: { allow: methods.join(', ') } });
 }
 
 /** Counts requests in work. Leaving is tied to the response's `close`, which also an aborted request raises. */

@@ -2,6 +2,7 @@
 import type { FastifySchemaCompiler } from 'fastify';
 import type { TSchema } from 'typebox';
 import { Compile } from 'typebox/compile';
+import { Settings } from 'typebox/system';
 import { MAX_FAULTS, Problem, type FieldFault } from './problem.ts';
 
 /** Upper case is accepted in ids and lower-cased; `uuid` as rule name comes from this very pattern. */
@@ -10,6 +11,9 @@ export const UUID_PATTERN =
 
 const FREE_FORM_BYTES = 16 * 1024;
 const FREE_FORM_KEY_CHARS = 64;
+
+// The library stops after 8 errors by default, and one fault may raise three of them.
+Settings.Set({ maxErrors: 4 * MAX_FAULTS });
 
 type SchemaError = {
   readonly keyword: string;
@@ -30,6 +34,7 @@ export const validatorCompiler: FastifySchemaCompiler<TSchema> = ({ schema, http
     const faults = textFaults(value);
     if (faults.length === 0 && !validator.Check(value)) {
       faults.push(...faultsOf(validator.Errors(value)));
+      if (faults.length === 0) faults.push({ path: '', rule: 'form' });
     }
     if (faults.length === 0) return { value };
     const located = isQuery ? faults.map(asQueryFault) : faults;
@@ -61,14 +66,13 @@ export function faultsOf(errors: readonly SchemaError[]): FieldFault[] {
       for (const name of namesIn(params['requiredProperties'])) {
         add(`${instancePath}/${escaped(name)}`, 'required');
       }
-    } else if (keyword === 'additionalProperties') {
-      for (const name of namesIn(params['additionalProperties'])) {
-        add(`${instancePath}/${escaped(name)}`, 'unknown');
-      }
+    } else if (keyword === 'boolean') {
+      // The schema `false`, which only closes objects here: the name is unknown.
+      add(instancePath, 'unknown');
     } else if (keyword === 'pattern' && params['pattern'] === UUID_PATTERN) {
       add(instancePath, 'uuid');
-    } else if (keyword !== 'boolean' && keyword !== 'anyOf') {
-      // `boolean` only repeats what additionalProperties says, `anyOf` what its branches say.
+    } else if (keyword !== 'additionalProperties' && keyword !== 'anyOf') {
+      // Both only repeat what was said of the properties, or of the branches.
       add(instancePath, keyword, params);
     }
   }

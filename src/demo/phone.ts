@@ -75,6 +75,13 @@ export class PhoneCall {
     return this.#until(() => this.meter.firstAfter(sinceMs), timeoutMs, 'no speech from the agent');
   }
 
+  /** Resolves when the agent has spoken without a pause for `ms`. Errors: E_TIMEOUT, E_ABORTED. */
+  async hearSustained(ms: number, timeoutMs: number): Promise<void> {
+    const sustained = (): true | undefined =>
+      this.meter.runMs(this.#clock.now()) >= ms ? true : undefined;
+    await this.#until(sustained, timeoutMs, 'no steady speech from the agent');
+  }
+
   /** Resolves when the agent has spoken and been quiet since for `quietMs`. Errors: E_TIMEOUT, E_ABORTED. */
   async hearSilence(timeoutMs: number, quietMs = DEFAULT_QUIET_MS): Promise<void> {
     const quiet = (): true | undefined => {

@@ -9,6 +9,8 @@ const REPLY_TIMEOUT_MS = 15_000;
 const SPEECH_LIMIT_MS = 45_000;
 /** How long the agent may speak before it is interrupted. */
 const INTERRUPT_AFTER_MS = 1200;
+/** It is interrupted in mid-speech: falling silent in a pause of its own would prove nothing. */
+const SUSTAINED_MS = 160;
 
 export type Speech = {
   readonly english: Int16Array;
@@ -81,6 +83,7 @@ async function interrupt(
   pcm: Int16Array,
 ): Promise<number | null> {
   await delay(INTERRUPT_AFTER_MS);
+  await call.hearSustained(SUSTAINED_MS, REPLY_TIMEOUT_MS);
   const wasSpeaking = call.meter.spans.at(-1)?.startMs === startedMs;
   const said = await call.say(pcm);
   const lastMs = call.meter.lastOfSpanAt(said.firstMs) ?? said.firstMs;

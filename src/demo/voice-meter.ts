@@ -34,10 +34,15 @@ export type SpeechSpan = { readonly startMs: number; readonly lastMs: number };
 export class VoiceMeter {
   readonly #spans: { startMs: number; lastMs: number }[] = [];
   #packets = 0;
+  #runStartMs: number | null = null;
 
   write(atMs: number, pcm: Int16Array): void {
     this.#packets += 1;
-    if (!isSpeech(pcm)) return;
+    if (!isSpeech(pcm)) {
+      this.#runStartMs = null;
+      return;
+    }
+    this.#runStartMs ??= atMs;
     const span = this.#spans.at(-1);
     if (span !== undefined && atMs - span.lastMs < END_OF_SPEECH_MS) span.lastMs = atMs;
     else this.#spans.push({ startMs: atMs, lastMs: atMs });
@@ -59,6 +64,11 @@ export class VoiceMeter {
   /** Arrival of the last speech packet of the stretch that was going on at `atMs`. */
   lastOfSpanAt(atMs: number): number | undefined {
     return this.#spans.findLast((span) => span.startMs <= atMs)?.lastMs;
+  }
+
+  /** How long the current unbroken run of speech packets has lasted; 0 while the last packet was silence. */
+  runMs(nowMs: number): number {
+    return this.#runStartMs === null ? 0 : nowMs - this.#runStartMs;
   }
 
   /** How long the other side has been quiet; undefined when it never spoke. */

@@ -36,7 +36,10 @@ export class AudioPump {
   #arm(): void {
     // After a stall the missed periods are skipped: one drain empties the ring however late it comes.
     this.#dueMs = Math.max(this.#dueMs + PERIOD_MS, this.#clock.now());
-    this.#timer = this.#clock.setTimer(() => this.#tick(), this.#dueMs - this.#clock.now());
+    this.#timer = this.#clock.setTimer(
+      () => this.#tick(),
+      Math.max(0, this.#dueMs - this.#clock.now()),
+    );
   }
 
   #tick(): void {

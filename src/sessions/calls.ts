@@ -57,7 +57,11 @@ export class Calls implements CallService {
     this.#options = options;
     this.#clock = options.deps.clock;
     this.#log = options.deps.log;
-    options.sip.onCall((call) => {
+  }
+
+  /** From now on inbound calls are taken: the last step of a start. */
+  accept(): void {
+    this.#options.sip.onCall((call) => {
       void this.#take(call);
     });
   }

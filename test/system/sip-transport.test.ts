@@ -232,7 +232,10 @@ test('UDP: malformed is answered, garbage and keep-alives are not', TEST, async 
   send(request('good').serialize());
   assert.equal((await next()).message.callId, 'good');
   const { received: count, malformed, rejected, keepAlives } = transport.counters;
-  assert.deepEqual({ count, malformed, rejected, keepAlives }, { count: 5, malformed: 4, rejected: 2, keepAlives: 3 }); // prettier-ignore
+  assert.deepEqual(
+    { count, malformed, rejected, keepAlives },
+    { count: 5, malformed: 4, rejected: 2, keepAlives: 3 },
+  );
 });
 
 test('a listener that throws costs one message, not the process', TEST, async (t) => {

@@ -43,7 +43,7 @@ function setUp(): {
   clock: SimulatedClock;
   engine: EspeakEngine;
   processes: FakeProcess[];
-  last(): FakeProcess;
+  last: () => FakeProcess;
 } {
   const clock = new SimulatedClock();
   const processes: FakeProcess[] = [];

@@ -110,7 +110,11 @@ test('a stream that cannot be cut any further breaks once and for all', () => {
     ['body', request('c', '', `l: ${MAX_BODY + 1}`), 'broken 413 Request Entity Too Large'],
     ['huge', request('c', '', 'l: 99999999999'), 'broken 413 Request Entity Too Large'],
     ['head', request('c', '', `X: ${'x'.repeat(MAX_HEAD)}`), 'broken 513 Header section too long'],
-    ['endless', request('c', '').trimEnd() + 'x'.repeat(MAX_HEAD), 'broken 513 Header section too long'], // prettier-ignore
+    [
+      'endless',
+      request('c', '').trimEnd() + 'x'.repeat(MAX_HEAD),
+      'broken 513 Header section too long',
+    ],
     ['lines', request('c', '', ...Array(200).fill('X: y')), 'broken 513 Too many header lines'],
   ];
   for (const [name, text, expected] of rows) {

@@ -38,7 +38,13 @@ test('parameters', () => {
     ['', []],
     ['  ', []],
     [';lr', [['lr', null]]],
-    ['; LR ; Tag = abc ', [['lr', null], ['tag', 'abc']]], // prettier-ignore
+    [
+      '; LR ; Tag = abc ',
+      [
+        ['lr', null],
+        ['tag', 'abc'],
+      ],
+    ],
     [';a="x;y=\\"z"', [['a', '"x;y=\\"z"']]],
     [';a=', [['a', '']]],
     [';a=[2001:db8::1]', [['a', '[2001:db8::1]']]],
@@ -249,7 +255,14 @@ test('sip URIs', () => {
     if (uri !== undefined) assert.deepEqual(parseUri(formatUri(uri)), uri, `${text} round trip`);
   }
   const params = parseUri('sip:a@b;transport=TCP;LR;x=[::1]')?.params ?? new Map();
-  assert.deepEqual([...params], [['transport', 'TCP'], ['lr', null], ['x', '[::1]']]); // prettier-ignore
+  assert.deepEqual(
+    [...params],
+    [
+      ['transport', 'TCP'],
+      ['lr', null],
+      ['x', '[::1]'],
+    ],
+  );
   assert.equal(schemeOf('soap.beep://x'), 'soap.beep');
   assert.equal(schemeOf('3a:x'), undefined);
   const lone = { scheme: 'sip', user: '\ud800', password: undefined, host: 'b' } as const;

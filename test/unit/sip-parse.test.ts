@@ -83,7 +83,11 @@ test('verdicts', () => {
     ['response 700', messageText('SIP/2.0 700 x', HEADERS), 'null Malformed status line'],
     ['response 20x', messageText('SIP/2.0 20x OK', HEADERS), 'null Malformed status line'],
     ['response version 3', messageText('SIP/3.0 200 OK', HEADERS), 'null Version Not Supported'],
-    ['response with two To', messageText('SIP/2.0 200 OK', [...HEADERS, 't: <sip:c@h>']), 'null More than one To'], // prettier-ignore
+    [
+      'response with two To',
+      messageText('SIP/2.0 200 OK', [...HEADERS, 't: <sip:c@h>']),
+      'null More than one To',
+    ],
   ];
   for (const [name, text, expected] of rows) assert.equal(verdict(text), expected, name);
 });

@@ -11,6 +11,7 @@ import type { VoiceEvent } from './speech-plan.ts';
 
 /** The process as the engine sees it, so that tests can play it. */
 export type VoiceProcess = {
+  readonly pid?: number | undefined;
   send(request: EspeakRequest): void;
   onReply(listener: (reply: EspeakReply) => void): void;
   /** Called once, also when it could not be started. */
@@ -77,6 +78,11 @@ export class EspeakEngine {
       dropped: this.#waiting.dropped,
       restarts: this.#restarts,
     };
+  }
+
+  /** Of the process that runs now, for diagnosis. */
+  get pid(): number | undefined {
+    return this.#process?.pid;
   }
 
   /** Starts the process and resolves when it can speak; on a closed engine, or one that fails to start, at once or later. */
@@ -286,6 +292,7 @@ function launchEspeak(): VoiceProcess {
   });
   let isOver = false;
   return {
+    pid: child.pid,
     send(request) {
       if (child.connected) child.send(request, () => undefined);
     },

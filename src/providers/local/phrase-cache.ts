@@ -130,6 +130,8 @@ async function writePhrase(
     await rename(partial, path);
   } catch (error) {
     log.warn('voice.cacheUnwritable', { path, reason: messageOf(error) });
-    await rm(partial, { force: true });
+    await rm(partial, { force: true }).catch((thrown: unknown) =>
+      log.debug('voice.cacheLitter', { path: partial, reason: messageOf(thrown) }),
+    );
   }
 }

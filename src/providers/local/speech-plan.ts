@@ -198,6 +198,9 @@ function wordMarks(source: string, word: Word): WordMark[] {
   const han = [...text.matchAll(/\p{Script=Han}/gu)].map((match) => word.from + match.index + 1);
   const isChinese = han.length > 1;
   const endMs = Math.round(word.endMs);
+  // eSpeak tells "42" as two words: the first is no word of the text.
+  if (/[\p{L}\p{N}][\p{L}\p{N}]/u.test(source.slice(end - 1, end + 1)) && han.length === 0)
+    return [];
   if (!isChinese) return text === '' ? [] : [{ chars: end, ms: endMs }];
   const stepMs = (word.endMs - word.startMs) / han.length;
   return han.map((chars, i) => ({

@@ -24,7 +24,7 @@ export const CONNECT_TIMEOUT_MS = 5_000;
 export const CLOSE_TIMEOUT_MS = 5_000;
 /** An accepted connection has this long for its first message, and each message for its last byte. */
 export const MESSAGE_TIMEOUT_MS = 32_000;
-/** A connection without traffic; longer than a NAT binding lives, so that calls keep theirs by keep-alives. */
+/** A connection without any traffic, keep-alives included. The next request opens a new one. */
 export const IDLE_TIMEOUT_MS = 900_000;
 
 /** Stateless error answers to malformed requests, so that a flood of them is not answered in kind. */

@@ -25,6 +25,7 @@ export type RtpStreamReport = {
 export function rtpStreams(datagrams: readonly Datagram[], minPackets = 5): RtpStreamReport[] {
   const streams = new Map<string, { source: string; target: string; packets: ReceivedPacket[] }>();
   for (const datagram of datagrams) {
+    if (datagram.protocol !== 'udp') continue;
     const packet = parseRtp(datagram.payload, datagram.atMs);
     if (packet === undefined || packet.payload.length > 400) continue;
     const source = `${datagram.source}:${datagram.sourcePort}`;

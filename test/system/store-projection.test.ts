@@ -1,0 +1,148 @@
+/** Journal to Postgres: each event once, messages, cut texts, poison, outages. */
+import assert from 'node:assert/strict';
+import { readFileSync, rmSync } from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import type { RecordingPatch } from '#lib/call-events.ts';
+import { newId } from '#lib/ids.ts';
+import type { Store } from '#store/store.ts';
+import { scriptCall, type CallScript } from '../unit/_store-entries.ts';
+import { newDatabase, newDataDir, newStore, storeOptions, until } from './_store.ts';
+import { startProxy } from './_tcp-proxy.ts';
+
+async function newCall(store: Store): Promise<CallScript> {
+  const accountId = await store.defaultAccount();
+  return scriptCall(accountId, (await store.agents.defaultFor(accountId)).id);
+}
+
+const drained = (store: Store): Promise<boolean> => store.projection.drain(15_000);
+
+test('a call becomes one record with its messages; a replay changes nothing that a user set', async (t) => {
+  const url = await newDatabase(t);
+  const dataDir = newDataDir(t);
+  const store = await newStore(t, storeOptions(dataDir, url));
+  const call = await newCall(store);
+  const recording: RecordingPatch = { id: newId(), status: 'active', uri: 'recordings/a.wav' };
+  const first = call.initiated({
+    caller_name: `${'名'.repeat(300)}\0`,
+    caller_phone: '1'.repeat(60),
+    recording_status: 'active',
+    recording_id: recording.id,
+  });
+  store.journal.append({ ...first, recording });
+  store.journal.append(call.answered());
+  store.journal.append(call.says('assistant', '您好\0\ud800'));
+  assert.equal(await drained(store), true);
+  const live = await store.records.get(call.accountId, call.id);
+  assert.deepEqual([live?.status, live?.messages.length, live?.source], ['answered', 1, 'core']);
+  assert.deepEqual([live?.callerName, live?.callerPhone], ['名'.repeat(255), '1'.repeat(50)]);
+  assert.equal(live?.messages[0]?.content, '您好\ufffd');
+
+  store.journal.append(call.says('user', 'hello'));
+  store.journal.append(call.ended());
+  store.journal.append(
+    call.entry(
+      'recording.ready',
+      { recording_id: recording.id, duration_ms: 900, bytes: 28_844 },
+      { recording_status: 'ready' },
+      { ...recording, status: 'ready', duration_ms: 900, bytes: 28_844 },
+    ),
+  );
+  await drained(store);
+  const done = await store.records.get(call.accountId, call.id);
+  assert.deepEqual(
+    done?.messages.map(({ role, content }) => [role, content]),
+    [
+      ['assistant', '您好\ufffd'],
+      ['user', 'hello'],
+    ],
+  );
+  assert.deepEqual(done?.recording, { id: recording.id, status: 'ready', durationMs: 900, uri: recording.uri });
+  assert.deepEqual([done?.status, done?.outcome, done?.recordingStatus], ['ended', 'completed', 'ready']);
+
+  await store.database.withAccount(call.accountId, 'test', (sql) =>
+    sql.run(
+      "UPDATE call_records SET caller_name = 'Ann', summary = 'short', metadata = metadata || '{\"mine\": 1}' WHERE id = $1",
+      [call.id],
+    ),
+  );
+  await store.close();
+  rmSync(path.join(dataDir, 'journal', 'postgres.cursor'));
+  const again = await newStore(t, storeOptions(dataDir, url));
+  await until(() => again.projection.lagEvents === 0, 'the replay');
+  const kept = await again.records.get(call.accountId, call.id);
+  assert.deepEqual(
+    [kept?.callerName, kept?.summary, kept?.metadata, kept?.messages.length],
+    ['Ann', 'short', { total_tokens: 0, mine: 1 }, 2],
+  );
+  const events = await again.database.withSystem((sql) =>
+    sql.rows<{ seq: number }>('SELECT seq FROM call_events ORDER BY seq'),
+  );
+  assert.deepEqual(
+    events.map(({ seq }) => seq),
+    [1, 2, 3, 4, 5, 6],
+  );
+});
+
+test('entries that the database refuses are parked; the others of the same moment pass', async (t) => {
+  const dataDir = newDataDir(t);
+  const store = await newStore(t, storeOptions(dataDir, await newDatabase(t)));
+  const good = await newCall(store);
+  const noAgent = scriptCall(good.accountId, newId());
+  const noRecord = await newCall(store);
+  const wrongTime = await newCall(store);
+  store.journal.append(good.initiated());
+  store.journal.append(noAgent.initiated());
+  store.journal.append(noRecord.answered());
+  store.journal.append(wrongTime.initiated({ end_time: '2020-01-01T00:00:00.000Z' }));
+  store.journal.append(good.ended());
+  assert.equal(await drained(store), true);
+  assert.equal(store.projection.parked, 3);
+  assert.equal(store.projection.isUp, true);
+  assert.equal((await store.records.get(good.accountId, good.id))?.status, 'ended');
+  const parked = readFileSync(path.join(dataDir, 'journal', 'dead-letter.jsonl'), 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { sqlState: string; entry: { event: { call_id: string } } });
+  assert.deepEqual(
+    parked.map(({ sqlState, entry }) => [sqlState, entry.event.call_id]),
+    [
+      ['23503', noAgent.id],
+      ['23503', noRecord.id],
+      ['23514', wrongTime.id],
+    ],
+  );
+});
+
+test('calls that end while the database is away are all there afterwards, once', async (t) => {
+  const url = await newDatabase(t);
+  const proxy = await startProxy(url);
+  t.after(() => proxy.close());
+  const dataDir = newDataDir(t);
+  const store = await newStore(t, storeOptions(dataDir, proxy.url));
+  const CALLS = 60;
+  const calls: CallScript[] = [];
+  for (let n = 0; n < CALLS; n++) calls.push(await newCall(store));
+  for (const call of calls) store.journal.append(call.initiated());
+  await until(() => store.projection.lagEvents < CALLS * 0.9, 'the first batch');
+  proxy.cut();
+  for (const call of calls) {
+    store.journal.append(call.answered());
+    store.journal.append(call.says('assistant', 'hello'));
+  }
+  await until(() => store.state() === 'down', 'the outage to be noticed');
+  const agent = await store.agents.forInbound('5555');
+  assert.equal(agent.name, 'Default agent', 'calls are answered all the same');
+  for (const call of calls) store.journal.append(call.ended());
+  proxy.restore();
+  await until(() => store.projection.lagEvents === 0, 'the backlog to drain');
+  await until(() => store.state() === 'up', 'the return to be noticed');
+  const [found] = await store.database.withSystem((sql) =>
+    sql.rows(
+      `SELECT (SELECT count(*)::int FROM call_records WHERE status = 'ended' AND jsonb_array_length(messages) = 1) AS records,
+              (SELECT count(*)::int FROM call_events) AS events`,
+    ),
+  );
+  assert.deepEqual(found, { records: CALLS, events: CALLS * 4 });
+  assert.equal(store.projection.parked, 0);
+});
