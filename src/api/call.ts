@@ -11,12 +11,13 @@ import {
 } from '#sessions/call-service-types.ts';
 import { maySee, type Caller } from './auth.ts';
 import { invalid, Problem, problemOfRefusal } from './problem.ts';
-import { findRecord, fromNode, type RecordSource } from './record-source.ts';
+import { findRecord, fromNode, fromStore, type RecordSource } from './record-source.ts';
 import { messagesView, phoneView } from './record-view.ts';
 import { callerOf, type ApiServer } from './routing.ts';
 import {
   answers,
   DirectionSchema,
+  EXAMPLE_ID,
   HangupReasonSchema,
   IdParams,
   IdSchema,
@@ -53,42 +54,93 @@ const InitiateBody = Type.Object(
   { examples: [{ phone_number: '+15550100', prompt: 'Remind the customer of the appointment.' }] },
 );
 
-const InitiatedSchema = Type.Object({
-  call_id: IdSchema,
-  phone_number: Type.String(),
-  status: SimpleStatusSchema,
-  media: Type.Enum(['sip', 'websocket']),
-  ws_url: nullable(Type.String()),
-  ticket: nullable(Type.String()),
-  expires_at: nullable(Type.Integer({ description: 'Unix seconds' })),
-});
+const InitiatedSchema = Type.Object(
+  {
+    call_id: IdSchema,
+    phone_number: Type.String(),
+    status: SimpleStatusSchema,
+    media: Type.Enum(['sip', 'websocket']),
+    ws_url: nullable(Type.String()),
+    ticket: nullable(Type.String()),
+    expires_at: nullable(Type.Integer({ description: 'Unix seconds' })),
+  },
+  {
+    examples: [
+      {
+        call_id: EXAMPLE_ID,
+        phone_number: '+15550100',
+        status: 'connecting',
+        media: 'sip',
+        ws_url: null,
+        ticket: null,
+        expires_at: null,
+      },
+    ],
+  },
+);
 
-const SimpleCallSchema = Type.Object({
-  call_id: IdSchema,
-  phone_number: nullable(Type.String({ description: 'The remote party' })),
-  direction: DirectionSchema,
-  status: SimpleStatusSchema,
-  start_time: TimeSchema,
-  answer_time: nullable(TimeSchema),
-  end_time: nullable(TimeSchema),
-  duration: Type.Integer({ description: 'Whole seconds since the answer; 0 before it' }),
-  hangup_reason: nullable(HangupReasonSchema),
-  outcome: nullable(OutcomeSchema),
-  agent_id: IdSchema,
-});
+const SimpleCallSchema = Type.Object(
+  {
+    call_id: IdSchema,
+    phone_number: nullable(Type.String({ description: 'The remote party' })),
+    direction: DirectionSchema,
+    status: SimpleStatusSchema,
+    start_time: TimeSchema,
+    answer_time: nullable(TimeSchema),
+    end_time: nullable(TimeSchema),
+    duration: Type.Integer({ description: 'Whole seconds since the answer; 0 before it' }),
+    hangup_reason: nullable(HangupReasonSchema),
+    outcome: nullable(OutcomeSchema),
+    agent_id: IdSchema,
+  },
+  {
+    examples: [
+      {
+        call_id: EXAMPLE_ID,
+        phone_number: '+15550100',
+        direction: 'outbound',
+        status: 'ended',
+        start_time: '2026-01-01T00:00:00.000Z',
+        answer_time: '2026-01-01T00:00:04.120Z',
+        end_time: '2026-01-01T00:00:46.500Z',
+        duration: 42,
+        hangup_reason: 'user',
+        outcome: 'completed',
+        agent_id: '8a1d5c0e-7a53-4a0b-8a43-1f0f6f5d9a11',
+      },
+    ],
+  },
+);
 
-const TerminatedSchema = Type.Object({
-  call_id: IdSchema,
-  status: SimpleStatusSchema,
-  duration: Type.Integer(),
-});
+const TerminatedSchema = Type.Object(
+  {
+    call_id: IdSchema,
+    status: SimpleStatusSchema,
+    duration: Type.Integer(),
+  },
+  { examples: [{ call_id: EXAMPLE_ID, status: 'ended', duration: 42 }] },
+);
 
-const ConversationSchema = Type.Object({
-  call_id: IdSchema,
-  status: ConversationStatusSchema,
-  messages: Type.Array(ref(MessageSchema)),
-  total: Type.Integer(),
-});
+const ConversationSchema = Type.Object(
+  {
+    call_id: IdSchema,
+    status: ConversationStatusSchema,
+    messages: Type.Array(ref(MessageSchema)),
+    total: Type.Integer(),
+  },
+  {
+    examples: [
+      {
+        call_id: EXAMPLE_ID,
+        status: 'active',
+        messages: [
+          { role: 'assistant', content: 'Hello, how can I help?', timestamp: 1767225600.25 },
+        ],
+        total: 1,
+      },
+    ],
+  },
+);
 
 const TAGS = ['Calls'];
 
@@ -148,7 +200,8 @@ async function place(
   }
   // A key that is bound to agents uses these alone, so its first one stands in for the account's default.
   const agentId = body.agent_id ?? caller.agentIds?.[0];
-  const placed = await fromNode(
+  // Placing reads the agent and the trunk, so it has the database's time, not a command's.
+  const placed = await fromStore(
     source,
     source.calls.place({
       accountId: caller.accountId,

@@ -8,7 +8,7 @@ import { countingKey, plainAddress } from './addresses.ts';
 import { can, type Caller, type KeyAuthenticator } from './auth.ts';
 import { idempotencyKeyOf, IdempotencyStore } from './idempotency.ts';
 import { languageOf } from './language.ts';
-import { failureOf, Problem, toProblem } from './problem.ts';
+import { failureOf, invalid, Problem, toProblem } from './problem.ts';
 import { RateLimiter, type RateLimit, type RateState } from './rate-limit.ts';
 import type { ApiServer, RouteTable } from './routing.ts';
 
@@ -70,6 +70,10 @@ export function addHooks(app: ApiServer, options: HookOptions): void {
   app.addHook('onRequest', async (request, reply) => {
     markReply(request, reply, limiters);
     refuseSize(request);
+    // RFC 9112 3.2
+    if (request.raw.httpVersion === '1.1' && request.headers.host === undefined) {
+      throw invalid('', 'http');
+    }
     refuseNoRoute(request, options.routes);
     const { capability } = request.routeOptions.config;
     if (capability === 'pub') return;

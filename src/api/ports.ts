@@ -98,7 +98,7 @@ export type RecordDetail = RecordRow & {
   readonly updatedAt: string;
 };
 
-/** The place behind which a cursor continues. `startTime` is the column's full text, finer than a millisecond. */
+/** The place behind which a cursor goes on. `startTime` is the column's text in full: ISO-8601, or as Postgres writes it. */
 export type RecordPosition = { readonly startTime: string; readonly id: Id };
 
 /** Filters are ANDed; absent ones are null. Order is `start_time` descending, then id descending. */

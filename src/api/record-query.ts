@@ -138,20 +138,17 @@ function cursorOf(page: number, after: RecordPosition): string {
   return Buffer.from(`1|${page}|${after.startTime}|${after.id}`).toString('base64url');
 }
 
-const POSITION_TIME = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,6})?Z$/;
+/** ISO-8601, or a timestamptz as Postgres writes it: a space for the T, an offset of hours alone. */
+const POSITION_TIME =
+  /^(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}:\d{2})(?:\.\d{1,6})?(?:Z|[+-]\d{2}(?::\d{2}){0,2})$/;
 
 function positionOf(cursor: string): { readonly page: number; readonly after: RecordPosition } {
   const text = Buffer.from(cursor, 'base64url').toString('latin1');
   const [version, page = '', startTime = '', id = '', ...rest] = text.split('|');
+  const [, day = '', time = ''] = POSITION_TIME.exec(startTime) ?? [];
+  const isTime = isLocalDate(day) && !Number.isNaN(Date.parse(`${day}T${time}Z`));
   const isWhole = version === '1' && rest.length === 0 && /^[1-9]\d{0,8}$/.test(page);
-  if (
-    !isWhole ||
-    !isId(id) ||
-    !POSITION_TIME.test(startTime) ||
-    Number.isNaN(Date.parse(startTime))
-  ) {
-    throw invalid('?cursor', 'cursor');
-  }
+  if (!isWhole || !isTime || !isId(id)) throw invalid('?cursor', 'cursor');
   return { page: Number(page), after: { startTime, id } };
 }
 

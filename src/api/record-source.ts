@@ -1,11 +1,12 @@
 /** One record from where it is: the database, or the call service while the record is on its way there. */
 import type { Clock } from '#lib/clock.ts';
 import { withDeadline } from '#lib/deadline.ts';
+import { AppError } from '#lib/errors.ts';
 import type { Id } from '#lib/ids.ts';
 import type { CallService } from '#sessions/call-service-types.ts';
 import { maySee, type Caller } from './auth.ts';
 import type { RecordDetail, RecordsReader } from './ports.ts';
-import { Problem, toProblem } from './problem.ts';
+import { Problem } from './problem.ts';
 import { recordOfLive } from './record-view.ts';
 
 /** Longest wait for the database within one request. */
@@ -63,8 +64,7 @@ export async function fromNode<T>(source: { readonly clock: Clock }, work: Promi
   try {
     return await withDeadline(work, NODE_TIMEOUT_MS, 'the owner of the call', source.clock);
   } catch (error) {
-    const problem = toProblem(error);
-    const isLate = problem.problem === 'UNAVAILABLE';
-    throw isLate ? new Problem('NODE_TIMEOUT', { cause: error }) : problem;
+    const isLate = error instanceof AppError && error.code === 'E_TIMEOUT';
+    throw isLate ? new Problem('NODE_TIMEOUT', { cause: error }) : error;
   }
 }

@@ -3,7 +3,7 @@ import { Type, type Static, type TSchema, type TUnsafe } from 'typebox';
 import { PROBLEMS, type ProblemCode } from './problem.ts';
 import { UUID_PATTERN } from './validation.ts';
 
-const EXAMPLE_ID = '3f6c1d2a-0b7e-4c55-9a41-5d2f8e6b7c90';
+export const EXAMPLE_ID = '3f6c1d2a-0b7e-4c55-9a41-5d2f8e6b7c90';
 
 export const IdSchema = Type.String({ pattern: UUID_PATTERN, description: 'UUID' });
 export const TimeSchema = Type.String({ description: 'ISO-8601, UTC with milliseconds' });

@@ -134,6 +134,8 @@ function createFastify(limits: ApiLimits, limiters: Limiters, log: Log): ApiServ
       headersTimeout: limits.headersTimeoutMs,
       requestTimeout: limits.requestTimeoutMs,
       connectionsCheckingInterval: limits.checkIntervalMs,
+      // Node's own answer to a missing Host is bare; the hooks give one in the envelope.
+      requireHostHeader: false,
       // Node counts the URL among the header bytes; each is checked by its own limit afterwards.
       maxHeaderSize: MAX_HEADER_BYTES + MAX_URL_BYTES,
     },

@@ -130,8 +130,9 @@ export class Pacer {
     const slot = this.#nextSlot();
     if (slot === undefined) return;
     const waitMs = wakeOf(slot) - this.#clock.now() - (this.#fine?.guardMs ?? 0);
-    const wholeMs = this.#fine === undefined ? waitMs : Math.floor(waitMs);
-    this.#timer = this.#clock.setTimer(this.#onTimer, Math.max(0, wholeMs));
+    // Real timers know whole milliseconds, one at least.
+    const delayMs = this.#fine === undefined ? Math.max(0, waitMs) : Math.max(1, Math.floor(waitMs));
+    this.#timer = this.#clock.setTimer(this.#onTimer, delayMs);
   }
 
   #run(): void {
@@ -190,9 +191,9 @@ function wakeOf(slot: Slot): number {
 
 const sleepWord = new Int32Array(new SharedArrayBuffer(4));
 
-/** The exact part of the waiting in a worker: blocks the thread for up to 1.5 ms, shorter than a socket's queue fills. */
+/** The exact part of the waiting in a worker: blocks the thread for 2 ms at most, well before sockets fill. */
 export const workerFineWait: NonNullable<PacerOptions['fine']> = {
-  guardMs: 1.5,
+  guardMs: 2,
   wait: (ms) => {
     Atomics.wait(sleepWord, 0, 0, ms);
   },

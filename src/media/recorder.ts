@@ -55,27 +55,31 @@ export class Recorder {
   }
 
   #write(lane: Lane, pcm: Int16Array | null, count: number): void {
-    for (let i = 0; i < count; i++) {
-      if (lane.end - this.#mixed >= LANE) this.#mix(lane.end - LANE / 2);
-      if (lane.end >= this.#mixed) {
-        lane.samples[lane.end & MASK] = pcm === null ? 0 : (pcm[i] as number);
+    for (let done = 0; done < count; ) {
+      const part = Math.min(count - done, LANE / 2);
+      if (lane.end + part - this.#mixed > LANE) this.#mix(lane.end + part - LANE / 2);
+      const { samples, end } = lane;
+      for (let i = Math.max(0, this.#mixed - end); i < part; i++) {
+        samples[(end + i) & MASK] = pcm === null ? 0 : (pcm[done + i] as number);
       }
-      lane.end++;
+      lane.end += part;
+      done += part;
     }
     this.#mix(Math.min(this.#caller.end, this.#agent.end));
   }
 
   /** Interleaves up to call time `until`; a side that has not got there is silent. */
   #mix(until: number): void {
-    for (; this.#mixed < until; this.#mixed++) {
-      const at = (this.#mixed - this.#chunkStart) * 2;
-      this.#pcm[at] = sampleOf(this.#caller, this.#mixed);
-      this.#pcm[at + 1] = sampleOf(this.#agent, this.#mixed);
-      if (this.#mixed - this.#chunkStart === CHUNK_FRAMES - 1) {
-        this.#mixed++;
-        this.#flushChunk();
-        this.#mixed--;
+    while (this.#mixed < until) {
+      const to = Math.min(until, this.#chunkStart + CHUNK_FRAMES);
+      const pcm = this.#pcm;
+      for (let at = this.#mixed; at < to; at++) {
+        const out = (at - this.#chunkStart) * 2;
+        pcm[out] = sampleOf(this.#caller, at);
+        pcm[out + 1] = sampleOf(this.#agent, at);
       }
+      this.#mixed = to;
+      if (to === this.#chunkStart + CHUNK_FRAMES) this.#flushChunk();
     }
   }
 

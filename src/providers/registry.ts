@@ -1,5 +1,4 @@
 /** Finds the providers of an agent by vendor name, and owns those that hold a resource. */
-import { join } from 'node:path';
 import type { Clock } from '#lib/clock.ts';
 import { AppError } from '#lib/errors.ts';
 import type { Log } from '#lib/log.ts';
@@ -74,8 +73,7 @@ const KIND_NAMES: { readonly [K in Kind]: string } = {
 export function createProviders(options: ProvidersOptions): Providers {
   const { log, clock, cacheDir, settings } = options;
   const script = scriptOf(settings);
-  const speechDir = cacheDir === null ? null : join(cacheDir, 'speech');
-  const localTts = options.localTts ?? createLocalTts({ log, clock, cacheDir: speechDir });
+  const localTts = options.localTts ?? createLocalTts({ log, clock, cacheDir });
   const sim = script ?? {};
   const stt: Readonly<Record<string, SttProvider>> = {
     local: createLocalStt(),
@@ -156,6 +154,9 @@ function openAiFor(options: ProvidersOptions, agent: AgentProviders, setting: st
   const { model: ownModel = null, temperature = null, maxTokens = null } = agent.llm ?? {};
   if (URL.parse(baseUrl)?.protocol.startsWith('http') !== true) {
     throw new AppError('E_CONFIG', `CALLYARD_LLM_BASE_URL is not an http address: ${baseUrl}`);
+  }
+  if ((ownModel ?? model) === '') {
+    throw new AppError('E_CONFIG', `CALLYARD_LLM_MODEL is not set, and ${setting} is openai`);
   }
   const tuning = { model: ownModel ?? model, temperature, maxTokens };
   return createOpenAiLlm({ log, clock, baseUrl, apiKey, ...tuning });

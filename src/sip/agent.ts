@@ -115,7 +115,7 @@ class Agent implements SipAgent {
     for (const inbound of this.#pending.values()) inbound.call.reject(503);
     const attempts = [...this.#attempts];
     for (const attempt of attempts) attempt.cancel();
-    await Promise.all([
+    await Promise.allSettled([
       ...attempts.map((attempt) => attempt.result),
       ...[...this.#legs.values()].map((leg) => leg.bye()),
     ]);

@@ -1,5 +1,6 @@
 /** One outbound attempt: INVITE through a trunk until it is answered, refused or given up. */
 import type { Clock, TimerHandle } from '#lib/clock.ts';
+import { AppError } from '#lib/errors.ts';
 import { randomToken } from '#lib/ids.ts';
 import type { Log } from '#lib/log.ts';
 import { ALLOW, sdpOf } from './body.ts';
@@ -80,14 +81,17 @@ class OutboundAttempt {
   giveUp(cause: Refusal['cause']): void {
     if (this.#settled || this.#givingUp !== null) return;
     this.#givingUp = cause;
-    this.#timers.push(
-      this.#options.clock.setTimer(() => this.#settle(this.#refusal({ cause })), CANCEL_TIMEOUT_MS),
-    );
     this.#sent?.cancel();
+    // The engine holds the CANCEL until something is heard (RFC 3261 9.1); the caller need not wait for that.
+    if (!this.#heard) return this.#settle(this.#refusal({ cause }));
+    const settle = (): void => this.#settle(this.#refusal({ cause }));
+    this.#timers.push(this.#options.clock.setTimer(settle, CANCEL_TIMEOUT_MS));
   }
 
   lost(): void {
-    this.#settle(this.#refusal({ cause: 'unreachable', reason: 'SIP engine lost' }));
+    if (this.#settled) return;
+    this.#stop();
+    this.#result.reject(new AppError('E_SIP_ENGINE', 'the SIP engine was lost during the call'));
   }
 
   #onRingTimeout(): void {
@@ -218,10 +222,14 @@ class OutboundAttempt {
 
   #settle(result: OutboundResult): void {
     if (this.#settled) return;
+    this.#stop();
+    this.#result.resolve(result);
+  }
+
+  #stop(): void {
     this.#settled = true;
     for (const timer of this.#timers) this.#options.clock.clearTimer(timer);
     this.#options.clock.clearTimer(this.#silenceTimer);
-    this.#result.resolve(result);
   }
 }
 

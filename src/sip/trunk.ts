@@ -23,10 +23,8 @@ const DEFAULT_PORT = 5060;
 /** The environment trunk. Errors: E_CONFIG with a line that says what to write; never names the password. */
 export function parseTrunk(settings: TrunkSettings): Trunk {
   const text = settings.uri.trim();
-  const parts = parseUri(
-    /^[a-z]+:/i.test(text) && !/^[\w.-]+:\d+/.test(text) ? text : `sip:${text}`,
-  );
-  if (parts === null || parts.scheme === 'tel')
+  const parts = parseUri(/^(sips?|tel):/i.test(text) ? text : `sip:${text}`);
+  if (parts === null || parts.scheme === 'tel' || text.includes('/'))
     throw badTrunk(text, 'must look like sip:host:port');
   if (parts.scheme === 'sips') throw badTrunk(text, 'sips: is not supported yet; use sip:');
   if (!isHost(parts.host)) throw badTrunk(text, 'has no host');

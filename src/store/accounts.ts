@@ -62,7 +62,9 @@ export function createAccounts(options: AccountsOptions): Accounts {
         return id;
       }),
     settings: (accountId) =>
-      cache.get(accountId, () => database.withSystem((sql) => loadSettings(sql, accountId, defaults))),
+      cache.get(accountId, () =>
+        database.withSystem((sql) => loadSettings(sql, accountId, defaults)),
+      ),
   };
 }
 

@@ -29,13 +29,15 @@ export async function ensureAdminKey(options: {
   const file = path.join(dataDir, 'admin.key');
   const known = await readSecret(file);
   if (known !== null && KEY_FORMAT.test(known)) {
-    if (await database.withSystem((sql) => keepKey(sql, accountId, known))) return { key: known, source: 'file' };
+    if (await database.withSystem((sql) => keepKey(sql, accountId, known)))
+      return { key: known, source: 'file' };
     const fresh = generateKey();
     await replaceSecret(file, fresh);
     await database.withSystem((sql) => insertKey(sql, newKey(accountId), fresh));
     return { key: fresh, source: 'file' };
   }
-  if (known !== null) throw new AppError('E_CONFIG', `${file} holds no API key; delete it to get a new one`);
+  if (known !== null)
+    throw new AppError('E_CONFIG', `${file} holds no API key; delete it to get a new one`);
   const key = await createSecret(file, generateKey());
   await database.withSystem((sql) => keepKey(sql, accountId, key));
   return { key, source: 'file' };

@@ -6,7 +6,13 @@ import { AppError, messageOf } from '#lib/errors.ts';
 import type { Id } from '#lib/ids.ts';
 import type { Log } from '#lib/log.ts';
 import { comparablePhone, normalizePhone } from '#lib/phone.ts';
-import { agentOf, DEFAULT_AGENT_CONFIG, DEFAULT_AGENT_NAME, type AgentConfig, type AgentRow } from './agent-config.ts';
+import {
+  agentOf,
+  DEFAULT_AGENT_CONFIG,
+  DEFAULT_AGENT_NAME,
+  type AgentConfig,
+  type AgentRow,
+} from './agent-config.ts';
 import type { Database, Sql } from './pool.ts';
 import { readIfThere } from './postmaster.ts';
 import { isServerAway } from './sql-errors.ts';
@@ -44,7 +50,11 @@ export function createAgents(options: AgentsOptions): Agents {
   const lastDefault = new LastDefault(path.join(options.dataDir, 'default-agent.json'), log);
 
   const defaultFor = (accountId: Id): Promise<AgentConfig> =>
-    byAccount.get(accountId, () => database.withSystem((sql) => findOrMakeDefault(sql, accountId)));
+    byAccount.get(accountId, async () => {
+      const agent = await database.withSystem((sql) => findOrMakeDefault(sql, accountId));
+      if (accountId === (await options.defaultAccount())) await lastDefault.keep(agent);
+      return agent;
+    });
 
   const routed = async (called: string): Promise<AgentConfig> => {
     const numbers = candidateNumbers(called, options.countryCode);
@@ -53,16 +63,15 @@ export function createAgents(options: AgentsOptions): Agents {
       const accountId = (await ownerOf(sql, numbers)) ?? defaultAccount;
       return { accountId, agent: await findByNumber(sql, accountId, numbers) };
     });
-    if (found.agent !== null) return found.agent;
-    const agent = await defaultFor(found.accountId);
-    if (found.accountId === defaultAccount) await lastDefault.keep(agent);
-    return agent;
+    return found.agent ?? (await defaultFor(found.accountId));
   };
 
   return {
     defaultFor,
     byId: (accountId, agentId) =>
-      byId.get(`${accountId} ${agentId}`, () => database.withSystem((sql) => findById(sql, accountId, agentId))),
+      byId.get(`${accountId} ${agentId}`, () =>
+        database.withSystem((sql) => findById(sql, accountId, agentId)),
+      ),
     async forInbound(called) {
       try {
         return await byNumber.get(called, () => routed(called));
@@ -79,7 +88,9 @@ export function createAgents(options: AgentsOptions): Agents {
 /** The ways in which a dialled number may have been written into a table. */
 export function candidateNumbers(called: string, countryCode: string | null): string[] {
   const normal = normalizePhone(called) ?? called;
-  return [...new Set([normal, comparablePhone(normal, countryCode), `+${normal.replace(/^\+/, '')}`])];
+  return [
+    ...new Set([normal, comparablePhone(normal, countryCode), `+${normal.replace(/^\+/, '')}`]),
+  ];
 }
 
 async function ownerOf(sql: Sql, numbers: readonly string[]): Promise<Id | null> {
@@ -122,7 +133,9 @@ async function findById(sql: Sql, accountId: Id, agentId: Id): Promise<AgentConf
 async function findOrMakeDefault(sql: Sql, accountId: Id): Promise<AgentConfig> {
   const known = await findDefault(sql, accountId);
   if (known !== null) return known;
-  await sql.rows('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [`callyard default agent ${accountId}`]);
+  await sql.rows('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [
+    `callyard default agent ${accountId}`,
+  ]);
   const meanwhile = await findDefault(sql, accountId);
   if (meanwhile !== null) return meanwhile;
   const [made] = await sql.rows<{ id: Id }>(

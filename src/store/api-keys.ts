@@ -127,7 +127,12 @@ export async function insertKey(
      VALUES ($1, $2, $3, $4, $5, $6, $7::cidr[], $8, $9) RETURNING id`,
     [
       ...[wanted.accountId, wanted.name, prefixOf(key), hashOf(key), wanted.role],
-      ...[wanted.agentIds ?? null, wanted.ipAllow ?? null, wanted.expiresAt ?? null, wanted.createdBy ?? null],
+      ...[
+        wanted.agentIds ?? null,
+        wanted.ipAllow ?? null,
+        wanted.expiresAt ?? null,
+        wanted.createdBy ?? null,
+      ],
     ],
   );
   return { id: (rows[0] as { id: Id }).id, key };

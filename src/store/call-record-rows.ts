@@ -75,7 +75,8 @@ type SummaryMeta = {
 };
 
 /** A soft-deleted agent still gives its name. */
-export const ROW_TABLES = 'call_records r LEFT JOIN agents a ON a.id = r.agent_id AND a.user_id = r.user_id';
+export const ROW_TABLES =
+  'call_records r LEFT JOIN agents a ON a.id = r.agent_id AND a.user_id = r.user_id';
 
 export const ROW_COLUMNS = `r.id, r.agent_id, coalesce(a.name, '') AS agent_name, r.caller_name, r.caller_phone,
   r.caller_app, r.direction, r.status, r.start_time, r.duration_seconds, r.hangup_reason, r.outcome, r.summary,

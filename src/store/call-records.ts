@@ -68,7 +68,8 @@ export function createCallRecords(
 ): CallRecords {
   return {
     timeZone,
-    list: (accountId, query) => database.withAccount(accountId, ACTOR, (sql) => list(sql, accountId, query)),
+    list: (accountId, query) =>
+      database.withAccount(accountId, ACTOR, (sql) => list(sql, accountId, query)),
     get: (accountId, id) =>
       database.withAccount(accountId, ACTOR, async (sql) => {
         const [row] = await sql.rows<DbDetail>(
@@ -87,7 +88,11 @@ async function list(sql: Sql, accountId: Id, query: RecordQuery): Promise<Record
     where.values,
   );
   if ('after' in query.from) {
-    where.add('(r.start_time, r.id) < (?::timestamptz, ?::uuid)', query.from.after.startTime, query.from.after.id);
+    where.add(
+      '(r.start_time, r.id) < (?::timestamptz, ?::uuid)',
+      query.from.after.startTime,
+      query.from.after.id,
+    );
   }
   const offset = 'offset' in query.from ? query.from.offset : 0;
   const found = await sql.rows<DbRow & { start_text: string }>(
@@ -145,7 +150,11 @@ function filterOf(accountId: Id, query: RecordQuery): Where {
   for (const [condition, value] of conditions) if (value !== null) where.add(condition, value);
   if (query.callerPhonePrefix !== null && query.callerPhonePrefix !== '') {
     // As a range: under row-level security a LIKE prefix cannot use the index (contract 4).
-    where.add('r.caller_phone ~>=~ ? AND r.caller_phone ~<~ ?', query.callerPhonePrefix, prefixEnd(query.callerPhonePrefix));
+    where.add(
+      'r.caller_phone ~>=~ ? AND r.caller_phone ~<~ ?',
+      query.callerPhonePrefix,
+      prefixEnd(query.callerPhonePrefix),
+    );
   }
   if (query.search !== null) {
     // position() has no wildcards: `%` and `_` are what they are.

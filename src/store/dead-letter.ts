@@ -8,7 +8,12 @@ import { sqlStateOf } from './sql-errors.ts';
 const MAX_BYTES = 64 * 1024 * 1024;
 
 /** Appends one line `{at, message, sqlState, entry}`; throws when the disk refuses. */
-export async function park(file: string, entry: JournalEntry, fault: unknown, wallMs: number): Promise<void> {
+export async function park(
+  file: string,
+  entry: JournalEntry,
+  fault: unknown,
+  wallMs: number,
+): Promise<void> {
   if ((await sizeOf(file)) > MAX_BYTES) await rename(file, `${file}.1`);
   const line = {
     at: new Date(wallMs).toISOString(),

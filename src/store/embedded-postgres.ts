@@ -40,8 +40,19 @@ export type EmbeddedOptions = {
 
 /** Small: a telephony node keeps a few dozen short connections. */
 const SETTINGS = [
-  ...['shared_buffers=32MB', 'max_connections=60', 'jit=off', 'huge_pages=off', 'wal_level=minimal'],
-  ...['max_wal_senders=0', 'max_wal_size=256MB', 'autovacuum_max_workers=2', 'max_parallel_workers=2'],
+  ...[
+    'shared_buffers=32MB',
+    'max_connections=60',
+    'jit=off',
+    'huge_pages=off',
+    'wal_level=minimal',
+  ],
+  ...[
+    'max_wal_senders=0',
+    'max_wal_size=256MB',
+    'autovacuum_max_workers=2',
+    'max_parallel_workers=2',
+  ],
   ...['timezone=UTC', 'log_timezone=UTC', 'log_min_messages=warning', 'log_checkpoints=off'],
   ...['listen_addresses=127.0.0.1', 'unix_socket_directories='],
 ];
@@ -128,7 +139,8 @@ class Server {
     }
     this.#log.warn('database.orphanStopping', { pid: found.pid, fault });
     const isOurs = await isServerOf(found.pid, directory);
-    if (isOurs && (await stopServer(found.pid, () => !isAlive(found.pid), STOP, this.#clock))) return false;
+    if (isOurs && (await stopServer(found.pid, () => !isAlive(found.pid), STOP, this.#clock)))
+      return false;
     throw new AppError(
       'E_DATA_DIR_LOCKED',
       `the database in ${state.directory} is in use by process ${found.pid}, which does not answer (${fault ?? 'no reason'}); stop that process and start again`,
@@ -141,7 +153,10 @@ class Server {
       this.port = await freePort();
       const fault = await this.#launch();
       if (fault === null) return false;
-      if (attempt >= PORT_TRIES || !/could not bind|Address already in use|could not create any TCP/i.test(fault)) {
+      if (
+        attempt >= PORT_TRIES ||
+        !/could not bind|Address already in use|could not create any TCP/i.test(fault)
+      ) {
         throw startError(fault, this.#cluster);
       }
     }
@@ -162,6 +177,7 @@ class Server {
     let fault: string | null = 'not started';
     while (exit === null && fault !== null && !this.#isStopping && this.#clock.now() < endMs) {
       fault = await checkServer(this.port, state, directory, 0, this.#clock);
+      if (fault !== null && /password authentication failed/.test(fault)) break;
       if (fault !== null) await delay(25, undefined, this.#clock);
     }
     if (exit !== null) return (await logFault(logFile, logStart)) ?? exit;
@@ -296,7 +312,9 @@ async function limitLog(file: string): Promise<void> {
 /** The last FATAL or ERROR that the server wrote since `start`. */
 async function logFault(file: string, start: number): Promise<string | null> {
   const lines = (await readFile(file)).subarray(start).toString('utf8').split('\n');
-  const faults = lines.filter((line) => /FATAL|PANIC|ERROR|could not bind|error while loading/.test(line));
+  const faults = lines.filter((line) =>
+    /FATAL|PANIC|ERROR|could not bind|error while loading/.test(line),
+  );
   return faults.length === 0 ? null : faults.join(' | ').slice(-600);
 }
 

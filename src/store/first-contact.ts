@@ -34,7 +34,9 @@ export function openFirstContact(dataDir: string, url: string, log: Log): FirstC
       }
     },
     async remember(accountId) {
-      await writeFile(`${file}.partial`, JSON.stringify({ database, accountId } satisfies Seen), { mode: 0o600 });
+      await writeFile(`${file}.partial`, JSON.stringify({ database, accountId } satisfies Seen), {
+        mode: 0o600,
+      });
       await rename(`${file}.partial`, file);
     },
   };

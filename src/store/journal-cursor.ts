@@ -78,7 +78,11 @@ export class JournalCursor {
       renameSync(partial, this.#file);
       this.#isSaved = true;
     } catch (error) {
-      if (this.#isSaved) this.#source.log.warn('journal.cursorNotSaved', { name: this.name, message: messageOf(error) });
+      if (this.#isSaved)
+        this.#source.log.warn('journal.cursorNotSaved', {
+          name: this.name,
+          message: messageOf(error),
+        });
       this.#isSaved = false;
     }
   }
@@ -87,10 +91,12 @@ export class JournalCursor {
 function load(file: string, log: Log): Position | null {
   try {
     const { file: number, offset } = JSON.parse(readFileSync(file, 'utf8')) as Partial<Position>;
-    if (Number.isSafeInteger(number) && Number.isSafeInteger(offset)) return { file: number as number, offset: offset as number };
+    if (Number.isSafeInteger(number) && Number.isSafeInteger(offset))
+      return { file: number as number, offset: offset as number };
     log.warn('journal.cursorDamaged', { file });
   } catch (error) {
-    if (systemCodeOf(error) !== 'ENOENT') log.warn('journal.cursorDamaged', { file, message: messageOf(error) });
+    if (systemCodeOf(error) !== 'ENOENT')
+      log.warn('journal.cursorDamaged', { file, message: messageOf(error) });
   }
   return null;
 }

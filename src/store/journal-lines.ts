@@ -24,7 +24,7 @@ function sumOf(json: string | Buffer): string {
 /** The complete lines at the start of `bytes`; what follows the last line feed is left out. */
 export function decodeLines(bytes: Buffer, limit = Number.POSITIVE_INFINITY): Line[] {
   const lines: Line[] = [];
-  for (let start = 0; lines.length < limit; ) {
+  for (let start = 0; lines.length < limit;) {
     const feed = bytes.indexOf(LINE_FEED, start);
     if (feed < 0) break;
     lines.push({ entry: decodeLine(bytes.subarray(start, feed)), end: feed + 1 });

@@ -16,7 +16,7 @@ export async function readLines(
   try {
     const lines: Line[] = [];
     let size = PIECE_BYTES;
-    for (let offset = start; offset < end && lines.length < limit; ) {
+    for (let offset = start; offset < end && lines.length < limit;) {
       const piece = Buffer.allocUnsafe(Math.min(size, end - offset));
       const { bytesRead } = await handle.read(piece, 0, piece.length, offset);
       const found = decodeLines(piece.subarray(0, bytesRead), limit - lines.length);

@@ -33,7 +33,8 @@ export class JournalWriter {
 
   constructor(options: WriterOptions, file: number, bytes: number) {
     this.#options = options;
-    this.#write = options.write ?? ((fd, buffer, offset, length) => writeSync(fd, buffer, offset, length));
+    this.#write =
+      options.write ?? ((fd, buffer, offset, length) => writeSync(fd, buffer, offset, length));
     this.#file = file;
     this.#bytes = bytes;
     this.#fd = openSync(options.pathOf(file), 'a', 0o600);
@@ -50,9 +51,13 @@ export class JournalWriter {
 
   /** Returns once the kernel has the whole line; throws (and leaves no part of it) when the disk refuses. */
   append(line: Buffer): void {
-    if (this.#isSpoilt || (this.#bytes > 0 && this.#bytes + line.length > this.#options.maxFileBytes)) this.#rotate();
+    if (
+      this.#isSpoilt ||
+      (this.#bytes > 0 && this.#bytes + line.length > this.#options.maxFileBytes)
+    )
+      this.#rotate();
     try {
-      for (let done = 0; done < line.length; ) {
+      for (let done = 0; done < line.length;) {
         done += this.#write(this.#fd, line, done, line.length - done);
       }
     } catch (error) {
@@ -81,8 +86,10 @@ export class JournalWriter {
     this.#isSyncing = true;
     fsync(this.#fd, (error) => {
       this.#isSyncing = false;
-      if (error !== null) this.#options.log.error('journal.syncFailed', { message: messageOf(error) });
-      if (this.#isDirty) this.#timer ??= this.#options.clock.setTimer(() => this.#sync(), SYNC_AFTER_MS);
+      if (error !== null)
+        this.#options.log.error('journal.syncFailed', { message: messageOf(error) });
+      if (this.#isDirty)
+        this.#timer ??= this.#options.clock.setTimer(() => this.#sync(), SYNC_AFTER_MS);
     });
   }
 
@@ -90,7 +97,8 @@ export class JournalWriter {
     const next = openSync(this.#options.pathOf(this.#file + 1), 'ax', 0o600);
     const old = this.#fd;
     fsync(old, (failed) => {
-      if (failed !== null) this.#options.log.error('journal.syncFailed', { message: messageOf(failed) });
+      if (failed !== null)
+        this.#options.log.error('journal.syncFailed', { message: messageOf(failed) });
       close(old);
     });
     this.#fd = next;
@@ -104,7 +112,8 @@ export class JournalWriter {
   #syncDirectory(): void {
     const directory = openSync(path.dirname(this.#options.pathOf(this.#file)), 'r');
     fsync(directory, (failed) => {
-      if (failed !== null) this.#options.log.warn('journal.syncFailed', { message: messageOf(failed) });
+      if (failed !== null)
+        this.#options.log.warn('journal.syncFailed', { message: messageOf(failed) });
       close(directory);
     });
   }

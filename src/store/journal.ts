@@ -86,9 +86,13 @@ export class Journal {
       }
       return new Journal(options, files, live);
     } catch (error) {
-      throw new AppError('E_JOURNAL', `the journal in ${directory} cannot be used: ${messageOf(error)}`, {
-        cause: error,
-      });
+      throw new AppError(
+        'E_JOURNAL',
+        `the journal in ${directory} cannot be used: ${messageOf(error)}`,
+        {
+          cause: error,
+        },
+      );
     }
   }
 
@@ -187,9 +191,13 @@ export class Journal {
   #failed(error: unknown): void {
     this.#failures++;
     if (this.#failures === 1) {
-      const fault = new AppError('E_JOURNAL', `the journal cannot be written: ${messageOf(error)}`, {
-        cause: error,
-      });
+      const fault = new AppError(
+        'E_JOURNAL',
+        `the journal cannot be written: ${messageOf(error)}`,
+        {
+          cause: error,
+        },
+      );
       this.#log.error('journal.failed', { error: fault, directory: this.#options.directory });
     }
     const waitMs = backoffMs(this.#failures, { firstMs: 100, maxMs: 2_000 });
@@ -222,7 +230,10 @@ export class Journal {
     const last = this.#writer.file;
     if (position === null || position.file < first) return { file: first, offset: 0 };
     if (position.file > last) return { file: last, offset: this.#state(last).bytes };
-    return { file: position.file, offset: Math.min(position.offset, this.#state(position.file).bytes) };
+    return {
+      file: position.file,
+      offset: Math.min(position.offset, this.#state(position.file).bytes),
+    };
   }
 
   async #countFrom(position: Position): Promise<number> {
@@ -243,7 +254,10 @@ export class Journal {
           : [];
       const entries = lines.flatMap(({ entry }) => (entry === null ? [] : [entry]));
       // Nothing where something should be: the file was cut by someone else, and what is gone is skipped.
-      const next = { file: position.file, offset: lines.at(-1)?.end ?? Math.max(position.offset, bytes) };
+      const next = {
+        file: position.file,
+        offset: lines.at(-1)?.end ?? Math.max(position.offset, bytes),
+      };
       const isLast = position.file >= this.#writer.file;
       if (entries.length > 0 || (isLast && next.offset >= this.#state(next.file).bytes)) {
         return { entries, next };

@@ -39,7 +39,7 @@ export async function migrate(options: MigrateOptions): Promise<string[]> {
       advisoryLockMode: 'wait',
       singleTransaction: true,
       log: () => undefined,
-      ...(await schemaExists(client) ? {} : { createMigrationsSchema: true }),
+      ...((await schemaExists(client)) ? {} : { createMigrationsSchema: true }),
     });
     await grantRoles(client, options.login);
     const names = ran.map(({ name }) => name);
@@ -117,7 +117,9 @@ async function grantRoles(client: pg.Client, login: string | null): Promise<void
   const found = await client.query("SELECT current_setting('server_version_num')::int AS version");
   const { version } = found.rows[0] as { version: number };
   try {
-    await client.query(`GRANT ${ROLES} TO ${grantee}${version >= 160_000 ? ' WITH INHERIT FALSE, SET TRUE' : ''}`);
+    await client.query(
+      `GRANT ${ROLES} TO ${grantee}${version >= 160_000 ? ' WITH INHERIT FALSE, SET TRUE' : ''}`,
+    );
   } catch (error) {
     if (login !== null || !(await canSetRoles(client))) throw error;
   }
@@ -147,7 +149,11 @@ function migrationError(error: unknown, url: string): AppError {
       { cause },
     );
   }
-  return new AppError('E_DATABASE', `the schema of ${database} could not be brought up to date: ${messageOf(cause)}`, {
-    cause: toDatabaseError(cause),
-  });
+  return new AppError(
+    'E_DATABASE',
+    `the schema of ${database} could not be brought up to date: ${messageOf(cause)}`,
+    {
+      cause: toDatabaseError(cause),
+    },
+  );
 }

@@ -4,15 +4,24 @@ import { createHash } from 'node:crypto';
 import { chown, mkdir, realpath, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
+import { systemClock } from '#lib/clock.ts';
 import { AppError, messageOf, systemCodeOf } from '#lib/errors.ts';
 import { randomToken } from '#lib/ids.ts';
 import type { Log } from '#lib/log.ts';
 import { SHARED_DIRECTORY, type Binaries } from './postgres-binaries.ts';
-import { isAlive, readIfThere, readPidFile, startTicksOf } from './postmaster.ts';
+import {
+  isAlive,
+  isServerOf,
+  readIfThere,
+  readPidFile,
+  startTicksOf,
+  stopServer,
+} from './postmaster.ts';
 import { canReach, makePrivate, type ServiceUser } from './service-user.ts';
 
 const run = promisify(execFile);
 const INITDB_TIMEOUT_MS = 60_000;
+const STOP = { fastMs: 10_000, immediateMs: 5_000 };
 
 /** `<data>/postgres.json`, mode 0600. */
 export type ClusterState = {
@@ -51,7 +60,7 @@ export async function openCluster(
   const owner = { pid: process.pid, startTicks: await startTicksOf(process.pid) };
   await writeState(stateFile, { ...state, owner });
   try {
-    await prepareDirectory(state, cluster, binaries, user, known === null);
+    await prepareDirectory(state, cluster, binaries, user, known === null, dataDir, log);
   } catch (error) {
     await writeState(stateFile, { ...state, owner: null });
     throw error;
@@ -70,9 +79,13 @@ async function readState(file: string): Promise<ClusterState | null> {
   try {
     return JSON.parse(text) as ClusterState;
   } catch (error) {
-    throw new AppError('E_DATABASE', `${file} is damaged; restore it from a backup, or move the data directory away`, {
-      cause: error,
-    });
+    throw new AppError(
+      'E_DATABASE',
+      `${file} is damaged; restore it from a backup, or move the data directory away`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 
@@ -93,7 +106,10 @@ async function newState(
   if (!(await canReach(user, dataDir))) {
     const hash = createHash('sha256').update(inside).digest('hex').slice(0, 16);
     directory = path.join(SHARED_DIRECTORY, hash, 'postgres');
-    log.info('database.placed', { directory, because: `${user?.name ?? ''} may not enter ${dataDir}` });
+    log.info('database.placed', {
+      directory,
+      because: `${user?.name ?? ''} may not enter ${dataDir}`,
+    });
   }
   return {
     directory,
@@ -121,10 +137,16 @@ async function prepareDirectory(
   binaries: Binaries,
   user: ServiceUser | null,
   isNew: boolean,
+  dataDir: string,
+  log: Log,
 ): Promise<void> {
   const found = await versionOf(cluster, user);
   const major = binaries.version.split('.')[0] ?? '';
   if (found === null) return initialize(state, cluster, binaries, user);
+  if (isNew && (await isOutside(state, dataDir))) {
+    await moveAway(state, cluster, log);
+    return initialize(state, cluster, binaries, user);
+  }
   if (isNew) {
     throw new AppError(
       'E_DATABASE',
@@ -137,6 +159,21 @@ async function prepareDirectory(
       `the database in ${state.directory} was made by PostgreSQL ${found}, this Callyard brings ${major}; dump it with the older version, or set DATABASE_URL`,
     );
   }
+}
+
+async function isOutside(state: ClusterState, dataDir: string): Promise<boolean> {
+  return !state.directory.startsWith((await realpath(dataDir)) + path.sep);
+}
+
+/** The data directory was removed to begin anew, but its database lay elsewhere: that is kept under another name. */
+async function moveAway(state: ClusterState, cluster: string, log: Log): Promise<void> {
+  const server = await readPidFile(cluster);
+  if (server !== null && (await isServerOf(server.pid, cluster))) {
+    await stopServer(server.pid, () => !isAlive(server.pid), STOP, systemClock);
+  }
+  const kept = `${state.directory}.before-${new Date().toISOString().replaceAll(':', '')}`;
+  await rename(state.directory, kept);
+  log.warn('database.movedAway', { from: state.directory, to: kept });
 }
 
 async function versionOf(cluster: string, user: ServiceUser | null): Promise<string | null> {
@@ -170,7 +207,16 @@ async function initialize(
       binaries.initdb,
       [
         ...['--pgdata', partial, '--username', 'postgres', '--pwfile', passwordFile],
-        ...['--auth', 'scram-sha-256', '--encoding', 'UTF8', '--locale-provider', 'libc', '--locale', 'C'],
+        ...[
+          '--auth',
+          'scram-sha-256',
+          '--encoding',
+          'UTF8',
+          '--locale-provider',
+          'libc',
+          '--locale',
+          'C',
+        ],
       ],
       {
         timeout: INITDB_TIMEOUT_MS,
@@ -182,7 +228,9 @@ async function initialize(
     await rename(partial, cluster);
   } catch (error) {
     await rm(partial, { recursive: true, force: true });
-    const lines = String((error as { stderr?: string }).stderr ?? '').trim().split('\n');
+    const lines = String((error as { stderr?: string }).stderr ?? '')
+      .trim()
+      .split('\n');
     throw new AppError(
       'E_DATABASE',
       `the embedded database could not be made in ${state.directory}: ${lines.find((line) => /error|FATAL/i.test(line)) ?? messageOf(error)}`,

@@ -1,5 +1,11 @@
 /** Writes journal entries into `call_records`, `call_events` and `recordings`, each event once. */
-import { FINAL_EVENTS, type EventData, type JournalEntry, type RecordingPatch, type RecordPatch } from '#lib/call-events.ts';
+import {
+  FINAL_EVENTS,
+  type EventData,
+  type JournalEntry,
+  type RecordingPatch,
+  type RecordPatch,
+} from '#lib/call-events.ts';
 import { AppError } from '#lib/errors.ts';
 import type { Id } from '#lib/ids.ts';
 import type { Sql } from './pool.ts';
@@ -11,10 +17,23 @@ const COLUMNS: Record<string, number | 'json' | 'plain'> = {
   ...{ channel: 'plain', direction: 'plain', from_number: 255, to_number: 255, status: 'plain' },
   ...{ outcome: 'plain', ended_by: 'plain', trunk_id: 'plain', node: 'plain', sip_call_id: 2_000 },
   ...{ sip_status: 'plain', variables: 'json', metadata: 'json', recording_status: 'plain' },
-  ...{ recording_id: 'plain', quality: 'json', latency: 'json', customer_ref: 64, campaign_id: 'plain' },
+  ...{
+    recording_id: 'plain',
+    quality: 'json',
+    latency: 'json',
+    customer_ref: 64,
+    campaign_id: 'plain',
+  },
 } satisfies Record<keyof RecordPatch | 'customer_ref' | 'campaign_id', number | 'json' | 'plain'>;
 
-const RECORDING_COLUMNS = ['status', 'uri', 'started_at', 'duration_ms', 'bytes', 'truncated'] as const;
+const RECORDING_COLUMNS = [
+  'status',
+  'uri',
+  'started_at',
+  'duration_ms',
+  'bytes',
+  'truncated',
+] as const;
 
 type Change = { readonly accountId: Id; readonly columns: Map<string, unknown> };
 
@@ -51,9 +70,10 @@ export async function writeMessages(sql: Sql, callId: Id): Promise<void> {
 
 /** A replayed event changes nothing: what a user has set by PATCH since then stays. */
 async function notYetStored(sql: Sql, entries: readonly JournalEntry[]): Promise<JournalEntry[]> {
-  const found = await sql.rows<{ id: Id }>('SELECT id FROM call_events WHERE id = ANY ($1::uuid[])', [
-    entries.map(({ event }) => event.id),
-  ]);
+  const found = await sql.rows<{ id: Id }>(
+    'SELECT id FROM call_events WHERE id = ANY ($1::uuid[])',
+    [entries.map(({ event }) => event.id)],
+  );
   const seen = new Set(found.map(({ id }) => id));
   return entries.filter(({ event }) => {
     if (seen.has(event.id)) return false;
@@ -67,12 +87,18 @@ function mergeRecords(entries: readonly JournalEntry[]): Map<Id, Change> {
   for (const { event, record } of entries) {
     const columns = { ...record, ...initiatedColumns(event) };
     if (Object.keys(columns).length === 0) continue;
-    const change = changes.get(event.call_id) ?? { accountId: event.account_id, columns: new Map() };
+    const change = changes.get(event.call_id) ?? {
+      accountId: event.account_id,
+      columns: new Map(),
+    };
     changes.set(event.call_id, change);
     for (const [name, value] of Object.entries(columns)) {
       if (value === undefined || COLUMNS[name] === undefined) continue;
       const before = change.columns.get(name);
-      const merged = name === 'metadata' && isObject(before) && isObject(value) ? { ...before, ...value } : value;
+      const merged =
+        name === 'metadata' && isObject(before) && isObject(value)
+          ? { ...before, ...value }
+          : value;
       change.columns.set(name, merged);
     }
   }
@@ -109,7 +135,10 @@ async function writeRecord(sql: Sql, callId: Id, { accountId, columns }: Change)
           WHERE id = $1 AND user_id = $2`,
         given,
       );
-  if (written === 0) throw new AppError('E_DATABASE', 'the call has no record of this account', { cause: { code: '23503' } });
+  if (written === 0)
+    throw new AppError('E_DATABASE', 'the call has no record of this account', {
+      cause: { code: '23503' },
+    });
 }
 
 async function writeEvents(sql: Sql, entries: readonly JournalEntry[]): Promise<void> {
@@ -153,12 +182,16 @@ function fit(value: unknown, kind: number | 'json' | 'plain' | undefined): unkno
   if (kind === 'json') return toJson(value);
   if (typeof value !== 'string') return value;
   const text = clean(value);
-  return typeof kind === 'number' && text.length > kind ? [...text].slice(0, kind).join('') : text;
+  return typeof kind === 'number' && text.length > kind
+    ? Array.from(text).slice(0, kind).join('')
+    : text;
 }
 
 /** PostgreSQL's jsonb takes neither U+0000 nor half a surrogate pair, and remote parties send both. */
 function toJson(value: unknown): string {
-  return JSON.stringify(value, (_key, inner: unknown) => (typeof inner === 'string' ? clean(inner) : inner));
+  return JSON.stringify(value, (_key, inner: unknown) =>
+    typeof inner === 'string' ? clean(inner) : inner,
+  );
 }
 
 function clean(text: string): string {

@@ -148,10 +148,13 @@ export class Projection {
   async #applyTogether(entries: readonly JournalEntry[]): Promise<void> {
     const nowMs = this.#clock.now();
     const due = (callId: Id, isOver: boolean): boolean =>
-      isOver || nowMs - (this.#messages.get(callId)?.writtenMs ?? 0) >= MESSAGES_EVERY_MS;
+      isOver ||
+      nowMs - (this.#messages.get(callId)?.writtenMs ?? Number.NEGATIVE_INFINITY) >=
+        MESSAGES_EVERY_MS;
     const touched = await this.#options.database.withSystem(async (sql) => {
       const changed = await applyEntries(sql, entries);
-      for (const [callId, isOver] of changed) if (due(callId, isOver)) await writeMessages(sql, callId);
+      for (const [callId, isOver] of changed)
+        if (due(callId, isOver)) await writeMessages(sql, callId);
       return changed;
     });
     this.#noteMessages(touched, due, nowMs);
@@ -160,7 +163,8 @@ export class Projection {
   #noteMessages(touched: Touched, due: (id: Id, isOver: boolean) => boolean, nowMs: number): void {
     for (const [callId, isOver] of touched) {
       if (isOver) this.#messages.delete(callId);
-      else if (due(callId, isOver)) this.#messages.set(callId, { writtenMs: nowMs, isDirty: false });
+      else if (due(callId, isOver))
+        this.#messages.set(callId, { writtenMs: nowMs, isDirty: false });
       else {
         const known = this.#messages.get(callId);
         if (known !== undefined) known.isDirty = true;

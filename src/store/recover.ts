@@ -52,10 +52,21 @@ export async function recoverCalls(options: RecoverOptions): Promise<Recovered> 
 async function mend(recording: RecordingPatch, options: RecoverOptions): Promise<RecordingPatch> {
   const { repair, log, clock = systemClock } = options;
   try {
-    const saved = await withDeadline(repair(recording), REPAIR_TIMEOUT_MS, 'mending a recording', clock);
+    const saved = await withDeadline(
+      repair(recording),
+      REPAIR_TIMEOUT_MS,
+      'mending a recording',
+      clock,
+    );
     if (saved !== null) {
       const { durationMs, bytes } = saved;
-      return { ...recording, status: 'ready', duration_ms: Math.round(durationMs), bytes, truncated: true };
+      return {
+        ...recording,
+        status: 'ready',
+        duration_ms: Math.round(durationMs),
+        bytes,
+        truncated: true,
+      };
     }
   } catch (error) {
     log.error('recording.notMended', { recordingId: recording.id, error });
@@ -65,7 +76,11 @@ async function mend(recording: RecordingPatch, options: RecoverOptions): Promise
 
 type Found = Omit<LiveCall, 'recordings'>;
 
-function closingEntries(call: Found, mended: readonly RecordingPatch[], options: RecoverOptions): JournalEntry[] {
+function closingEntries(
+  call: Found,
+  mended: readonly RecordingPatch[],
+  options: RecoverOptions,
+): JournalEntry[] {
   const last = mended.at(-1);
   let seq = call.lastSeq;
   const time = new Date((options.clock ?? systemClock).wallMs()).toISOString();
@@ -82,7 +97,10 @@ function closingEntries(call: Found, mended: readonly RecordingPatch[], options:
   const entries: JournalEntry[] = [];
   if (!call.isOver) entries.push(finalEntry(call, last?.status ?? 'none', eventOf));
   for (const recording of mended) {
-    const record = recording.id === last?.id ? { recording_status: recording.status, recording_id: recording.id } : null;
+    const record =
+      recording.id === last?.id
+        ? { recording_status: recording.status, recording_id: recording.id }
+        : null;
     const event =
       recording.status === 'ready'
         ? eventOf({

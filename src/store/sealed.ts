@@ -37,11 +37,19 @@ export function createSealer(masterKeys: readonly [Buffer, ...Buffer[]]): Sealer
       const wrapped = Buffer.concat([wrapNonce, encrypt(current, wrapNonce, dataKey, bound)]);
       const nonce = randomBytes(NONCE_BYTES);
       const parts = [wrapped, nonce, encrypt(dataKey, nonce, Buffer.from(text, 'utf8'), bound)];
-      return ['cy1', keyIdOf(current), ...parts.map((part) => part.toString('base64url'))].join('.');
+      return ['cy1', keyIdOf(current), ...parts.map((part) => part.toString('base64url'))].join(
+        '.',
+      );
     },
     open(sealed, place) {
       const [version, keyId = '', wrapped, nonce, body, ...rest] = sealed.split('.');
-      if (version !== 'cy1' || wrapped === undefined || nonce === undefined || body === undefined || rest.length > 0) {
+      if (
+        version !== 'cy1' ||
+        wrapped === undefined ||
+        nonce === undefined ||
+        body === undefined ||
+        rest.length > 0
+      ) {
         throw damaged(place);
       }
       const master = byId.get(keyId);
@@ -54,8 +62,18 @@ export function createSealer(masterKeys: readonly [Buffer, ...Buffer[]]): Sealer
       const bound = boundTo(place);
       const wrap = Buffer.from(wrapped, 'base64url');
       try {
-        const dataKey = decrypt(master, wrap.subarray(0, NONCE_BYTES), wrap.subarray(NONCE_BYTES), bound);
-        const bytes = decrypt(dataKey, Buffer.from(nonce, 'base64url'), Buffer.from(body, 'base64url'), bound);
+        const dataKey = decrypt(
+          master,
+          wrap.subarray(0, NONCE_BYTES),
+          wrap.subarray(NONCE_BYTES),
+          bound,
+        );
+        const bytes = decrypt(
+          dataKey,
+          Buffer.from(nonce, 'base64url'),
+          Buffer.from(body, 'base64url'),
+          bound,
+        );
         return bytes.toString('utf8');
       } catch (error) {
         throw damaged(place, error);
@@ -66,7 +84,11 @@ export function createSealer(masterKeys: readonly [Buffer, ...Buffer[]]): Sealer
 
 /** Names a key without telling anything of it. */
 export function keyIdOf(key: Buffer): string {
-  return createHash('sha256').update('callyard master key id').update(key).digest('hex').slice(0, 16);
+  return createHash('sha256')
+    .update('callyard master key id')
+    .update(key)
+    .digest('hex')
+    .slice(0, 16);
 }
 
 function boundTo({ table, column, accountId, rowId }: SealPlace): Buffer {
@@ -86,7 +108,11 @@ function decrypt(key: Buffer, nonce: Buffer, sealed: Buffer, bound: Buffer): Buf
 }
 
 function damaged({ table, column }: SealPlace, cause?: unknown): AppError {
-  return new AppError('E_DATABASE', `a sealed value in ${table}.${column} is damaged or was moved`, {
-    ...(cause === undefined ? {} : { cause }),
-  });
+  return new AppError(
+    'E_DATABASE',
+    `a sealed value in ${table}.${column} is damaged or was moved`,
+    {
+      ...(cause === undefined ? {} : { cause }),
+    },
+  );
 }

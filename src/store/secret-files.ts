@@ -24,16 +24,23 @@ export async function loadMasterKey(setting: string | undefined, dataDir: string
     return decodeKey((await readFile(file, 'utf8')).trim(), file);
   } catch (error) {
     if (error instanceof AppError) throw error;
-    throw new AppError('E_CONFIG', `CALLYARD_MASTER_KEY names a file that cannot be read: ${messageOf(error)}`, {
-      cause: error,
-    });
+    throw new AppError(
+      'E_CONFIG',
+      `CALLYARD_MASTER_KEY names a file that cannot be read: ${messageOf(error)}`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 
 function decodeKey(text: string, source: string): Buffer {
   const key = Buffer.from(text, 'base64');
   if (key.length === KEY_BYTES && /^[A-Za-z0-9+/_-]+=*$/.test(text)) return key;
-  throw new AppError('E_CONFIG', `${source} must hold 32 bytes in base64 (openssl rand -base64 32)`);
+  throw new AppError(
+    'E_CONFIG',
+    `${source} must hold 32 bytes in base64 (openssl rand -base64 32)`,
+  );
 }
 
 /** The trimmed text of a secret file, or null when there is none. */

@@ -27,7 +27,12 @@ export class StaleCache<V> {
 
   constructor(options: StaleCacheOptions) {
     const { clock = systemClock, ...rest } = options;
-    this.#options = { staleMs: Number.POSITIVE_INFINITY, patienceMs: 300, capacity: 1_000, ...rest };
+    this.#options = {
+      staleMs: Number.POSITIVE_INFINITY,
+      patienceMs: 300,
+      capacity: 1_000,
+      ...rest,
+    };
     this.#clock = clock;
   }
 
@@ -42,7 +47,10 @@ export class StaleCache<V> {
       return await withDeadline(loading, this.#options.patienceMs, this.#options.name, this.#clock);
     } catch (error) {
       if (!isServerAway(toDatabaseError(error))) throw error;
-      this.#options.log.debug('cache.stale', { cache: this.#options.name, ageMs: Math.round(ageMs) });
+      this.#options.log.debug('cache.stale', {
+        cache: this.#options.name,
+        ageMs: Math.round(ageMs),
+      });
       return held.value;
     }
   }

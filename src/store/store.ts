@@ -37,7 +37,10 @@ export type StoreOptions = {
   readonly masterKey: string | undefined;
   readonly defaults: AccountDefaults;
   /** SIP_LOCAL_HOST and SIP_DISPLAY_NAME. */
-  readonly trunkDefaults: { readonly localHost: string | null; readonly displayName: string | null };
+  readonly trunkDefaults: {
+    readonly localHost: string | null;
+    readonly displayName: string | null;
+  };
   readonly log: Log;
   readonly clock?: Clock;
   /** Connections of the pool at most. */
@@ -77,11 +80,16 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   if (options.adminKey !== undefined) checkAdminKey(options.adminKey);
   if (options.databaseUrl !== undefined) checkUrl(options.databaseUrl);
   const sealer = createSealer([await loadMasterKey(options.masterKey, dataDir)]);
-  const journal = await Journal.open({ ...clockOf(options), directory: path.join(dataDir, 'journal'), log });
+  const journal = await Journal.open({
+    ...clockOf(options),
+    directory: path.join(dataDir, 'journal'),
+    log,
+  });
   let embedded: EmbeddedPostgres | null = null;
   let store: RunningStore | undefined;
   try {
-    if (options.databaseUrl === undefined) embedded = await startEmbeddedPostgres({ ...clockOf(options), dataDir, log });
+    if (options.databaseUrl === undefined)
+      embedded = await startEmbeddedPostgres({ ...clockOf(options), dataDir, log });
     store = new RunningStore(options, journal, await journal.cursor('postgres'), embedded, sealer);
     await store.start();
     return store;
@@ -94,7 +102,10 @@ export async function openStore(options: StoreOptions): Promise<Store> {
 
 function checkUrl(url: string): void {
   if (/^postgres(?:ql)?:$/.test(URL.parse(url)?.protocol ?? '')) return;
-  throw new AppError('E_CONFIG', 'DATABASE_URL must look like postgresql://user:password@host:5432/database');
+  throw new AppError(
+    'E_CONFIG',
+    'DATABASE_URL must look like postgresql://user:password@host:5432/database',
+  );
 }
 
 function clockOf(options: StoreOptions): { clock?: Clock } {
@@ -142,10 +153,18 @@ class RunningStore implements Store {
     this.#embedded = embedded;
     this.#adminUrl = embedded?.adminUrl ?? url;
     // The embedded server's port changes from start to start; its place does not.
-    this.#contact = openFirstContact(dataDir, embedded === null ? url : 'postgresql://embedded/callyard', log);
+    this.#contact = openFirstContact(
+      dataDir,
+      embedded === null ? url : 'postgresql://embedded/callyard',
+      log,
+    );
     this.journal = journal;
     this.sealer = sealer;
-    const database = openPool({ url, log, ...(options.poolSize === undefined ? {} : { size: options.poolSize }) });
+    const database = openPool({
+      url,
+      log,
+      ...(options.poolSize === undefined ? {} : { size: options.poolSize }),
+    });
     this.database = database;
     this.projection = new Projection({
       ...clock,
@@ -153,7 +172,13 @@ class RunningStore implements Store {
       deadLetterFile: path.join(dataDir, 'journal', 'dead-letter.jsonl'),
       onUpChange: (isUp) => this.#noteReachable(isUp),
     });
-    this.accounts = createAccounts({ ...clock, database, adminEmail: options.adminEmail, defaults, log });
+    this.accounts = createAccounts({
+      ...clock,
+      database,
+      adminEmail: options.adminEmail,
+      defaults,
+      log,
+    });
     this.agents = createAgents({
       ...clock,
       ...{ database, dataDir, log, countryCode: defaults.countryCode },
@@ -176,7 +201,10 @@ class RunningStore implements Store {
       if (!isAway || seen === null) throw isAway ? unreachable(error, this.#adminUrl) : error;
       this.#accountId = seen;
       this.#adminKey = await this.#knownAdminKey();
-      this.#log.warn('database.absent', { error, note: 'calls go on; records follow when it is back' });
+      this.#log.warn('database.absent', {
+        error,
+        note: 'calls go on; records follow when it is back',
+      });
     }
     this.journal.onAppend(() => {
       if (this.#isPrepared) this.projection.wake();
@@ -199,7 +227,13 @@ class RunningStore implements Store {
 
   recover(repair: RepairRecording): Promise<Recovered> {
     const { node } = this.#options;
-    return recoverCalls({ journal: this.journal, node, repair, log: this.#log, clock: this.#clock });
+    return recoverCalls({
+      journal: this.journal,
+      node,
+      repair,
+      log: this.#log,
+      clock: this.#clock,
+    });
   }
 
   close(drainMs = DRAIN_MS): Promise<void> {
@@ -211,14 +245,20 @@ class RunningStore implements Store {
     this.#clock.clearTimer(this.#timer);
     await this.#checking;
     // While the database is away there is no use in waiting: the journal keeps what is left.
-    const drained = this.#isPrepared && this.projection.isUp && (await this.projection.drain(drainMs));
+    const drained =
+      this.#isPrepared && this.projection.isUp && (await this.projection.drain(drainMs));
     if (!drained && this.projection.lagEvents > 0) {
       this.#log.warn('projection.leftOver', { lagEvents: this.projection.lagEvents });
     }
     await this.projection.stop();
     await this.journal.close();
     try {
-      await withDeadline(this.database.close(), POOL_CLOSE_MS, 'closing the database pool', this.#clock);
+      await withDeadline(
+        this.database.close(),
+        POOL_CLOSE_MS,
+        'closing the database pool',
+        this.#clock,
+      );
     } catch (error) {
       this.#log.warn('database.poolNotClosed', { error });
     }

@@ -25,7 +25,12 @@ export type StoredTrunk = {
 };
 
 /** Where calls of a trunk may come from. */
-export type TrunkSource = { readonly accountId: Id; readonly trunkId: Id; readonly host: string; readonly cidrs: readonly string[] };
+export type TrunkSource = {
+  readonly accountId: Id;
+  readonly trunkId: Id;
+  readonly host: string;
+  readonly cidrs: readonly string[];
+};
 
 export type Trunks = {
   /** The first usable active row by priority, or null. From a cache while the database is away. */
@@ -44,7 +49,10 @@ export type TrunksOptions = {
   readonly clock?: Clock;
 };
 
-type TrunkRow = Omit<StoredTrunk, 'transport' | 'codecs' | 'outboundProxy' | 'fromNumber' | 'displayName' | 'localHost'> & {
+type TrunkRow = Omit<
+  StoredTrunk,
+  'transport' | 'codecs' | 'outboundProxy' | 'fromNumber' | 'displayName' | 'localHost'
+> & {
   user_id: Id;
   transport: string;
   codecs: string[];
@@ -88,13 +96,20 @@ async function loadTrunk(accountId: Id, options: TrunksOptions): Promise<StoredT
   for (const row of rows) {
     const trunk = trunkOf(row, options);
     if (trunk !== null) return trunk;
-    options.log.warn('trunk.unusable', { trunkId: row.id, transport: row.transport, codecs: row.codecs });
+    options.log.warn('trunk.unusable', {
+      trunkId: row.id,
+      transport: row.transport,
+      codecs: row.codecs,
+    });
   }
   return null;
 }
 
 /** Null for what this version cannot speak: TLS, or none of its codecs. */
-function trunkOf(row: TrunkRow, { sealer, localHost, displayName }: TrunksOptions): StoredTrunk | null {
+function trunkOf(
+  row: TrunkRow,
+  { sealer, localHost, displayName }: TrunksOptions,
+): StoredTrunk | null {
   const codecs = row.codecs.filter((codec) => codec === 'PCMA' || codec === 'PCMU');
   const { transport } = row;
   if ((transport !== 'udp' && transport !== 'tcp') || codecs.length === 0) return null;

@@ -19,7 +19,7 @@ type Waiter = {
   give(message: PeerMessage): void;
 };
 
-const WAIT_MS = 8000;
+const WAIT_MS = 4000;
 
 export const SDP = (port = 40_000, extra = 'm=audio 40000 RTP/AVP 8 0 101'): string =>
   [
@@ -38,6 +38,7 @@ export class SipPeer {
   readonly #server: { readonly address: string; readonly port: number };
   readonly #inbox: PeerMessage[] = [];
   readonly #waiters: Waiter[] = [];
+  readonly #known = new Set<string>();
   port = 0;
 
   private constructor(server: { address: string; port: number }) {
@@ -77,7 +78,7 @@ export class SipPeer {
     return call;
   }
 
-  /** The next message that fits, among those that came already or within 8 s. */
+  /** The next message that fits, among those that came already or within 4 s. */
   async next(
     what: string,
     wants: (message: PeerMessage) => boolean = () => true,
@@ -99,9 +100,13 @@ export class SipPeer {
     }
   }
 
-  /** The next INVITE from the server. */
-  invite(): Promise<PeerMessage> {
-    return this.next('INVITE', (message) => message.method === 'INVITE');
+  /** The next INVITE from the server that begins a call: repeats of earlier ones may still come. */
+  async invite(): Promise<PeerMessage> {
+    const isNew = (one: PeerMessage): boolean =>
+      one.method === 'INVITE' && !this.#known.has(header(one, 'call-id'));
+    const invite = await this.next('INVITE', isNew);
+    this.#known.add(header(invite, 'call-id'));
+    return invite;
   }
 
   /** Messages that came and were not asked for. */

@@ -7,15 +7,32 @@ import { silentLog } from '#lib/log.ts';
 import { openStore, type Store, type StoreOptions } from '#store/store.ts';
 import { createTestDatabase } from './_database.ts';
 
+const stacks = new WeakMap<TestContext, AsyncDisposableStack>();
+
+/** Like `t.after`, which runs first things first: here what was made last goes first. */
+export function atEnd(t: TestContext, cleanUp: () => Promise<void> | void): void {
+  let stack = stacks.get(t);
+  if (stack === undefined) {
+    stack = new AsyncDisposableStack();
+    stacks.set(t, stack);
+    const made = stack;
+    t.after(() => made.disposeAsync());
+  }
+  stack.defer(cleanUp);
+}
+
 export function newDataDir(t: TestContext): string {
   const dataDir = mkdtempSync(path.join(tmpdir(), 'callyard-store-'));
-  t.after(() => rmSync(dataDir, { recursive: true, force: true }));
+  atEnd(t, () => rmSync(dataDir, { recursive: true, force: true }));
   return dataDir;
 }
 
-export async function newDatabase(t: TestContext, options?: { migrated: boolean }): Promise<string> {
+export async function newDatabase(
+  t: TestContext,
+  options?: { migrated: boolean },
+): Promise<string> {
   const database = await createTestDatabase(options);
-  t.after(() => database.drop());
+  atEnd(t, () => database.drop());
   return database.url;
 }
 
@@ -36,7 +53,7 @@ export function storeOptions(
 /** Closed at the end of the test, before its database and directory go. */
 export async function newStore(t: TestContext, options: StoreOptions): Promise<Store> {
   const store = await openStore(options);
-  t.after(() => store.close(0));
+  atEnd(t, () => store.close(0));
   return store;
 }
 

@@ -18,7 +18,12 @@ export async function startTestServer(): Promise<TestServer> {
   const server = await startEmbeddedPostgres({
     dataDir,
     log: silentLog,
-    settings: ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off', 'max_connections=100'],
+    settings: [
+      'fsync=off',
+      'synchronous_commit=off',
+      'full_page_writes=off',
+      'max_connections=100',
+    ],
   });
   const onExit = (): void => endAtOnce(server.pid);
   process.on('exit', onExit);

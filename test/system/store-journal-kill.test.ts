@@ -13,7 +13,11 @@ const WRITER = fileURLToPath(new URL('_journal-writer.ts', import.meta.url));
 const KILLS = Number(process.env['TEST_KILLS'] ?? 10);
 
 /** Appends until it is killed after `afterMs`; returns the sequence numbers it had reported as written. */
-async function writeAndKill(directory: string, reportFile: string, afterMs: number): Promise<number> {
+async function writeAndKill(
+  directory: string,
+  reportFile: string,
+  afterMs: number,
+): Promise<number> {
   const report = openSync(reportFile, 'w');
   const child = fork(WRITER, [directory], { stdio: ['ignore', report, 'inherit', 'ipc'] });
   closeSync(report);
@@ -47,7 +51,11 @@ test('what was acknowledged survives, once and in order', async (t) => {
     assert.ok(last.length >= acknowledged, `round ${round}: ${last.length} of ${acknowledged}`);
     assert.ok(last.length <= acknowledged + 1, `round ${round}: at most the one under way is more`);
     for (const [id, list] of calls) {
-      assert.deepEqual(list, Array.from({ length: list.length }, (_, n) => n + 1), `call ${id}, round ${round}`);
+      assert.deepEqual(
+        list,
+        Array.from({ length: list.length }, (_, n) => n + 1),
+        `call ${id}, round ${round}`,
+      );
     }
     assert.equal(calls.size, round + 1);
   }

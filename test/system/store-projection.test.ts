@@ -7,7 +7,7 @@ import type { RecordingPatch } from '#lib/call-events.ts';
 import { newId } from '#lib/ids.ts';
 import type { Store } from '#store/store.ts';
 import { scriptCall, type CallScript } from '../unit/_store-entries.ts';
-import { newDatabase, newDataDir, newStore, storeOptions, until } from './_store.ts';
+import { atEnd, newDatabase, newDataDir, newStore, storeOptions, until } from './_store.ts';
 import { startProxy } from './_tcp-proxy.ts';
 
 async function newCall(store: Store): Promise<CallScript> {
@@ -57,8 +57,16 @@ test('a call becomes one record with its messages; a replay changes nothing that
       ['user', 'hello'],
     ],
   );
-  assert.deepEqual(done?.recording, { id: recording.id, status: 'ready', durationMs: 900, uri: recording.uri });
-  assert.deepEqual([done?.status, done?.outcome, done?.recordingStatus], ['ended', 'completed', 'ready']);
+  assert.deepEqual(done?.recording, {
+    id: recording.id,
+    status: 'ready',
+    durationMs: 900,
+    uri: recording.uri,
+  });
+  assert.deepEqual(
+    [done?.status, done?.outcome, done?.recordingStatus],
+    ['ended', 'completed', 'ready'],
+  );
 
   await store.database.withAccount(call.accountId, 'test', (sql) =>
     sql.run(
@@ -117,7 +125,7 @@ test('entries that the database refuses are parked; the others of the same momen
 test('calls that end while the database is away are all there afterwards, once', async (t) => {
   const url = await newDatabase(t);
   const proxy = await startProxy(url);
-  t.after(() => proxy.close());
+  atEnd(t, () => proxy.close());
   const dataDir = newDataDir(t);
   const store = await newStore(t, storeOptions(dataDir, proxy.url));
   const CALLS = 60;

@@ -34,7 +34,10 @@ after(async () => {
 
 async function makeAccount(email: string): Promise<Id> {
   return database.withSystem(async (sql) => {
-    const [row] = await sql.rows<{ id: Id }>('INSERT INTO auth.users (email) VALUES ($1) RETURNING id', [email]);
+    const [row] = await sql.rows<{ id: Id }>(
+      'INSERT INTO auth.users (email) VALUES ($1) RETURNING id',
+      [email],
+    );
     return row?.id ?? '';
   });
 }
@@ -94,7 +97,9 @@ test('an account sees and writes its own rows only; the bare login sees none', a
     sql.run("INSERT INTO agents (id, user_id, name) VALUES ($1, $2, 'Ann')", [agent, mine]),
   );
   const seenBy = (account: Id): Promise<unknown[]> =>
-    database.withAccount(account, 'test', (sql) => sql.rows('SELECT id FROM agents WHERE id = $1', [agent]));
+    database.withAccount(account, 'test', (sql) =>
+      sql.rows('SELECT id FROM agents WHERE id = $1', [agent]),
+    );
   assert.deepEqual(await seenBy(mine), [{ id: agent }]);
   assert.deepEqual(await seenBy(other), []);
   // Before PostgreSQL 16 membership is inherited unless the login has NOINHERIT, which is the operator's choice.
@@ -103,18 +108,28 @@ test('an account sees and writes its own rows only; the bare login sees none', a
     "SELECT id FROM agents WHERE current_setting('server_version_num')::int >= 160000",
   );
   assert.deepEqual(bare, []);
-  assert.deepEqual(await database.withSystem((sql) => sql.rows('SELECT id FROM agents')), [{ id: agent }]);
+  assert.deepEqual(await database.withSystem((sql) => sql.rows('SELECT id FROM agents')), [
+    { id: agent },
+  ]);
   const writes: [string, unknown[]][] = [
     ["INSERT INTO agents (user_id, name) VALUES ($1, 'Eve')", [mine]],
     // The foreign key carries the account, so another's agent cannot be named either.
-    ["INSERT INTO agent_bindings (user_id, kind, value, agent_id) VALUES ($1, 'default', '', $2)", [other, agent]],
+    [
+      "INSERT INTO agent_bindings (user_id, kind, value, agent_id) VALUES ($1, 'default', '', $2)",
+      [other, agent],
+    ],
   ];
   for (const [text, values] of writes) {
-    await assert.rejects(database.withAccount(other, 'test', (sql) => sql.run(text, values)), {
-      code: 'E_DATABASE',
-    });
+    await assert.rejects(
+      database.withAccount(other, 'test', (sql) => sql.run(text, values)),
+      {
+        code: 'E_DATABASE',
+      },
+    );
   }
-  const changed = await database.withAccount(other, 'test', (sql) => sql.run("UPDATE agents SET name = 'x'"));
+  const changed = await database.withAccount(other, 'test', (sql) =>
+    sql.run("UPDATE agents SET name = 'x'"),
+  );
   assert.equal(changed, 0);
 });
 

@@ -90,30 +90,34 @@ export class FakeTransport implements RtpTransport {
   }
 }
 
-/** A disk that keeps everything, or fails from `failAt` bytes on. */
+/** A disk that keeps what is written from `keepFrom` on (and the header), and fails from `failAt` bytes on. */
 export class MemoryDisk implements RecordingHandle {
   bytes = new Uint8Array(1 << 16);
   end = 0;
   isClosed = false;
   readonly failAt: number;
+  readonly keepFrom: number;
   /** Whether writes wait for `release()`. */
   gate: Promise<void> | null = null;
 
-  constructor(failAt = Number.POSITIVE_INFINITY) {
+  constructor(failAt = Number.POSITIVE_INFINITY, keepFrom = 44) {
     this.failAt = failAt;
+    this.keepFrom = keepFrom;
   }
 
   async write(bytes: Uint8Array, position: number): Promise<void> {
     if (this.gate !== null) await this.gate;
     const end = position + bytes.length;
     if (end > this.failAt && position > 0) throw new Error('ENOSPC: no space left on device');
-    while (end > this.bytes.length) {
+    this.end = Math.max(this.end, end);
+    if (position > 0 && position < this.keepFrom) return;
+    const at = position === 0 ? 0 : position - this.keepFrom + 44;
+    while (at + bytes.length > this.bytes.length) {
       const larger = new Uint8Array(this.bytes.length * 2);
       larger.set(this.bytes);
       this.bytes = larger;
     }
-    this.bytes.set(bytes, position);
-    this.end = Math.max(this.end, end);
+    this.bytes.set(bytes, at);
   }
 
   close(): Promise<void> {
@@ -121,10 +125,10 @@ export class MemoryDisk implements RecordingHandle {
     return Promise.resolve();
   }
 
-  /** Samples of one channel: 0 caller, 1 agent. */
+  /** Samples of one channel (0 caller, 1 agent), from `keepFrom` on. */
   channel(which: 0 | 1): Int16Array {
     const view = new DataView(this.bytes.buffer);
-    const pcm = new Int16Array(Math.floor((this.end - 44) / 4));
+    const pcm = new Int16Array(Math.floor((this.end - this.keepFrom) / 4));
     for (let i = 0; i < pcm.length; i++) pcm[i] = view.getInt16(44 + i * 4 + which * 2, true);
     return pcm;
   }

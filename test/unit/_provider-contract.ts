@@ -109,7 +109,10 @@ export function testLlm(name: string, make: () => LlmProvider): void {
       { kind: 'speech', text: 'hello there', audio: null },
       { kind: 'speech', text: '', audio },
       { kind: 'speech', text: '', audio: null },
-      ...[...'0123456789*#', '12', ''].map((digits) => ({ kind: 'dtmf' as const, digits })),
+      ...[...'0123456789*#'.split(''), '12', ''].map((digits) => ({
+        kind: 'dtmf' as const,
+        digits,
+      })),
     ];
     for (const input of inputs) {
       for (const language of ['zh', 'en'] as const) {

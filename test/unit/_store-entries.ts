@@ -1,5 +1,12 @@
 /** Journal entries of made-up calls, for the store's tests. */
-import type { CallEvent, EventData, EventType, JournalEntry, RecordingPatch, RecordPatch } from '#lib/call-events.ts';
+import type {
+  CallEvent,
+  EventData,
+  EventType,
+  JournalEntry,
+  RecordingPatch,
+  RecordPatch,
+} from '#lib/call-events.ts';
 import { newId, type Id } from '#lib/ids.ts';
 
 export type CallScript = {
@@ -19,7 +26,11 @@ export type CallScript = {
   ended(): JournalEntry;
 };
 
-export function scriptCall(accountId: Id, agentId: Id, startMs = Date.UTC(2026, 10, 8, 10)): CallScript {
+export function scriptCall(
+  accountId: Id,
+  agentId: Id,
+  startMs = Date.UTC(2026, 10, 8, 10),
+): CallScript {
   const id = newId();
   let seq = 0;
   const timeNow = (): string => new Date(startMs + seq * 100).toISOString();
@@ -40,12 +51,28 @@ export function scriptCall(accountId: Id, agentId: Id, startMs = Date.UTC(2026, 
       entry(
         'call.initiated',
         {
-          ...{ direction: 'inbound', channel: 'phone', from: '+15550100', to: '1001', agent_id: agentId },
+          ...{
+            direction: 'inbound',
+            channel: 'phone',
+            from: '+15550100',
+            to: '1001',
+            agent_id: agentId,
+          },
           ...{ trunk_id: null, customer_id: null, campaign_id: null },
         },
         {
-          ...{ agent_id: agentId, start_time: new Date(startMs).toISOString(), direction: 'inbound' },
-          ...{ channel: 'phone', status: 'dialing', caller_phone: '+15550100', node: 'node-1', ...patch },
+          ...{
+            agent_id: agentId,
+            start_time: new Date(startMs).toISOString(),
+            direction: 'inbound',
+          },
+          ...{
+            channel: 'phone',
+            status: 'dialing',
+            caller_phone: '+15550100',
+            node: 'node-1',
+            ...patch,
+          },
         },
       ),
     answered: () =>

@@ -362,3 +362,36 @@ test('a cursor leads on from the last row, and counts pages', async () => {
     next_cursor: null,
   });
 });
+
+test('a cursor carries the time as the store writes it, and a forged one never reaches the store', async () => {
+  const ask = async (text: string) => {
+    const cursor = Buffer.from(text).toString('base64url');
+    return app.inject({ url: `/api/v1/call-records?cursor=${cursor}`, headers: admin });
+  };
+  const asked = fakes.queries.length;
+  const good = [
+    '2026-01-01T00:00:00.123456Z',
+    '2026-01-01 08:00:00.123456+08',
+    '2026-01-01 05:45:00+05:45',
+    '1900-06-01 08:05:43+08:05:43',
+  ];
+  for (const startTime of good) {
+    assert.equal((await ask(`1|2|${startTime}|${RECORD}`)).statusCode, 200, startTime);
+    assert.deepEqual(fakes.queries.at(-1)?.from, { after: { startTime, id: RECORD } });
+  }
+  const time = '2026-01-01T00:00:00Z';
+  const bad = [
+    '',
+    `2|2|${time}|${RECORD}`,
+    `1|0|${time}|${RECORD}`,
+    `1|x|${time}|${RECORD}`,
+    `1|2|2026-13-01T00:00:00Z|${RECORD}`,
+    `1|2|2026-02-30 00:00:00+00|${RECORD}`,
+    `1|2|2026-01-01T25:00:00Z|${RECORD}`,
+    `1|2|now|${RECORD}`,
+    `1|2|${time}|x`,
+    `1|2|${time}|${RECORD}|`,
+  ];
+  for (const text of bad) assert.equal((await ask(text)).statusCode, 400, text);
+  assert.equal(fakes.queries.length, asked + good.length);
+});

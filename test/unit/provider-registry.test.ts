@@ -53,6 +53,7 @@ test('a vendor that does not exist is refused, naming the setting', () => {
     [{ ttsVendor: 'toString' }, /^CALLYARD_TTS_VENDOR: .*"toString"/],
     [{ ttsVendor: 'openai' }, /^CALLYARD_TTS_VENDOR/],
     [{ llmVendor: 'openai' }, /^CALLYARD_LLM_VENDOR is openai, which needs CALLYARD_LLM_BASE_URL/],
+    [{ llm: { ...MODEL, model: '' } }, /^CALLYARD_LLM_MODEL is not set/],
     [{ llm: { ...MODEL, baseUrl: 'example' } }, /^CALLYARD_LLM_BASE_URL is not an http address/],
     [{ simScript: { greting: 'x' } as never }, /^sim script: \/greting: unknown key/],
     [{ simScript: '/nonexistent.json' }, /^sim script \/nonexistent\.json: ENOENT/],

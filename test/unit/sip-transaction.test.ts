@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SimulatedClock } from '#lib/clock.ts';
-import { SipMessage } from '#sip/server/message.ts';
+import type { SipMessage } from '#sip/server/message.ts';
 import { DEFAULT_TIMERS } from '#sip/server/timers.ts';
 import { ClientTransaction } from '#sip/server/transaction-client.ts';
 import { InviteClientTransaction } from '#sip/server/transaction-invite-client.ts';

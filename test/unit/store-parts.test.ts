@@ -66,17 +66,38 @@ test('an agent row gets every default, and nonsense in it is passed over', () =>
   const row = { id: 'i', user_id: 'u', name: 'Ann', config: {}, account_language: 'zh-CN' };
   const plain = agentOf(row);
   assert.deepEqual(
-    [plain.language, plain.greeting, plain.maxDurationS, plain.turn.endpointMinMs, plain.silence.hangupAfterS],
+    [
+      plain.language,
+      plain.greeting,
+      plain.maxDurationS,
+      plain.turn.endpointMinMs,
+      plain.silence.hangupAfterS,
+    ],
     ['zh', null, 3_600, 500, 30],
   );
   assert.deepEqual(agentOf({ ...row, config: null }), plain);
-  const nonsense = { max_duration_s: 'long', turn: [], silence: { prompts: -1 }, llm: 7, variables: { a: 1 } };
+  const nonsense = {
+    max_duration_s: 'long',
+    turn: [],
+    silence: { prompts: -1 },
+    llm: 7,
+    variables: { a: 1 },
+  };
   assert.deepEqual(agentOf({ ...row, config: nonsense }), plain);
   const full = agentOf({
     ...row,
     config: {
-      ...{ system_prompt: 'Be kind.', greeting: 'Hello', language: 'en-GB', max_duration_s: 60, recording: false },
-      ...{ llm: { vendor: 'openai', model: 'm', temperature: 0 }, tts: { vendor: 'local', voice: 'v' } },
+      ...{
+        system_prompt: 'Be kind.',
+        greeting: 'Hello',
+        language: 'en-GB',
+        max_duration_s: 60,
+        recording: false,
+      },
+      ...{
+        llm: { vendor: 'openai', model: 'm', temperature: 0 },
+        tts: { vendor: 'local', voice: 'v' },
+      },
       ...{ turn: { barge_in: false }, silence: { prompts: 0 }, variables: { name: 'Li' } },
     },
   });
@@ -113,17 +134,31 @@ test('query errors: away, refused, or ours', () => {
   for (const [fields, isAway, isRefused] of rows) {
     const error = Object.assign(new Error(fields['message'] ?? 'failed'), fields);
     for (const form of [error, toDatabaseError(error)]) {
-      assert.deepEqual([isServerAway(form), isRefusedData(form)], [isAway, isRefused], JSON.stringify(fields));
+      assert.deepEqual(
+        [isServerAway(form), isRefusedData(form)],
+        [isAway, isRefused],
+        JSON.stringify(fields),
+      );
     }
   }
-  assert.equal(redactUrl('postgresql://ann:hush@db.test:5433/calls?sslmode=x'), 'postgresql://ann@db.test:5433/calls');
+  assert.equal(
+    redactUrl('postgresql://ann:hush@db.test:5433/calls?sslmode=x'),
+    'postgresql://ann@db.test:5433/calls',
+  );
   assert.doesNotMatch(redactUrl('not a url with hush'), /hush/);
 });
 
 test('the cache serves the past while the database is away, and only then', async () => {
   const clock = new SimulatedClock();
-  const cache = new StaleCache<number>({ name: 'numbers', log: silentLog, clock, freshMs: 1_000, staleMs: 60_000 });
-  const away = (): Promise<number> => Promise.reject(new AppError('E_DATABASE_UNREACHABLE', 'away'));
+  const cache = new StaleCache<number>({
+    name: 'numbers',
+    log: silentLog,
+    clock,
+    freshMs: 1_000,
+    staleMs: 60_000,
+  });
+  const away = (): Promise<number> =>
+    Promise.reject(new AppError('E_DATABASE_UNREACHABLE', 'away'));
   await assert.rejects(cache.get('a', away), { code: 'E_DATABASE_UNREACHABLE' });
   assert.equal(await cache.get('a', async () => 1), 1);
   assert.equal(await cache.get('a', async () => 2), 1, 'fresh');

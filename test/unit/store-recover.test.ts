@@ -61,7 +61,11 @@ test('calls without a final event are closed; duration runs from the answer to t
     assert.deepEqual(calls, [call.id], name);
     assert.equal(appended.length, 1, name);
     const { event, record } = appended[0] as JournalEntry;
-    assert.deepEqual([event.type, event.seq, event.call_id], [type, entries.length + 1, call.id], name);
+    assert.deepEqual(
+      [event.type, event.seq, event.call_id],
+      [type, entries.length + 1, call.id],
+      name,
+    );
     assert.deepEqual(
       record,
       {
@@ -92,10 +96,19 @@ test('recordings left open are mended, and lost ones are marked', async () => {
       ],
       name,
     );
-    assert.equal((appended[0]?.event.data as { recording_status: string }).recording_status, status, name);
-    assert.deepEqual(appended[1]?.record, { recording_status: status, recording_id: recording.id }, name);
+    assert.equal(
+      (appended[0]?.event.data as { recording_status: string } | undefined)?.recording_status,
+      status,
+      name,
+    );
+    assert.deepEqual(
+      appended[1]?.record,
+      { recording_status: status, recording_id: recording.id },
+      name,
+    );
     assert.deepEqual([recordings[0]?.id, recordings[0]?.status], [recording.id, status], name);
-    if (status === 'ready') assert.deepEqual([recordings[0]?.duration_ms, recordings[0]?.bytes], [1_234, 5_678]);
+    if (status === 'ready')
+      assert.deepEqual([recordings[0]?.duration_ms, recordings[0]?.bytes], [1_234, 5_678]);
   }
 });
 

@@ -35,6 +35,8 @@ const START_DEADLINE_MS = 15_000;
 const STALL_MS = 5_000;
 const CHUNK_DEADLINE_MS = 3_000;
 const MAX_ATTEMPTS = 2;
+/** How much of the process's last words goes into the log. */
+const MAX_COMPLAINT_CHARS = 400;
 const BACKOFF = { firstMs: 200, maxMs: 10_000 };
 
 type Job = {
@@ -288,9 +290,13 @@ function launchEspeak(): VoiceProcess {
     serialization: 'advanced',
     execArgv: [],
     env: {},
-    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   });
   let isOver = false;
+  let complaint = '';
+  child.stderr?.on('data', (chunk: Buffer) => {
+    complaint = (complaint + chunk.toString()).slice(-MAX_COMPLAINT_CHARS);
+  });
   return {
     pid: child.pid,
     send(request) {
@@ -306,7 +312,9 @@ function launchEspeak(): VoiceProcess {
         listener(reason);
       };
       child.on('error', (error) => over(error.message));
-      child.on('exit', (code, signal) => over(signal ?? `exit code ${code}`));
+      child.on('close', (code, signal) =>
+        over(`${signal ?? `exit code ${code}`} ${complaint}`.trim()),
+      );
     },
     kill() {
       child.kill('SIGKILL');

@@ -52,7 +52,7 @@ export function listenError(
   const where = `${protocol}/${hostPort(address, port)}`;
   const code = systemCodeOf(error);
   if (code === 'EADDRINUSE') {
-    const message = `SIP port ${where} is in use by another program; stop it or choose another port`;
+    const message = `SIP port ${where} is in use by another program; stop it or set CALLYARD_SIP_PORT`;
     return new AppError('E_PORT_IN_USE', message, { cause: error });
   }
   if (code === 'EADDRNOTAVAIL' || code === 'EACCES' || code === 'EINVAL') {

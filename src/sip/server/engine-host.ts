@@ -39,14 +39,14 @@ export type EngineHost = {
  * Starts the engine in a worker thread. Errors, with nothing left running: those of `createEngine` (E_PORT_IN_USE,
  * E_CONFIG, E_SIP_ENGINE) and E_TIMEOUT.
  */
-export async function startEngineWorker(options: EngineHostOptions): Promise<EngineHost> {
+export async function startEngineWorker(
+  options: EngineHostOptions,
+  entry = new URL('./engine-worker.ts', import.meta.url),
+): Promise<EngineHost> {
   const { log, ...rest } = options;
   const secret = options.secret ?? randomToken(24);
   const workerData: WorkerOptions = { ...rest, secret };
-  const worker = new Worker(new URL('./engine-worker.ts', import.meta.url), {
-    workerData,
-    name: 'sip-engine',
-  });
+  const worker = new Worker(entry, { workerData, name: 'sip-engine' });
   const host = new WorkerHost(worker, secret, log);
   try {
     await withDeadline(host.ready, START_DEADLINE_MS, 'the start of the SIP engine');

@@ -11,7 +11,7 @@ export type Capture = {
 
 /** Starts a capture of what `filter` says; resolves once packets are being taken. */
 export async function startCapture(path: string, filter: string, iface = 'lo'): Promise<Capture> {
-  const args = ['-i', iface, '-w', path, '-s', '512', '-B', '65536', '-U', '-n', '-Z', 'root'];
+  const args = ['-i', iface, '-w', path, '-s', '2048', '-B', '65536', '-U', '-n', '-Z', 'root'];
   const peer = startPeer({
     name: 'tcpdump',
     command: 'tcpdump',

@@ -69,8 +69,15 @@ function configuration(address: string): string {
     'default_proxy=-1',
     '[rtp]',
     'audio_rtp_port=22000',
+    'audio_adaptive_jitt_comp_enabled=0',
+    `bind_address=${address}`,
+    '[net]',
+    'firewall_policy=1',
+    `nat_address=${address}`,
     '[sound]',
     'echocancellation=0',
+    'agc=0',
+    'eq_active=0',
     '',
   ].join('\n');
 }
