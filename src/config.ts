@@ -120,7 +120,6 @@ const SETTINGS = {
   trunkUser: optional({ env: 'CALLYARD_TRUNK_USER', doc: 'its user name' }),
   trunkPassword: optional({ env: 'CALLYARD_TRUNK_PASSWORD', doc: 'its password', secret: true }),
   sipLocalHost: optional({ env: 'SIP_LOCAL_HOST', doc: 'local address of the environment trunk' }),
-  sipLocalPort: optional({ env: 'SIP_LOCAL_PORT', doc: 'local port of the environment trunk' }),
   sipDisplayName: optional({
     env: 'SIP_DISPLAY_NAME',
     doc: 'display name of the environment trunk',
@@ -162,7 +161,12 @@ export type Config = Readonly<Omit<Raw, 'rtpPorts' | 'logLevel'>> & {
 /** Read before the schema. */
 const ALSO_KNOWN = ['CALLYARD_CONFIG'];
 /** Settings of the design whose feature this version does not have: accepted with a warning, never silently. */
-const WITHOUT_EFFECT = ['CALLYARD_ADMIN_PASSWORD', 'CALLYARD_JWT_SECRET', 'CALLYARD_JWT_JWKS_URL'];
+const WITHOUT_EFFECT = [
+  'SIP_LOCAL_PORT',
+  'CALLYARD_ADMIN_PASSWORD',
+  'CALLYARD_JWT_SECRET',
+  'CALLYARD_JWT_JWKS_URL',
+];
 const DEFAULT_FILE = 'config/callyard.json';
 
 /** Errors: E_CONFIG with one line that names the setting and what is wrong; never its value if it is a secret. */
@@ -193,9 +197,10 @@ export function idleSettings(env: Readonly<Record<string, string | undefined>>):
 export function describeSettings(): string[] {
   return Object.values(SETTINGS).map((schema) => {
     const meta = metaOf(schema);
+    const standard: unknown = 'default' in schema ? schema.default : null;
     const fallback =
-      'default' in schema && schema.default !== null && schema.default !== ''
-        ? ` [${String(schema.default)}]`
+      typeof standard === 'number' || (typeof standard === 'string' && standard !== '')
+        ? ` [${standard}]`
         : '';
     return `${meta.env.padEnd(26)} ${meta.doc}${fallback}`;
   });

@@ -15,12 +15,16 @@ export type JitterBufferOptions = {
 export const EMPTY_SAMPLE = -32_768;
 
 const UNITS_PER_MS = 8;
+/** Speech detection looks at packets on arrival, so depth costs no reaction time; 60 ms ride out a phone's stalls. */
+const DEFAULT_DEPTH_MS = 60;
 const WINDOW = 8192;
 const MASK = WINDOW - 1;
 /** Time stamps further off than this from the arrival time have jumped (a new source, a broken clock). */
 const MAX_AHEAD = 400 * UNITS_PER_MS;
 const MAX_BEHIND = 1000 * UNITS_PER_MS;
 const STEP = 20 * UNITS_PER_MS;
+/** Late packets within the window that call for more delay: one stall of a sender does not. */
+const MANY_LATE = 5;
 const GROW_WINDOW = 2000 * UNITS_PER_MS;
 const SHRINK_WINDOW = 10_000 * UNITS_PER_MS;
 /** In-order packets late for this long mean that the path got longer, not that a burst was held up. */
@@ -46,7 +50,7 @@ export class JitterBuffer {
   #leastSlack = WINDOW;
 
   constructor(options: JitterBufferOptions = {}) {
-    this.depth = (options.depthMs ?? 40) * UNITS_PER_MS;
+    this.depth = (options.depthMs ?? DEFAULT_DEPTH_MS) * UNITS_PER_MS;
     this.#maxExtra = (options.maxExtraMs ?? 100) * UNITS_PER_MS;
   }
 
@@ -142,7 +146,7 @@ export class JitterBuffer {
       this.#lateRunLeast = this.#lateRunSince < 0 ? -slack : Math.min(this.#lateRunLeast, -slack);
       if (this.#lateRunSince < 0) this.#lateRunSince = arrival;
       if (arrival - this.#lateRunSince >= LATE_RUN) this.#shift(this.#lateRunLeast + STEP, arrival);
-      else if (this.#lateInWindow === 3 && this.#extra < this.#maxExtra) this.#shift(STEP, arrival);
+      else if (this.#lateInWindow === MANY_LATE && this.#extra < this.#maxExtra) this.#shift(STEP, arrival);
       return;
     }
     this.#lateRunSince = -1;

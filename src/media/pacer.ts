@@ -131,7 +131,8 @@ export class Pacer {
     if (slot === undefined) return;
     const waitMs = wakeOf(slot) - this.#clock.now() - (this.#fine?.guardMs ?? 0);
     // Real timers know whole milliseconds, one at least.
-    const delayMs = this.#fine === undefined ? Math.max(0, waitMs) : Math.max(1, Math.floor(waitMs));
+    const delayMs =
+      this.#fine === undefined ? Math.max(0, waitMs) : Math.max(1, Math.floor(waitMs));
     this.#timer = this.#clock.setTimer(this.#onTimer, delayMs);
   }
 

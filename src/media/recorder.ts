@@ -55,7 +55,7 @@ export class Recorder {
   }
 
   #write(lane: Lane, pcm: Int16Array | null, count: number): void {
-    for (let done = 0; done < count; ) {
+    for (let done = 0; done < count;) {
       const part = Math.min(count - done, LANE / 2);
       if (lane.end + part - this.#mixed > LANE) this.#mix(lane.end + part - LANE / 2);
       const { samples, end } = lane;

@@ -39,7 +39,7 @@ export type CallsOptions = {
   /** Errors: E_CONFIG for a vendor nobody set up. */
   providersFor(agent: AgentConfig): ProviderSet;
   /** The address a peer is told to send RTP to, by the local address and the peer's. */
-  shownAddress(localAddress: string, peerAddress: string): string;
+  readonly shownAddress: (localAddress: string, peerAddress: string) => string;
   /** Normal form of a number (contract 1.1); null when it is none. */
   normaliseNumber(text: string): string | null;
 };

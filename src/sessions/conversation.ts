@@ -149,7 +149,14 @@ export class Conversation {
       case 'dtmf':
         this.onDtmf(event.digit, event.durationMs, 'rfc4733');
         return;
-      default: // The rest concerns the call, not the conversation.
+      // The rest concerns the call, not the conversation.
+      case 'media.latched':
+      case 'media.lost':
+      case 'media.failed':
+      case 'recording.failed':
+      case 'playout.paused':
+      case 'playout.resumed':
+        return;
     }
   }
 

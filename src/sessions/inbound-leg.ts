@@ -20,7 +20,7 @@ export type InboundLegOptions = {
   /** Decided before anything else, e.g. no room for another call. */
   readonly refusal: { readonly outcome: 'congestion'; readonly status: number } | null;
   /** The address a peer is told to send RTP to, by the local address and the peer's. */
-  shownAddress(localAddress: string, peerAddress: string): string;
+  readonly shownAddress: (localAddress: string, peerAddress: string) => string;
 };
 
 export function inboundLeg({ call, refusal, shownAddress }: InboundLegOptions): Leg {

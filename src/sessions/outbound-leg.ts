@@ -12,7 +12,7 @@ export type OutboundLegOptions = {
   readonly to: string;
   readonly ringTimeoutMs: number;
   /** The address a peer is told to send RTP to, by the local address and the peer's. */
-  shownAddress(localAddress: string, peerAddress: string): string;
+  readonly shownAddress: (localAddress: string, peerAddress: string) => string;
 };
 
 export function outboundLeg(options: OutboundLegOptions): Leg {

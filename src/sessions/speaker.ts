@@ -25,8 +25,8 @@ export type SpeakerOptions = {
   readonly providers: ProviderSet;
   readonly media: MediaSession;
   /** The conversation as it was heard, system prompt first. */
-  history(): ChatMessage[];
-  onUsage(inputTokens: number, outputTokens: number): void;
+  readonly history: () => ChatMessage[];
+  readonly onUsage: (inputTokens: number, outputTokens: number) => void;
 };
 
 export type Spoken = { readonly endCall: boolean; readonly empty: boolean };

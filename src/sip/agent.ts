@@ -13,7 +13,7 @@ import { localAddressTowards } from './trunk.ts';
 import type { InboundCall, OutboundRequest, OutboundResult, SipAgent, Trunk } from './types.ts';
 
 export type SipAgentOptions = {
-  /** The engine's control port. */
+  /** The engine's control port, read anew for every connection: getters may follow an engine that moved. */
   readonly host: string;
   readonly port: number;
   readonly secret: string;

@@ -94,7 +94,7 @@ class Negotiation implements SdpSession {
     direction: Direction = 'sendrecv',
   ): { readonly sdp: string; readonly audio: SdpAudio } | null {
     const offer = readSdp(text);
-    const picked = pickAudio(offer, this.#local.codecs);
+    const picked = pickAudio(offer, this.#local);
     if (picked === null) return null;
     const { media, codec, payloadType } = picked;
     const dtmf = media.dtmfPayloadType;
@@ -111,7 +111,7 @@ class Negotiation implements SdpSession {
   accept(text: string): SdpAudio | null {
     const answer = readSdp(text);
     const media = answer.media.find((one) => one.index === this.#audioIndex);
-    const picked = media === undefined ? null : pickFrom(media, this.#local.codecs);
+    const picked = media === undefined ? null : pickFrom(media, this.#local);
     if (picked === null) return null;
     const { codec } = picked;
     const agreed = this.#agreed;
@@ -145,17 +145,20 @@ type Picked = {
 };
 
 /** The first usable audio line; of its codecs the one we like best. */
-function pickAudio(sdp: ReadSdp, codecs: readonly SdpCodec[]): Picked | null {
+function pickAudio(sdp: ReadSdp, local: SdpLocal): Picked | null {
   for (const media of sdp.media) {
-    const picked = pickFrom(media, codecs);
+    const picked = pickFrom(media, local);
     if (picked !== null) return picked;
   }
   return null;
 }
 
-function pickFrom(media: ReadMedia, codecs: readonly SdpCodec[]): Picked | null {
+function pickFrom(media: ReadMedia, local: SdpLocal): Picked | null {
   if (media.port === 0 || !/^RTP\/AVPF?$/i.test(media.protocol)) return null;
-  for (const codec of codecs) {
+  // A socket of one family cannot send to the other; 0.0.0.0 means nowhere in both.
+  const nowhere = media.address === '0.0.0.0';
+  if (!nowhere && isIPv6(media.address) !== isIPv6(local.address)) return null;
+  for (const codec of local.codecs) {
     const payloadType = media.payloadTypes.get(codec);
     if (payloadType !== undefined) return { media, codec, payloadType };
   }

@@ -1,6 +1,6 @@
 /**
- * The only importer of drachtio-srf. It is used as a protocol client (frames, messages, transactions); its dialogs,
- * createUAS, createUAC and digest are not, because of what they do (see docs/decisions on the SIP engine).
+ * The only importer of drachtio-srf, used as a protocol client: frames, messages, transactions. Its dialogs, createUAS,
+ * createUAC, digest and reconnect are left alone: each loses calls or credentials in some race or answers unasked.
  */
 import { connect as connectTcp } from 'node:net';
 import Srf from 'drachtio-srf';

@@ -21,8 +21,13 @@ export class RtpPhone {
   #stopped = false;
   readonly #ssrc: number;
 
+  readonly port: number;
+
   private constructor(socket: Socket, ssrc: number) {
     this.socket = socket;
+    this.port = socket.address().port;
+    // A test that fails before it closes its phone must still end.
+    socket.unref();
     this.#ssrc = ssrc;
     socket.on('message', (bytes) => this.heard.push(parse(bytes)));
     // A closed far end answers by ICMP; what the phone hears tells enough.
@@ -34,10 +39,6 @@ export class RtpPhone {
     socket.bind(0, address);
     await once(socket, 'listening');
     return new RtpPhone(socket, ssrc);
-  }
-
-  get port(): number {
-    return this.socket.address().port;
   }
 
   /** Sends `pcm` as 20 ms packets at their times; resolves when all are sent or the phone is closed. */

@@ -2,7 +2,7 @@
 import { systemClock } from '#lib/clock.ts';
 import { silentLog } from '#lib/log.ts';
 import { createSipAgent } from '#sip/agent.ts';
-import { createEngine } from '#sip/server/engine.ts';
+import { startEngineWorker } from '#sip/server/engine-host.ts';
 import { DEFAULT_TIMERS } from '#sip/server/timers.ts';
 import type { SipAgent } from '#sip/types.ts';
 
@@ -10,7 +10,6 @@ export type TestEngine = {
   readonly host: string;
   readonly port: number;
   readonly secret: string;
-  readonly isEmbedded: boolean;
   close(): Promise<void>;
 };
 
@@ -21,20 +20,18 @@ export async function startEngine(t1Ms = DEFAULT_TIMERS.t1Ms): Promise<TestEngin
     const match = /^drachtio:\/\/([^@]+)@([^:]+):(\d+)$/.exec(setting);
     if (match === null) throw new Error(`CALLYARD_SIP_ENGINE: ${setting}`);
     const [, secret = '', host = '', port = ''] = match;
-    return { host, port: Number(port), secret, isEmbedded: false, close: async () => undefined };
+    return { host, port: Number(port), secret, close: async () => undefined };
   }
-  const engine = await createEngine({
+  const engine = await startEngineWorker({
     hosts: ['127.0.0.1'],
     port: 0,
-    secret: 'system-test',
     log: silentLog,
     timers: { ...DEFAULT_TIMERS, t1Ms, t2Ms: Math.min(DEFAULT_TIMERS.t2Ms, t1Ms * 8) },
   });
   return {
     host: '127.0.0.1',
     port: engine.controlPort,
-    secret: 'system-test',
-    isEmbedded: true,
+    secret: engine.secret,
     close: () => engine.close(),
   };
 }

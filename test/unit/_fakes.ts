@@ -286,8 +286,8 @@ export function createRig(
     stt: {
       vendor: 'fake',
       reads: true,
-      open: ({ onEvent }) => {
-        sttEvent = onEvent;
+      open: (session) => {
+        sttEvent = (event) => session.onEvent(event);
         return {
           push: () => undefined,
           speechStarted: () => undefined,

@@ -83,7 +83,7 @@ const TABLE: Record<string, Row> = {
     ],
     digits: ['9 8292'],
   },
-  'letters': { packets: [[15, true, 400, 1]], digits: ['D 50'] },
+  letters: { packets: [[15, true, 400, 1]], digits: ['D 50'] },
   'hook flash and unknown events are no digits': {
     packets: [
       [16, true, 400, 1000],

@@ -12,9 +12,7 @@ const CODECS: readonly [Codec, string][] = [
 
 for (const [codec, name] of CODECS) {
   test(`${name}: every code decodes as SoX decodes it`, async () => {
-    const golden = await readFile(
-      new URL(`../data/g711/${name}-decode.s16le`, import.meta.url),
-    );
+    const golden = await readFile(new URL(`../data/g711/${name}-decode.s16le`, import.meta.url));
     for (let code = 0; code < 256; code++) {
       assert.equal(G711[codec].decode[code], golden.readInt16LE(code * 2), `code ${code}`);
     }

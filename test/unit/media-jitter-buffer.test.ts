@@ -46,7 +46,11 @@ const inTime = (count: number, jitter: (i: number) => number = () => 0) =>
 
 test('jitter and reordering inside the depth leave no hole', () => {
   const buffer = new JitterBuffer({ depthMs: 40 });
-  const read = play(buffer, inTime(20, (i) => (i % 3 === 1 ? 300 : 0)), 440);
+  const read = play(
+    buffer,
+    inTime(20, (i) => (i % 3 === 1 ? 300 : 0)),
+    440,
+  );
   assert.deepEqual(
     runs(read),
     Array.from({ length: 20 }, (_, i) => i + 1),
@@ -79,7 +83,11 @@ test('a lost packet is a hole of its own length', () => {
 
 test('a late packet is counted and its time stays empty', () => {
   const buffer = new JitterBuffer({ depthMs: 40 });
-  const read = play(buffer, inTime(10, (i) => (i === 4 ? 900 : 0)), 300);
+  const read = play(
+    buffer,
+    inTime(10, (i) => (i === 4 ? 900 : 0)),
+    300,
+  );
   assert.equal(buffer.late, 1);
   assert.ok(!runs(read).includes(5));
 });
@@ -118,7 +126,11 @@ test('silence suppression (a gap in time, none in sequence) keeps its place', ()
 
 test('a path that gets longer for good makes the delay grow once, and audio comes back', () => {
   const buffer = new JitterBuffer({ depthMs: 40 });
-  const read = play(buffer, inTime(100, (i) => (i < 20 ? 0 : 120 * 8)), 2080);
+  const read = play(
+    buffer,
+    inTime(100, (i) => (i < 20 ? 0 : 120 * 8)),
+    2080,
+  );
   const last = read.slice(-20 * FRAME);
   assert.ok(buffer.adapted >= 1 && buffer.adapted <= 4, `adapted ${buffer.adapted}`);
   const holes = last.filter((x) => x === EMPTY_SAMPLE).length;

@@ -49,7 +49,10 @@ test('streams are spread over four slots 5 ms apart', () => {
   for (const stream of streams) pacer.add(stream);
   clock.advance(200);
   const phases = streams.map((stream) => (stream.ticks[0]?.dueMs ?? -1) % 20);
-  assert.deepEqual(phases.toSorted((a, b) => a - b), [0, 0, 5, 5, 10, 10, 15, 15]);
+  assert.deepEqual(
+    phases.toSorted((a, b) => a - b),
+    [0, 0, 5, 5, 10, 10, 15, 15],
+  );
 });
 
 test('after a stall nothing is left out and nothing comes in a burst', () => {

@@ -99,7 +99,10 @@ test('pause holds the place to the sample, and heard counts no silence', async (
   send(2);
   assert.deepEqual(told, ['started 1', 'paused 1 320', 'resumed 1', 'done 1 640']);
   const silent = out.slice(320 + 40, 320 + 800);
-  assert.ok(silent.every((x) => x === 0), 'silent after a 5 ms ramp');
+  assert.ok(
+    silent.every((x) => x === 0),
+    'silent after a 5 ms ramp',
+  );
   // The first 5 ms after the pause fade in; then it is the same signal.
   assert.deepEqual(out.slice(320 + 800 + 40), [...ramp(280, 361)]);
 });

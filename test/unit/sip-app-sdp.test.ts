@@ -110,6 +110,7 @@ test('codecs: static types without rtpmap, odd numbers, our order, none in commo
     [['m=audio 4000 RTP/SAVP 8', 'm=audio 4002 RTP/AVP 8'], 'PCMA', 8, null],
     [['m=video 4000 RTP/AVP 96'], null],
     [['m=image 4000 udptl t38'], null],
+    [['m=audio 4000 RTP/AVP 8', 'c=IN IP6 2001:db8::9'], null],
   ];
   for (const [lines, codec, payloadType, dtmf] of rows) {
     const answer = createSdpSession(LOCAL).answer(sdp(...lines));

@@ -21,7 +21,9 @@ export function callFacts(datagrams: readonly Datagram[], node: string): CallFac
       `one-way or no audio: ${streams.map(({ source, target }) => `${source} -> ${target}`).join(', ')}`,
     );
   }
-  const ackMs = requestTime(datagrams, 'ACK');
+  // A refused first attempt (407) has an ACK of its own: only the one after the 200 counts.
+  const answered = datagrams.findIndex(({ payload }) => isInviteAnswer(payload));
+  const ackMs = requestTime(datagrams.slice(Math.max(0, answered)), 'ACK');
   return {
     ackMs,
     byeMs: requestTime(datagrams, 'BYE'),
@@ -37,4 +39,9 @@ export function requestTime(datagrams: readonly Datagram[], method: string): num
   );
   if (found === undefined) throw new Error(`no ${method} in the capture`);
   return found.atMs;
+}
+
+function isInviteAnswer(payload: Buffer): boolean {
+  const text = payload.toString('latin1');
+  return text.startsWith('SIP/2.0 200') && /\r\ncseq: *\d+ INVITE/i.test(text);
 }

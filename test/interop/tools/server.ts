@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Message } from '#lib/call-events.ts';
+import type { CallEvent, JournalEntry, Message } from '#lib/call-events.ts';
 import { startPeer, until, type Peer } from './process.ts';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
@@ -50,6 +50,8 @@ export type Callyard = {
   record(id: string): Promise<CallRecord>;
   /** The next record not in `known` that is over, with its recording finished. */
   finishedRecord(known: readonly string[], timeoutMs?: number): Promise<CallRecord>;
+  /** Events of a call as the node's journal has them, in order. */
+  journaled(callId: string): CallEvent[];
   /** Saves the recording of a call as a WAV file and gives its path. */
   saveRecording(id: string): Promise<string>;
   /** SIGKILL: nothing is given back; the next start has to cope. */
@@ -181,6 +183,7 @@ function handle(parts: {
         const isOver = found.status === 'ended' || found.status === 'failed';
         return isOver && found.recording_status !== 'active' ? found : undefined;
       }),
+    journaled: (callId) => readJournal(parts.dataDir).filter((event) => event.call_id === callId),
     saveRecording: async (id) => {
       const path = join(parts.folder, `${id}.wav`);
       const response = await ask(`/api/v1/call-records/${id}/recording`);
@@ -191,6 +194,17 @@ function handle(parts: {
     stop,
     [Symbol.asyncDispose]: stop,
   };
+}
+
+function readJournal(dataDir: string): CallEvent[] {
+  const folder = join(dataDir, 'journal');
+  const files = readdirSync(folder).filter((name) => name.endsWith('.jsonl'));
+  const lines = files
+    .sort()
+    .flatMap((name) => readFileSync(join(folder, name), 'utf8').split('\n'));
+  // Each line is a checksum and an entry; one torn by a kill has no end and is none.
+  const entries = lines.flatMap((line) => /^[0-9a-f]+ (\{.*\})$/.exec(line)?.[1] ?? []);
+  return entries.map((entry) => (JSON.parse(entry) as JournalEntry).event);
 }
 
 async function allIds(get: <T>(path: string) => Promise<T>): Promise<string[]> {

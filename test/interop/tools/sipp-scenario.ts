@@ -89,6 +89,11 @@ ${tail}
 `;
 }
 
+/** rtp_stream sends from one port for all calls of the process, which is then the one to advertise. */
+function portOf(media: object | undefined): string {
+  return media === undefined ? '[media_port]' : '[rtpstream_audio_port]';
+}
+
 function play(media: { file: string; codec: string }): string {
   const type = media.codec === 'PCMU' ? 0 : 8;
   return `<nop><action><exec rtp_stream="${media.file},1,${type},${media.codec}/8000"/></action></nop>\n`;
@@ -98,8 +103,6 @@ function play(media: { file: string; codec: string }): string {
 export function uacXml(scenario: UacScenario): string {
   const codec = scenario.media?.codec ?? scenario.codec ?? 'PCMU';
   const uri = 'sip:[service]@[remote_ip]:[remote_port]';
-  // rtp_stream sends from one port for all calls of the process, which is the one to advertise.
-  const port = scenario.media === undefined ? '[media_port]' : '[rtpstream_audio_port]';
   const parts = [
     `${DECLARATION}<scenario name="uac">\n`,
     request(
@@ -107,7 +110,7 @@ export function uacXml(scenario: UacScenario): string {
       uri,
       'To: <sip:[service]@[remote_ip]>',
       '1 INVITE',
-      sdp(codec, port),
+      sdp(codec, portOf(scenario.media)),
       ' retrans="500" start_rtd="invite"',
     ),
     '<recv response="100" optional="true"/><recv response="180" optional="true"/><recv response="183" optional="true"/>',
