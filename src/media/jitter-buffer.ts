@@ -146,7 +146,8 @@ export class JitterBuffer {
       this.#lateRunLeast = this.#lateRunSince < 0 ? -slack : Math.min(this.#lateRunLeast, -slack);
       if (this.#lateRunSince < 0) this.#lateRunSince = arrival;
       if (arrival - this.#lateRunSince >= LATE_RUN) this.#shift(this.#lateRunLeast + STEP, arrival);
-      else if (this.#lateInWindow === MANY_LATE && this.#extra < this.#maxExtra) this.#shift(STEP, arrival);
+      else if (this.#lateInWindow === MANY_LATE && this.#extra < this.#maxExtra)
+        this.#shift(STEP, arrival);
       return;
     }
     this.#lateRunSince = -1;

@@ -5,7 +5,7 @@ import type { Trunk } from '#sip/types.ts';
 
 /** The node's append-only journal. Returning means the entry was written with write(2); fsync follows within 100 ms. */
 export type CallJournal = {
-  /** Errors: E_JOURNAL when the disk refuses; the entry is then kept in memory and retried, and the call goes on. */
+  /** Never throws: while the disk refuses, entries wait in memory (bounded), are retried, and the fault is logged as E_JOURNAL once. */
   append(entry: JournalEntry): void;
 };
 

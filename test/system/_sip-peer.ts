@@ -35,7 +35,7 @@ export const SDP = (port = 40_000, extra = 'm=audio 40000 RTP/AVP 8 0 101'): str
 
 export class SipPeer {
   readonly #socket: Socket;
-  readonly #server: { readonly address: string; readonly port: number };
+  #server: { readonly address: string; readonly port: number };
   readonly #inbox: PeerMessage[] = [];
   readonly #waiters: Waiter[] = [];
   readonly #known = new Set<string>();
@@ -53,6 +53,11 @@ export class SipPeer {
     await once(peer.#socket, 'listening');
     peer.port = peer.#socket.address().port;
     return peer;
+  }
+
+  /** Where to send from now on: for a peer that is there before the server. */
+  aim(server: { readonly address: string; readonly port: number }): void {
+    this.#server = server;
   }
 
   close(): void {

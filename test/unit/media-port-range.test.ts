@@ -14,7 +14,10 @@ test('leases every even port of the range once', () => {
     const range = new PortRange({ first, last, clock: new SimulatedClock() });
     assert.equal(range.capacity, expected.length);
     const leased = expected.map(() => range.lease('127.0.0.1'));
-    assert.deepEqual(leased.toSorted((a, b) => a - b), expected);
+    assert.deepEqual(
+      leased.toSorted((a, b) => a - b),
+      expected,
+    );
     assert.throws(() => range.lease('127.0.0.1'), { code: 'E_MEDIA_PORTS' });
     assert.equal(range.leased, expected.length);
   }

@@ -1,6 +1,9 @@
 /** Kernel-stamped capture of the loopback with tcpdump. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { startPeer, untilLogged } from './process.ts';
 import { readPcap, type Datagram } from './pcap.ts';
+
+const HANDOVER_MS = 1500;
 
 export type Capture = {
   readonly path: string;
@@ -23,6 +26,8 @@ export async function startCapture(path: string, filter: string, iface = 'lo'): 
   return {
     path,
     finish: async () => {
+      // The kernel hands packets over in blocks, a second late at worst; what it still holds at the end is lost.
+      await sleep(HANDOVER_MS);
       await stop();
       const dropped = /(\d+) packets dropped by kernel/.exec(peer.log())?.[1];
       if (dropped !== '0') throw new Error(`the capture itself lost packets: ${peer.log()}`);
