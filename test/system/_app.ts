@@ -1,9 +1,12 @@
-/** The whole server in this process: ports chosen by the kernel, a fresh database, the scripted vendor. */
+/**
+ * The whole server in this process: ports chosen by the kernel, a fresh database, the scripted vendor. The SIP engine is
+ * ours, or the drachtio-server that CALLYARD_SIP_ENGINE names.
+ */
 import { mkdtempSync, rmSync, writeFileSync, chmodSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { silentLog } from '#lib/log.ts';
+import { createLog } from '#lib/log.ts';
 import { startApp, type App } from '#src/app.ts';
 import { loadConfig } from '#src/config.ts';
 import { createTestDatabase } from './_database.ts';
@@ -48,6 +51,7 @@ export async function startTestApp(
   const databaseUrl = given.databaseUrl ?? (await freshDatabase(t));
   const script = join(dataDir, 'sim.json');
   writeFileSync(script, JSON.stringify(given.script ?? SCRIPT));
+  const engine = process.env['CALLYARD_SIP_ENGINE'];
   const config = loadConfig({
     CALLYARD_HTTP_PORT: '0',
     CALLYARD_SIP_HOST: '127.0.0.1',
@@ -60,9 +64,10 @@ export async function startTestApp(
     CALLYARD_TTS_VENDOR: 'sim',
     CALLYARD_SIM_SCRIPT: script,
     DATABASE_URL: databaseUrl,
+    ...(engine === undefined ? {} : { CALLYARD_SIP_ENGINE: engine }),
     ...env,
   });
-  const app = await startApp(config, silentLog);
+  const app = await startApp(config, createLog('error'));
   atEnd(t, () => app.stop(0));
   const port = Number(/:(\d+)$/.exec(app.sipAddresses[0] ?? '')?.[1]);
   const headers = { authorization: `Bearer ${ADMIN_KEY}` };

@@ -32,7 +32,12 @@ export type SrfDialog = EventEmitter & {
 type Handler = (request: SrfRequest, response: SrfResponse) => void;
 
 export type SrfInstance = EventEmitter & {
-  connect(options: { host: string; port: number; secret: string }): void;
+  connect(options: {
+    host: string;
+    port: number;
+    secret: string;
+    reconnect: { maxAttempts: number };
+  }): void;
   disconnect(): void;
   invite(handler: Handler): void;
   options(handler: Handler): void;
@@ -69,7 +74,8 @@ export async function connectSrf(
   };
   const srf = new Srf();
   prepare(srf);
-  srf.connect({ host: '127.0.0.1', port, secret });
+  // One attempt: a closed engine must not keep the test alive with reconnects.
+  srf.connect({ host: '127.0.0.1', port, secret, reconnect: { maxAttempts: 1 } });
   const [error] = (await once(srf, 'connect')) as [Error | null];
   if (error !== null) throw error;
   return srf;

@@ -10,7 +10,7 @@ import type { Engine } from '#sip/server/engine.ts';
 import { startEngineWorker } from '#sip/server/engine-host.ts';
 import { DEFAULT_TIMERS } from '#sip/server/timers.ts';
 import { connectSrf, heard } from './_srf.ts';
-import type { SrfInstance, SrfRequest, SrfResponse } from './_srf.ts';
+import type { SrfDialog, SrfInstance, SrfRequest, SrfResponse } from './_srf.ts';
 import { SDP, SipPeer, header } from './_sip-peer.ts';
 import type { PeerMessage } from './_sip-peer.ts';
 
@@ -42,6 +42,14 @@ after(async () => {
   peer.close();
   await engine.close();
 });
+
+/** Polls for at most 8 s. */
+async function settleTo(isSo: () => boolean): Promise<void> {
+  for (const deadline = Date.now() + 8000; !isSo();) {
+    assert.ok(Date.now() < deadline, JSON.stringify(engine.census()));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
 
 function next(method: string): Promise<PeerMessage> {
   return peer.next(method, (message) => message.method === method);
@@ -188,6 +196,65 @@ test('the control port: wrong secrets, garbage and silence are turned away; prox
   assert.match(await talk([hello, '2|sip|x|\r\nSIP/2.0 200 OK\r\n\r\n']), /2\|NOK\|unable to find/);
   assert.doesNotMatch(await talk([hello, '2|unknown']), /response\|2/);
   assert.doesNotMatch(await talk([hello, '2|sip||\r\nnonsense']), /response\|2/);
+});
+
+test('a call of this server to itself: both ends are told of the BYE', async () => {
+  const own = `sip:self@${(engine.listening[0] ?? '').slice('udp/'.length)}`;
+  const inbound = Promise.withResolvers<SrfDialog>();
+  srf.invite((request, response) => {
+    srf
+      .createUAS(request, response, { localSdp: SDP(41_000) })
+      .then(inbound.resolve, inbound.reject);
+  });
+  const outbound = await srf.createUAC(own, { localSdp: SDP(42_000) });
+  assert.equal(outbound.remote.sdp, SDP(41_000));
+  await inbound.promise;
+  await outbound.destroy();
+  await settleTo(() => engine.census().dialogs === 0);
+});
+
+test('close: 503 to who waits, BYE to who talks, and the ports are free again', async () => {
+  const closing = await createEngine({
+    hosts: ['127.0.0.1'],
+    port: 0,
+    secret: SECRET,
+    log: silentLog,
+    timers: TIMERS,
+  });
+  const port = Number(closing.listening[0]?.split(':')[1]);
+  const caller = await SipPeer.open({ address: '127.0.0.1', port });
+  const talking = Promise.withResolvers<SrfDialog>();
+  let calls = 0;
+  await connectSrf(closing.controlPort, SECRET, (fresh) => {
+    fresh.invite((request, response) => {
+      if (++calls > 1) return;
+      fresh.createUAS(request, response, { localSdp: SDP() }).then(talking.resolve, talking.reject);
+    });
+  });
+  const first = caller.start('INVITE', { body: SDP() });
+  first.confirm(await first.response('INVITE')).ack();
+  const dialog = await talking.promise;
+  const destroyed = heard(dialog, 'destroy');
+  const second = caller.start('INVITE', { body: SDP() });
+  await caller.next('100 of the second', ({ status, headers }) => {
+    return status === 100 && headers.get('call-id')?.[0] === second.callId;
+  });
+  await settleTo(() => closing.census().waiting === 1);
+  await closing.close();
+  await closing.close();
+  assert.equal((await second.response('INVITE')).status, 503);
+  assert.match(header(await first.request('BYE'), 'reason'), /shutdown/);
+  await destroyed;
+  assert.deepEqual(Object.values(closing.census()).slice(1), [0, 0, 0, 0, 0]);
+  const again = await createEngine({
+    hosts: ['127.0.0.1'],
+    port,
+    secret: SECRET,
+    log: silentLog,
+    controlPort: closing.controlPort,
+  });
+  await again.close();
+  caller.close();
 });
 
 test('in a worker thread: the same engine, its errors by name, its end reported', async () => {

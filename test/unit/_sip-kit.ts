@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import type { SimulatedClock } from '#lib/clock.ts';
 import { silentLog } from '#lib/log.ts';
+import type { Log } from '#lib/log.ts';
 import { parseDraft } from '#sip/server/control-message.ts';
 import type {
   AppClient,
@@ -56,7 +57,7 @@ export class FakeRegistry implements AppRegistry {
 
 export const SDP = 'v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\n';
 
-export function createKit() {
+export function createKit(log: Log = silentLog) {
   const transport = new FakeTransport();
   const clock = new CountingClock(transport.clock);
   const registry = new FakeRegistry();
@@ -69,7 +70,7 @@ export function createKit() {
     nameService: { addresses: () => Promise.resolve([]), services: () => Promise.resolve([]) },
     clock,
     timers: DEFAULT_TIMERS,
-    log: silentLog,
+    log,
     maxTransactions: 1000,
   });
   const { core, uas, uac } = parts;

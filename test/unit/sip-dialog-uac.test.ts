@@ -435,3 +435,44 @@ test('reliable provisionals that repeat are not passed up twice (RFC 3262)', asy
   assert.equal(prack.get('RAck'), '6 1 INVITE');
   assert.equal(prack.get('CSeq'), '2 PRACK');
 });
+
+test('answers that srf makes no dialog of are hung up after its ACK', async () => {
+  const rows: [number, readonly string[], RegExp][] = [
+    [200, [], /no Contact/],
+    [202, [CONTACT], /not a 200/],
+  ];
+  for (const [status, headers, reason] of rows) {
+    const kit = createKit();
+    const { invite } = await invited(kit);
+    kit.transport.receive(reply(invite, status, { toTag: 'far', headers }));
+    await kit.inDialog(kit.app.last(`${status} INVITE`).dialogId, 'ACK sip:x SIP/2.0');
+    await settled();
+    assert.match(kit.transport.last('BYE').get('Reason') ?? '', reason);
+    assert.deepEqual(kit.transport.take(), ['ACK', 'BYE']);
+    await kit.advance(70_000);
+    assert.deepEqual(kit.leftovers(), NOTHING);
+  }
+});
+
+test('a callee that invents To tags fills no table', async () => {
+  const kit = createKit();
+  const { invite } = await invited(kit);
+  for (let fork = 0; fork < 100; fork++) {
+    kit.transport.receive(reply(invite, 180, { toTag: `t${fork}`, headers: [CONTACT] }));
+  }
+  assert.equal(kit.core.dialogs.size, 32);
+  for (let fork = 0; fork < 100; fork++) {
+    kit.transport.receive(reply(invite, 200, { toTag: `t${fork}`, headers: [CONTACT] }));
+  }
+  await settled();
+  assert.equal(kit.core.dialogs.size, 1);
+  assert.equal(kit.transport.take().filter((name) => name === 'BYE').length, 32);
+});
+
+test('an INVITE that cannot even start leaves nothing behind', async () => {
+  const kit = createKit();
+  kit.transport.localFor = () => Promise.reject(new Error('no listening address leads there'));
+  const result = await kit.submit(INVITE);
+  assert.match(result.ok ? '' : result.reason, /no listening address/);
+  assert.deepEqual(kit.leftovers(), NOTHING);
+});

@@ -130,7 +130,8 @@ function environment(
 
 async function statusOf(url: string): Promise<number> {
   try {
-    return (await fetch(url, { signal: AbortSignal.timeout(2000) })).status;
+    const headers = { connection: 'close' };
+    return (await fetch(url, { headers, signal: AbortSignal.timeout(2000) })).status;
   } catch {
     // Not up yet: the caller asks again until its own deadline.
     return 0;
@@ -147,7 +148,12 @@ function handle(parts: {
 }): Callyard {
   const { peer, apiUrl, apiKey } = parts;
   const ask = async (path: string, init: RequestInit = {}): Promise<Response> => {
-    const headers = { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' };
+    const headers = {
+      authorization: `Bearer ${apiKey}`,
+      // Reading a capture blocks this process for seconds: a kept connection may be gone by then, unseen.
+      connection: 'close',
+      'content-type': 'application/json',
+    };
     const response = await fetch(`${apiUrl}${path}`, {
       ...init,
       headers,
