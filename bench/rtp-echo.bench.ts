@@ -8,7 +8,7 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { median, printResults, rounded, type BenchResult } from './_result.ts';
 
-const CALLS = 100;
+const CALLS = 200;
 const ROUNDS = 3;
 const WARM_UP_MS = 1000;
 const MEASURE_MS = 3000;
@@ -74,8 +74,10 @@ async function openPhone(): Promise<Socket> {
     type: 'udp4',
     lookup: (host, _options, callback) => callback(null, host, 4),
   });
+  // With a resolver that answers at once, 'listening' comes before bind() returns.
+  const listening = once(socket, 'listening');
   socket.bind(0, '127.0.0.1');
-  await once(socket, 'listening');
+  await listening;
   return socket;
 }
 
@@ -97,7 +99,7 @@ function startLoad(phones: readonly Socket[]): { sent: () => number; stop: () =>
       }
       slot++;
     }
-    timer = setTimeout(step, startMs + slot * 5 - performance.now());
+    timer = setTimeout(step, Math.max(0, startMs + slot * 5 - performance.now()));
   };
   step();
   return { sent: () => sent, stop: () => clearTimeout(timer) };

@@ -138,8 +138,13 @@ async function startSip(
   owner.defer(() => engine.close());
   const sip = await createSipAgent({
     host: engine.host,
-    port: engine.controlPort,
-    secret: engine.secret,
+    // Read anew at every connection: an engine that was restarted has another port.
+    get port() {
+      return engine.controlPort;
+    },
+    get secret() {
+      return engine.secret;
+    },
     log,
     clock: systemClock,
     allow: (address) => access.allows(address),

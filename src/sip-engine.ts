@@ -43,7 +43,7 @@ export function externalEngine(text: string): SipEngine {
   };
 }
 
-/** Dialogs die with the worker, but new calls are taken again at once: same control port, same secret. */
+/** Dialogs die with the worker, but new calls are taken again at once. */
 class EmbeddedEngine implements SipEngine {
   readonly host = '127.0.0.1';
   readonly isEmbedded = true;
@@ -75,7 +75,7 @@ class EmbeddedEngine implements SipEngine {
       port: sipPort,
       ...(publicAddress === null ? {} : { publicAddress }),
       localNets: (localNets ?? '').split(/[\s,]+/).filter((each) => each !== ''),
-      ...(before === null ? {} : { secret: before.secret, controlPort: before.controlPort }),
+      ...(before === null ? {} : { secret: before.secret }),
       log: this.#log,
     });
     this.#worker = worker;

@@ -131,8 +131,10 @@ export class Playout {
       this.#isStarted = true;
       this.#inFrame.push(this.#marks.utterance(this.#index), -1);
     }
-    const read = this.#ring.read(this.#scratch, count);
-    for (let i = 0; i < read; i++) frame[offset + i] = this.#scratch[i] as number;
+    // Nearly always the frame is one utterance; only where two meet, or one begins late, is a second copy needed.
+    const into = offset === 0 ? frame : this.#scratch;
+    const read = this.#ring.read(into, count);
+    if (offset > 0) for (let i = 0; i < read; i++) frame[offset + i] = into[i] as number;
     this.#heard += read;
   }
 

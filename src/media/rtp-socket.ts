@@ -62,14 +62,12 @@ class UdpRtpTransport implements RtpTransport {
   #isConnected = false;
   #isClosed = false;
   #sendErrors = 0;
-  readonly #onSent = (error: Error | null): void => {
-    if (error !== null) this.#sendErrors++;
-  };
 
   constructor(rtp: Socket, rtcp: Socket) {
     this.#rtp = rtp;
     this.#rtcp = rtcp;
-    // A connected socket reports ICMP "port unreachable" of a phone that has gone; the media timeout judges that.
+    // Failed sends come as 'error' events (a callback per packet would cost as much as the packet), among them ICMP
+    // "port unreachable" of a phone that has gone; the media timeout judges that.
     rtp.on('error', () => this.#sendErrors++);
     rtcp.on('error', () => this.#sendErrors++);
     // Incoming RTCP is drained unread: nothing here acts on it yet.
@@ -106,13 +104,13 @@ class UdpRtpTransport implements RtpTransport {
 
   send(bytes: Uint8Array): void {
     if (this.#isClosed) return;
-    if (this.#isConnected) this.#rtp.send(bytes, this.#onSent);
-    else if (this.#port > 0) this.#rtp.send(bytes, this.#port, this.#address, this.#onSent);
+    if (this.#isConnected) this.#rtp.send(bytes);
+    else if (this.#port > 0) this.#rtp.send(bytes, this.#port, this.#address);
   }
 
   sendRtcp(bytes: Uint8Array): void {
     if (this.#isClosed || this.#port === 0 || this.#port === 65_535) return;
-    this.#rtcp.send(bytes, this.#port + 1, this.#address, this.#onSent);
+    this.#rtcp.send(bytes, this.#port + 1, this.#address);
   }
 
   close(): void {

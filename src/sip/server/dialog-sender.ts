@@ -4,7 +4,7 @@ import { toAppError } from '#lib/errors.ts';
 import { isLoopback } from './addresses.ts';
 import { peerOf } from './control-types.ts';
 import type { Core } from './core.ts';
-import type { Dialog } from './dialog.ts';
+import type { Dialog, HangUpReason } from './dialog.ts';
 import { addContact, ownVia, selfFor } from './draft.ts';
 import type { Self } from './draft.ts';
 import { resolveRoute } from './outbound-route.ts';
@@ -13,9 +13,6 @@ import type { SipMessage } from './message.ts';
 import type { ClientSink } from './transaction-base.ts';
 import type { AnyClientTransaction, Destination } from './transaction-layer.ts';
 import type { Flow, Target } from './types.ts';
-
-/** Why the engine hangs up by itself; goes into the Reason header (RFC 3326). */
-export type HangUpReason = { readonly cause: number; readonly text: string };
 
 /** Who wants to know how a request of a dialog went out. */
 export type DialogRequest = {
@@ -50,6 +47,7 @@ export class DialogSender {
   /** Queues a request behind whatever the dialog still has to send. */
   send(dialog: Dialog, request: DialogRequest): void {
     dialog.enqueue(async () => {
+      let isReady = false;
       try {
         const { destination, self } = await this.#ready(dialog);
         request.message.prepend('Via', ownVia(self));
@@ -57,11 +55,13 @@ export class DialogSender {
           addContact(request.message, request.draft, self);
         }
         request.complete?.(request.message, self);
+        isReady = true;
         request.onReady({ peer: destination.target });
         const transaction = this.#core().layer.request(request.message, destination, request.sink);
         request.onStarted?.(transaction);
       } catch (error) {
-        request.onReady({ error });
+        if (isReady) request.sink.onTransportError(error);
+        else request.onReady({ error });
       }
     });
   }

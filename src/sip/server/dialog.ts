@@ -26,6 +26,9 @@ export type DialogFields = {
   readonly owner: AppClient;
 };
 
+/** Why the engine hangs up by itself; goes into the Reason header (RFC 3326). */
+export type HangUpReason = { readonly cause: number; readonly text: string };
+
 /** An ACK of ours, kept because a repeated 2xx wants it again (RFC 3261 13.2.2.4). */
 export type SentAck = {
   readonly cseq: number;
@@ -69,8 +72,8 @@ export class Dialog {
   updateFromUs = false;
   /** Set while a BYE of ours is unanswered. */
   byeSent = false;
-  /** True once the late 200 after our CANCEL is in: BYE follows the ACK. */
-  hangUpAfterAck = false;
+  /** The call was answered, but nobody will have it: BYE follows the application's ACK. */
+  hangUpAfterAck: HangUpReason | null = null;
   lastAck: SentAck | null = null;
   unsentAck: UnsentAck | null = null;
   awaitedAck: AwaitedAck | null = null;

@@ -45,10 +45,14 @@ export class Dialogs {
     );
   }
 
-  /** The dialog the application means: the confirmed one of a forked call, else the youngest of its own. */
-  ofApplication(controlId: string, client: AppClient): Dialog | undefined {
+  /**
+   * The dialog the application means: the confirmed one of a forked call, else the youngest of its own. A call of this
+   * server to itself has two of one name; an ACK belongs to the one that waits for it.
+   */
+  ofApplication(controlId: string, client: AppClient, isAck = false): Dialog | undefined {
     let best: Dialog | undefined;
     for (const dialog of this.#byControlId.get(controlId) ?? []) {
+      if (isAck && dialog.unsentAck !== null) return dialog;
       if (best === undefined || rank(dialog, client) >= rank(best, client)) best = dialog;
     }
     return best;

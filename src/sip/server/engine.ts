@@ -139,8 +139,8 @@ function engineOf(parts: Parts, controlPort: number): Engine {
     await nextTurn();
     await nextTurn();
     await control.close();
-    await transport.close();
     layer.close();
+    await transport.close();
     clock.clearAll();
     log.debug('engine.closed');
   };

@@ -23,6 +23,8 @@ export type Attempt = {
   /** Answered by more than one phone: the others, by To tag, each acknowledged and hung up. */
   readonly extras: Map<string, Dialog>;
   isAnswered: boolean;
+  /** To tags seen in provisional responses. */
+  forks: number;
 };
 
 export function newAttempt(
@@ -44,6 +46,7 @@ export function newAttempt(
     hasProvisional: false,
     extras: new Map(),
     isAnswered: false,
+    forks: 0,
   };
 }
 

@@ -5,7 +5,7 @@ import { peerOf } from './control-types.ts';
 import type { AppClient, Reply } from './control-types.ts';
 import type { Core } from './core.ts';
 import { controlIdOf, dialogOfClient } from './dialog.ts';
-import type { Dialog } from './dialog.ts';
+import type { Dialog, HangUpReason } from './dialog.ts';
 import { isBehindNat } from './dialog-sender.ts';
 import type { SipMessage } from './message.ts';
 import { timeoutMsOf } from './timers.ts';
@@ -16,6 +16,9 @@ import { ackOf, ownResponse } from './uac-acks.ts';
 import { targetOf } from './uac-attempt.ts';
 import type { Attempt } from './uac-attempt.ts';
 import { buildCancel } from './uac-messages.ts';
+
+/** One INVITE does not ring more phones than this; the tags are the peer's to invent. */
+const MAX_FORKS = 32;
 
 export class InviteAttempts {
   readonly #core: () => Core;
@@ -103,7 +106,8 @@ export class InviteAttempts {
     if (attempt.cancel === 'held') this.#sendCancel(attempt);
     let dialogId = attempt.isReinvite ? (attempt.dialog?.controlId ?? '') : '';
     if (response.status > 100 && !attempt.isReinvite && response.to.tag !== undefined) {
-      const dialog = this.#earlyDialog(attempt, response, flow);
+      const dialog = this.#dialogOf(attempt, response, flow);
+      if (dialog === null) return;
       if (isRepeatedReliable(dialog, response)) return;
       if (response.body.length > 0) dialog.isOfferAnswered = true;
       dialogId = dialog.controlId;
@@ -111,7 +115,8 @@ export class InviteAttempts {
     this.#deliver(attempt, response, flow, dialogId);
   }
 
-  #earlyDialog(attempt: Attempt, response: SipMessage, flow: Flow): Dialog {
+  /** The dialog of this To tag, made if need be; null for the early one of a fork too many. */
+  #dialogOf(attempt: Attempt, response: SipMessage, flow: Flow): Dialog | null {
     const { dialogs } = this.#core();
     const known = dialogs.ofResponse(response);
     if (known !== undefined) {
@@ -119,6 +124,7 @@ export class InviteAttempts {
       known.refreshTarget(response);
       return known;
     }
+    if (response.status < 200 && ++attempt.forks > MAX_FORKS) return null;
     const dialog = dialogOfClient(attempt.request, response, flow, attempt.client);
     dialog.behindNat = isBehindNat(response, flow);
     dialogs.add(dialog);
@@ -133,23 +139,25 @@ export class InviteAttempts {
     attempt.isAnswered = true;
     this.remove(attempt);
     const dialog = this.#confirm(attempt, response, flow);
+    if (dialog === null) return;
     this.#awaitApplication(attempt, dialog);
     this.#deliver(attempt, response, flow, dialog.controlId);
     // Nobody is left to send the ACK.
     if (!attempt.client.isOpen) this.#endFor(dialog, attempt, 'application is gone');
   }
 
-  #confirm(attempt: Attempt, response: SipMessage, flow: Flow): Dialog {
+  #confirm(attempt: Attempt, response: SipMessage, flow: Flow): Dialog | null {
     const { dialogs } = this.#core();
     if (attempt.isReinvite && attempt.dialog !== null) {
       attempt.dialog.inviteFromUs = false;
       attempt.dialog.refreshTarget(response);
       return attempt.dialog;
     }
-    const dialog = this.#earlyDialog(attempt, response, flow);
+    const dialog = this.#dialogOf(attempt, response, flow);
+    if (dialog === null) return null;
     dialog.confirm(response, flow);
     dialog.behindNat = isBehindNat(response, flow);
-    dialog.hangUpAfterAck = attempt.cancel !== 'none';
+    dialog.hangUpAfterAck = whyUnwanted(attempt, response);
     dialog.isOfferAnswered = true;
     attempt.dialog = dialog;
     for (const sibling of dialogs.earlySiblings(dialog.controlId, dialog)) {
@@ -188,6 +196,7 @@ export class InviteAttempts {
       sender.repeatAck(known, response.cseq.number);
       return;
     }
+    if (extras.size >= MAX_FORKS) return;
     const extra = dialogOfClient(attempt.request, response, flow, attempt.client);
     extra.confirm(response, flow);
     extra.behindNat = isBehindNat(response, flow);
@@ -227,6 +236,14 @@ export class InviteAttempts {
       this.#core().log.warn('application.lost', { reason: messageOf(error) });
     }
   }
+}
+
+/** drachtio-srf gives no dialog for these answers, though it acknowledges them: the call would have no owner. */
+function whyUnwanted(attempt: Attempt, response: SipMessage): HangUpReason | null {
+  if (attempt.cancel !== 'none') return { cause: 487, text: 'call was cancelled' };
+  if (response.contact === undefined) return { cause: 500, text: 'no Contact in the answer' };
+  if (response.status !== 200) return { cause: 500, text: 'answer is not a 200' };
+  return null;
 }
 
 /** RFC 3262 4: a reliable 1xx that is not the next in order was seen before. */

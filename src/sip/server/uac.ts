@@ -52,15 +52,27 @@ export class Uac {
 
   /** A request outside any dialog. `routeUrl` is where it goes when not to its Request-URI. */
   submit(client: AppClient, draft: SipMessage, routeUrl: string | null, reply: Reply): void {
-    this.#submit(client, draft, routeUrl, reply).catch((error: unknown) => {
-      reply({ ok: false, reason: messageOf(error) });
-    });
+    const { nameService } = this.#core();
+    const identity = identityOf(draft);
+    const id = newId();
+    const outgoing =
+      draft.method === 'INVITE'
+        ? this.#invite(id, client, draft, identity, reply)
+        : this.#plain(id, client, draft, identity, reply);
+    resolveRoute(routeUrl ?? draft.uri, nameService)
+      .then((route) => this.#launch(outgoing, route))
+      .catch((error: unknown) => {
+        const { reply: unanswered } = outgoing;
+        outgoing.reply = null;
+        if (unanswered === null) outgoing.sink.onTransportError(error);
+        else unanswered({ ok: false, reason: messageOf(error) });
+      });
   }
 
   /** A request, or the ACK to a 2xx, in a dialog. */
   submitInDialog(client: AppClient, dialogId: string, draft: SipMessage, reply: Reply): void {
     const { dialogs } = this.#core();
-    const dialog = dialogs.ofApplication(dialogId, client);
+    const dialog = dialogs.ofApplication(dialogId, client, draft.method === 'ACK');
     const gone = (): void => reply({ ok: false, reason: `unable to find dialog ${dialogId}` });
     if (dialog === undefined) return gone();
     // Whoever speaks for a dialog takes it over (dialog adoption).
@@ -95,23 +107,6 @@ export class Uac {
   /** An application went away: its calls that still ring are cancelled. */
   clientGone(client: AppClient): void {
     this.#invites.clientGone(client);
-  }
-
-  async #submit(
-    client: AppClient,
-    draft: SipMessage,
-    routeUrl: string | null,
-    reply: Reply,
-  ): Promise<void> {
-    const { nameService } = this.#core();
-    const route = await resolveRoute(routeUrl ?? draft.uri, nameService);
-    const identity = identityOf(draft);
-    const id = newId();
-    const outgoing =
-      draft.method === 'INVITE'
-        ? this.#invite(id, client, draft, identity, reply)
-        : this.#plain(id, client, draft, identity, reply);
-    await this.#launch(outgoing, route);
   }
 
   /** Tries the addresses of `route` in turn, as long as none could be reached at all. */
@@ -223,7 +218,8 @@ export class Uac {
       const dialogId = dialog.controlId;
       return reply({ ok: true, message: ack, peer, transactionId: newId(), dialogId });
     });
-    if (dialog.hangUpAfterAck) sender.hangUp(dialog, { cause: 487, text: 'call was cancelled' });
+    const { hangUpAfterAck } = dialog;
+    if (hangUpAfterAck !== null) sender.hangUp(dialog, hangUpAfterAck);
   }
 
   #reinvite(client: AppClient, dialog: Dialog, draft: SipMessage, reply: Reply): void {

@@ -80,7 +80,7 @@ export class Uas {
       return refused('unable to find transaction: it was answered, cancelled or is over');
     }
     const { status } = draft;
-    if (status < 101 || status > 699) return refused(`${status} is not a status to answer with`);
+    if (status < 100 || status > 699) return refused(`${status} is not a status to answer with`);
     if (draft.list('Require').some((tag) => tag.toLowerCase() === '100rel')) {
       return refused('reliable provisional responses (100rel) are not supported');
     }
@@ -101,7 +101,9 @@ export class Uas {
   /** An application went away: what it had not answered is refused. */
   clientGone(client: AppClient): void {
     for (const inbound of this.#inbound.values()) {
-      if (inbound.client === client) this.#fallBack(inbound, 503, 'Service Unavailable');
+      if (inbound.client !== client) continue;
+      if (inbound.request.method === 'BYE') this.#fallBack(inbound, 200, 'OK');
+      else this.#fallBack(inbound, 503, 'Service Unavailable');
     }
   }
 
@@ -262,12 +264,12 @@ export class Uas {
     const response = responseWithTag(request, status, draft.reason, inbound.toTag);
     const isInvite = request.method === 'INVITE';
     const isSuccess = status >= 200 && status < 300;
-    if (isInvite && status < 300) {
+    const makesDialog = isInvite && status > 100 && status < 300;
+    if (makesDialog) {
       for (const route of request.getAll('Record-Route')) response.add('Record-Route', route);
     }
     const self = ownSelf(transaction.flow, names, transport);
-    const hasContact =
-      (isInvite && status < 300) || (isSuccess && ['UPDATE', 'OPTIONS'].includes(request.method));
+    const hasContact = makesDialog || (isSuccess && ['UPDATE', 'OPTIONS'].includes(request.method));
     if (hasContact || draft.has('Contact')) addContact(response, draft, self);
     applyDraft(response, draft, self);
     if (isSuccess && (isInvite || request.method === 'OPTIONS') && !response.has('Allow')) {
@@ -281,11 +283,12 @@ export class Uas {
     const { request, transaction } = inbound;
     const { status } = response;
     const isInvite = request.method === 'INVITE';
-    if (isInvite && status < 300) this.#prepareDialog(inbound, response);
+    if (isInvite && status > 100 && status < 300) this.#prepareDialog(inbound, response);
     if (!transaction.respond(response)) return false;
     if (isInvite && response.body.length > 0 && status < 300 && inbound.dialog !== null) {
       inbound.dialog.isOfferAnswered = true;
     }
+    if (status === 100) return true;
     if (status < 200) {
       this.#ringing(inbound, response);
       return true;
