@@ -37,8 +37,8 @@ async function chainEchoes(): Promise<void> {
   const newClassifier = await loadSpeechClassifiers();
   const pacer = new Pacer({ clock: systemClock, fine: workerFineWait });
   for (const [i, phone] of phones.entries()) {
-    const callerRing = SampleRing.create(8000);
-    const playoutRing = SampleRing.create(8000);
+    // What the caller says is what the agent plays: one ring, written and read by the chain.
+    const ring = SampleRing.create(8000);
     const marks = UtteranceMarks.create();
     marks.begin(1);
     const chain = buildChain({
@@ -47,8 +47,8 @@ async function chainEchoes(): Promise<void> {
       transport: await openRtpSocket('127.0.0.1', Number(firstPort) + 2 * i),
       pacer,
       classifier: newClassifier(),
-      callerRing,
-      playoutRing,
+      callerRing: ring,
+      playoutRing: ring,
       marks,
       record: null,
       firstRtpTimeoutMs: 30_000,
@@ -66,13 +66,6 @@ async function chainEchoes(): Promise<void> {
       remotePort: phone,
       send: true,
       receive: true,
-    });
-    const frame = new Int16Array(160);
-    pacer.add({
-      tick: () => {
-        while (callerRing.read(frame) > 0) playoutRing.push(frame);
-      },
-      skip: () => undefined,
     });
   }
 }

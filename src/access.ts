@@ -25,6 +25,8 @@ export class AccessList {
   #timer: TimerHandle | undefined;
   #isClosed = false;
   #hasTrunkRows = false;
+  /** Last known addresses by host; bounded by the number of trunks ever seen. */
+  readonly #addresses = new Map<string, readonly string[]>();
 
   /** Errors: E_CONFIG for an entry of CALLYARD_SIP_ALLOW that cannot be read. */
   constructor(options: AccessOptions) {
@@ -55,12 +57,15 @@ export class AccessList {
         ...rows.map((row) => row.host),
         ...(environmentTrunk === null ? [] : [environmentTrunk.host]),
       ];
-      const found = await Promise.allSettled(hosts.map((host) => addressesOf(host)));
+      const found = await Promise.all(hosts.map((host) => this.#resolve(host)));
       this.#hasTrunkRows = rows.length > 0;
       this.#check = createAccess({
-        allow: [allow, ...rows.flatMap((row) => row.cidrs)].join(' '),
+        allow: [
+          allow,
+          ...rows.flatMap((row) => row.cidrs.filter((cidr) => this.#isReadable(cidr))),
+        ].join(' '),
         ownAddresses: ownAddresses(),
-        trunkAddresses: found.flatMap((each) => (each.status === 'fulfilled' ? each.value : [])),
+        trunkAddresses: found.flat(),
         hasTrunk: hosts.length > 0,
       });
     } catch (error) {
@@ -68,6 +73,24 @@ export class AccessList {
     }
     if (this.#isClosed) return;
     this.#timer = clock.setTimer(() => void this.refresh(), REFRESH_MS);
+  }
+
+  /** The last answer stands while a name cannot be resolved: a DNS fault must not shut a carrier out. */
+  async #resolve(host: string): Promise<readonly string[]> {
+    const found = await addressesOf(host);
+    if (found.length > 0) this.#addresses.set(host, found);
+    return this.#addresses.get(host) ?? [];
+  }
+
+  /** One row that cannot be read must not keep all the others from taking effect. */
+  #isReadable(cidr: string): boolean {
+    try {
+      createAccess({ allow: cidr, ownAddresses: [], trunkAddresses: [], hasTrunk: true });
+      return true;
+    } catch (error) {
+      this.#options.log.warn('trunk.sourceUnreadable', { cidr, error: toAppError(error) });
+      return false;
+    }
   }
 
   close(): void {

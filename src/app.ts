@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { createApi, listenApi } from '#api/server.ts';
 import { diskRecordingFiles } from '#api/recording-files.ts';
 import { systemClock } from '#lib/clock.ts';
+import { toAppError } from '#lib/errors.ts';
 import type { Log } from '#lib/log.ts';
 import { normalizePhone } from '#lib/phone.ts';
 import { createMediaEngine } from '#media/media-client.ts';
@@ -90,7 +91,9 @@ async function startParts(config: Config, log: Log, owner: AsyncDisposableStack)
   const calls = new Calls({
     deps: {
       media: bindTo(config.rtpHost, media),
-      pump: new AudioPump(systemClock),
+      pump: new AudioPump(systemClock, (error) =>
+        log.error('pump.memberFailed', { error: toAppError(error) }),
+      ),
       clock: systemClock,
       log,
       recordingFile: (callId) => recordingFile(dataDir, callId),

@@ -162,6 +162,7 @@ export type Config = Readonly<Omit<Raw, 'rtpPorts' | 'logLevel'>> & {
 const ALSO_KNOWN = ['CALLYARD_CONFIG'];
 /** Settings of the design whose feature this version does not have: accepted with a warning, never silently. */
 const WITHOUT_EFFECT = [
+  'NATS_URL',
   'SIP_LOCAL_PORT',
   'CALLYARD_ADMIN_PASSWORD',
   'CALLYARD_JWT_SECRET',
@@ -210,6 +211,7 @@ function refuseUnknown(env: Readonly<Record<string, string | undefined>>): void 
   const known = new Set([
     ...Object.values(SETTINGS).map((schema) => metaOf(schema).env),
     ...ALSO_KNOWN,
+    ...WITHOUT_EFFECT,
   ]);
   for (const name of Object.keys(env)) {
     if (!name.startsWith('CALLYARD_') || known.has(name)) continue;

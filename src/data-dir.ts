@@ -1,13 +1,5 @@
 /** The data directory: made on first use, held by one node at a time. */
-import {
-  mkdirSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  writeSync,
-  closeSync,
-  existsSync,
-} from 'node:fs';
+import { existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { AppError, messageOf, systemCodeOf } from '#lib/errors.ts';
 
@@ -51,17 +43,18 @@ export function openDataDir(dir: string): DataDir {
 type Holder = { readonly pid: number; readonly since: string };
 
 function tryLock(lock: string): boolean {
+  const draft = `${lock}.${process.pid}`;
   try {
-    const fd = openSync(lock, 'wx', 0o644);
-    writeSync(
-      fd,
-      JSON.stringify({ pid: process.pid, since: startOf(process.pid) } satisfies Holder),
-    );
-    closeSync(fd);
+    // Written first and linked after: nobody ever sees a lock without its holder.
+    const holder = { pid: process.pid, since: startOf(process.pid) } satisfies Holder;
+    writeFileSync(draft, JSON.stringify(holder));
+    linkSync(draft, lock);
     return true;
   } catch (error) {
     if (systemCodeOf(error) === 'EEXIST') return false;
     throw error;
+  } finally {
+    rmSync(draft, { force: true });
   }
 }
 

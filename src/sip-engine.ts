@@ -53,6 +53,7 @@ class EmbeddedEngine implements SipEngine {
   #timer: TimerHandle | undefined;
   #restarts = 0;
   #isClosed = false;
+  #starting: Promise<void> | undefined;
 
   constructor(config: Config, log: Log) {
     this.#config = config;
@@ -86,9 +87,10 @@ class EmbeddedEngine implements SipEngine {
 
   #restart(error: AppError): void {
     this.#log.error('sip.engineLost', { error, restarts: this.#restarts });
+    if (this.#isClosed) return;
     this.#timer = systemClock.setTimer(
       () => {
-        this.start().catch((again: AppError) => this.#restart(again));
+        this.#starting = this.start().catch((again: AppError) => this.#restart(again));
       },
       backoffMs(++this.#restarts, RESTART),
     );
@@ -97,6 +99,7 @@ class EmbeddedEngine implements SipEngine {
   async close(): Promise<void> {
     this.#isClosed = true;
     systemClock.clearTimer(this.#timer);
+    await this.#starting;
     await this.#worker?.close();
   }
 }

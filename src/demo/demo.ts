@@ -61,7 +61,12 @@ async function ensureServer(api: ApiClient, options: DemoOptions): Promise<Serve
     );
   }
   options.out(`No server answers on ${options.apiUrl}: starting one.`);
-  return startServerProcess(options.startServer, () => api.isReady(), START_TIMEOUT_MS);
+  return startServerProcess(
+    options.startServer,
+    () => api.isReady(),
+    START_TIMEOUT_MS,
+    options.signal,
+  );
 }
 
 async function readKey(path: string): Promise<string> {
@@ -99,6 +104,7 @@ async function callAndTell(
     await call.hangUp();
     await transcript.stop();
   }
+  if (options.signal?.aborted) throw new AppError('E_ABORTED', 'stopped');
   if (transcript.recordId === null) {
     throw new AppError('E_TIMEOUT', 'the server shows no record of this call');
   }

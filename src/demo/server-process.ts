@@ -20,11 +20,12 @@ export type ServerProcess = {
   stop(): Promise<void>;
 };
 
-/** Resolves once `isReady` says so. Errors: E_CONFIG with the server's own last words when it exits, E_TIMEOUT. */
+/** Resolves once `isReady` says so. Errors: E_CONFIG with the server's own last words when it exits, E_TIMEOUT, E_ABORTED. */
 export async function startServerProcess(
   how: ServerCommand,
   isReady: () => Promise<boolean>,
   timeoutMs: number,
+  signal?: AbortSignal,
 ): Promise<ServerProcess> {
   const child = spawn(how.command, [...how.args], {
     env: { ...how.env },
@@ -42,6 +43,7 @@ export async function startServerProcess(
       if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) {
         throw new AppError('E_CONFIG', `the server did not start:\n${lastWords.join('\n')}`);
       }
+      if (signal?.aborted) throw new AppError('E_ABORTED', 'stopped');
       if (systemClock.now() > endMs) {
         throw new AppError('E_TIMEOUT', `the server was not ready within ${timeoutMs} ms`);
       }

@@ -4,6 +4,7 @@
  */
 import { EMPTY_SAMPLE } from './jitter-buffer.ts';
 
+/** Three frames: every fill() takes one, so a whole frame never wraps. */
 const HISTORY = 480;
 const MIN_LAG = 40;
 const MAX_LAG = 160;
@@ -32,8 +33,14 @@ export class Concealment {
     if (this.#missing < HOLD + FADE) this.#missing = HOLD + FADE;
   }
 
-  /** Replaces every EMPTY_SAMPLE of `frame`. */
-  fill(frame: Int16Array): void {
+  /** Replaces every EMPTY_SAMPLE of a 20 ms `frame`, of whose samples `present` are there. */
+  fill(frame: Int16Array, present: number): void {
+    if (present === frame.length && this.#missing === 0 && this.#blendLeft === 0) {
+      this.#heardAny = true;
+      this.#history.set(frame, this.#historyEnd);
+      this.#historyEnd = (this.#historyEnd + frame.length) % HISTORY;
+      return;
+    }
     for (let i = 0; i < frame.length; i++) {
       const sample = frame[i] as number;
       const out = sample === EMPTY_SAMPLE ? this.#invent() : this.#rejoin(sample);

@@ -148,10 +148,10 @@ export class MediaChain {
   }
 
   /** One frame of call time. `dueMs` is the ideal time of the packet on the clock. Never throws. */
-  tick(dueMs: number): void {
+  tick(dueMs: number, nowMs: number): void {
     if (this.#isBroken) return;
     try {
-      this.#runFrame(dueMs);
+      this.#runFrame(dueMs, nowMs);
     } catch (error) {
       this.fail(error);
     }
@@ -168,9 +168,8 @@ export class MediaChain {
     });
   }
 
-  #runFrame(dueMs: number): void {
+  #runFrame(dueMs: number, nowMs: number): void {
     this.#send(dueMs);
-    const nowMs = this.#parts.clock.now();
     this.#receiver.tick(nowMs);
     const callMs = nowMs - this.#startedMs;
     if (!this.#receiver.isLearning) this.#pullCaller(dueMs - this.#startedMs);
@@ -255,9 +254,9 @@ export class MediaChain {
   #pullCaller(callMs: number): void {
     const until = callMs * SAMPLES_PER_MS - this.#jitter.depth;
     while (this.#jitter.readPosition <= until) {
-      this.#jitter.take(this.#callerFrame);
+      const present = this.#jitter.take(this.#callerFrame);
       if (this.#dtmf.isOpen) this.#concealment.expectSilence();
-      this.#concealment.fill(this.#callerFrame);
+      this.#concealment.fill(this.#callerFrame, present);
       this.#parts.callerRing.push(this.#callerFrame);
       this.#recorder?.writeCaller(this.#callerFrame);
     }

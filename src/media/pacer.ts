@@ -5,9 +5,10 @@
 import type { Clock, TimerHandle } from '#lib/clock.ts';
 import { FRAME_MS } from './types.ts';
 
-/** A stream that is sent every 20 ms. `dueMs` is the ideal time on the clock, whatever the time is now. */
+/** A stream that is sent every 20 ms. */
 export type PacedStream = {
-  tick(dueMs: number): void;
+  /** `dueMs` is the ideal time on the clock, `nowMs` when the slot's turn began: reading a clock costs a microsecond. */
+  tick(dueMs: number, nowMs: number): void;
   /** The process stood still for so long that `frames` packets are left out rather than sent in a burst. */
   skip(frames: number): void;
 };
@@ -162,17 +163,20 @@ export class Pacer {
     slot.dueMs = dueMs + FRAME_MS;
     slot.earliestMs = nowMs + CATCH_UP_MS;
     // Backwards: a stream may remove itself.
-    for (let i = slot.streams.length - 1; i >= 0; i--) {
-      slot.streams[i]?.tick(dueMs);
-      this.#record(this.#clock.now() - dueMs);
-    }
+    const count = slot.streams.length;
+    for (let i = count - 1; i >= 0; i--) slot.streams[i]?.tick(dueMs, nowMs);
+    this.#record(count, nowMs - dueMs, this.#clock.now() - dueMs);
   }
 
-  #record(lateMs: number): void {
-    const bucket = Math.min(BUCKETS - 1, Math.max(0, Math.floor(lateMs / BUCKET_MS)));
-    this.#lateness[bucket] = (this.#lateness[bucket] as number) + 1;
-    this.#packets++;
-    if (lateMs > this.#maxMs) this.#maxMs = lateMs;
+  /** The packets of a slot left one after another between two lateness values. */
+  #record(count: number, firstMs: number, lastMs: number): void {
+    for (let i = 1; i <= count; i++) {
+      const lateMs = firstMs + ((lastMs - firstMs) * i) / count;
+      const bucket = Math.min(BUCKETS - 1, Math.max(0, Math.floor(lateMs / BUCKET_MS)));
+      this.#lateness[bucket] = (this.#lateness[bucket] as number) + 1;
+    }
+    this.#packets += count;
+    this.#maxMs = Math.max(this.#maxMs, lastMs);
   }
 
   #percentile(share: number): number {

@@ -7,6 +7,8 @@
 export const SAMPLE_RATE_HZ = 8000;
 export const FRAME_MS = 20;
 export const FRAME_SAMPLES = 160;
+/** The detector waits this long after the last frame of speech before it says that speech has stopped. */
+export const VAD_HANGOVER_MS = 440;
 
 export type Codec = 'PCMA' | 'PCMU';
 

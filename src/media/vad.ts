@@ -4,7 +4,7 @@
  */
 import loadFvad from '@echogarden/fvad-wasm';
 import type { FvadModule } from '@echogarden/fvad-wasm';
-import { FRAME_MS, FRAME_SAMPLES } from './types.ts';
+import { FRAME_MS, FRAME_SAMPLES, VAD_HANGOVER_MS } from './types.ts';
 
 /** One 20 ms frame: speech or not. Holds native memory: free it. */
 export type SpeechClassifier = {
@@ -53,7 +53,7 @@ const ABSOLUTE_GATE = 100;
 const GATE_FACTOR = 2.5;
 /** Where the floor is assumed before any quiet frame was heard: steady noise at the start is then not speech. */
 const FIRST_FLOOR = 330;
-const DEFAULT_HANGOVER_MS = 440;
+
 /** Without packets for this long, time counts as silence. */
 const SILENT_LINE_MS = 60;
 
@@ -63,6 +63,8 @@ export class Vad {
   readonly #hangoverMs: number;
   readonly #frame = new Int16Array(FRAME_SAMPLES);
   #fill = 0;
+  /** Sum of squares of what is in the frame so far. */
+  #energy = 0;
   #frameStartMs = 0;
   #floor = FIRST_FLOOR;
   /** Last three verdicts, newest in bit 0. */
@@ -79,7 +81,7 @@ export class Vad {
   constructor(classifier: SpeechClassifier, listener: VadListener, options: VadOptions = {}) {
     this.#classifier = classifier;
     this.#listener = listener;
-    this.#hangoverMs = options.hangoverMs ?? DEFAULT_HANGOVER_MS;
+    this.#hangoverMs = options.hangoverMs ?? VAD_HANGOVER_MS;
   }
 
   get isSpeaking(): boolean {
@@ -88,11 +90,17 @@ export class Vad {
 
   /** Takes samples in order of their sending; `startMs` is the call time of the first. */
   write(pcm: Int16Array, length: number, startMs: number, wireMs: number): void {
-    if (Math.abs(startMs - (this.#frameStartMs + this.#fill / 8)) > FRAME_MS) this.#fill = 0;
-    for (let i = 0; i < length; i++) {
-      if (this.#fill === 0) this.#frameStartMs = startMs + i / 8;
-      this.#frame[this.#fill++] = pcm[i] as number;
-      if (this.#fill < FRAME_SAMPLES) continue;
+    if (Math.abs(startMs - (this.#frameStartMs + this.#fill / 8)) > FRAME_MS) {
+      this.#fill = 0;
+      this.#energy = 0;
+    }
+    for (let done = 0; done < length;) {
+      if (this.#fill === 0) this.#frameStartMs = startMs + done / 8;
+      const part = Math.min(FRAME_SAMPLES - this.#fill, length - done);
+      this.#energy += copyWithEnergy(pcm, done, this.#frame, this.#fill, part);
+      this.#fill += part;
+      done += part;
+      if (this.#fill < FRAME_SAMPLES) return;
       this.#fill = 0;
       this.#judge(wireMs);
     }
@@ -112,7 +120,8 @@ export class Vad {
 
   #judge(wireMs: number): void {
     const voiced = this.#classifier.isSpeech(this.#frame);
-    const level = rootMeanSquare(this.#frame);
+    const level = Math.sqrt(this.#energy / FRAME_SAMPLES);
+    this.#energy = 0;
     const gate = Math.max(ABSOLUTE_GATE, this.#floor * GATE_FACTOR);
     const isSpeech = voiced && level > gate;
     if (level < this.#floor) this.#floor = Math.max(level, 1);
@@ -146,11 +155,19 @@ export class Vad {
   }
 }
 
-function rootMeanSquare(frame: Int16Array): number {
-  let sum = 0;
-  for (let i = 0; i < frame.length; i++) {
-    const sample = frame[i] as number;
-    sum += sample * sample;
+/** Copies `count` samples and returns the sum of their squares. */
+function copyWithEnergy(
+  from: Int16Array,
+  fromAt: number,
+  to: Int16Array,
+  toAt: number,
+  count: number,
+): number {
+  let energy = 0;
+  for (let i = 0; i < count; i++) {
+    const sample = from[fromAt + i] as number;
+    to[toAt + i] = sample;
+    energy += sample * sample;
   }
-  return Math.sqrt(sum / frame.length);
+  return energy;
 }

@@ -11,12 +11,14 @@ const PERIOD_MS = 20;
 
 export class AudioPump {
   readonly #clock: Clock;
+  readonly #onFault: (error: unknown) => void;
   readonly #members = new Set<Pumped>();
   #timer: TimerHandle | undefined;
   #dueMs = 0;
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, onFault: (error: unknown) => void) {
     this.#clock = clock;
+    this.#onFault = onFault;
   }
 
   add(member: Pumped): void {
@@ -44,7 +46,15 @@ export class AudioPump {
 
   #tick(): void {
     this.#timer = undefined;
-    for (const member of this.#members) member.pump();
+    for (const member of this.#members) {
+      try {
+        member.pump();
+      } catch (error) {
+        // One call's fault must not stop the ears of all the others.
+        this.#members.delete(member);
+        this.#onFault(error);
+      }
+    }
     if (this.#members.size > 0) this.#arm();
   }
 }

@@ -5,7 +5,7 @@
 import { assign, fromPromise, setup } from 'xstate';
 import type { ErrorCode } from '#lib/errors.ts';
 import type { EndCause } from './outcome.ts';
-import type { TurnEndCause } from './turn.machine.ts';
+import type { TurnEndCause } from './turn-types.ts';
 
 export type CallEvent =
   /** 18x on an outbound call. */

@@ -6,9 +6,9 @@ import { createActor, fromPromise, type ActorRefFrom } from 'xstate';
 import type { RecordingPatch } from '#lib/call-events.ts';
 import type { Clock, TimerHandle } from '#lib/clock.ts';
 import { withDeadline } from '#lib/deadline.ts';
-import { toAppError } from '#lib/errors.ts';
+import { messageOf, toAppError } from '#lib/errors.ts';
 import { newId } from '#lib/ids.ts';
-import type { Log } from '#lib/log.ts';
+import type { Log, LogEvent } from '#lib/log.ts';
 import type {
   MediaClosed,
   MediaEngine,
@@ -157,7 +157,11 @@ class RunningCall {
     this.#connecting = leg.connect(local, events, signal);
     const result = await this.#connecting;
     if (!result.ok) return result;
-    if (this.#isEnding()) return { ok: false, cause: { type: 'node.stop' } }; // `release` says BYE to it
+    if (this.#isEnding()) {
+      // `release` waits only so long for a late answer; this one comes later still. `bye` is idempotent.
+      void result.dialog.bye({ q850: 16, text: 'Normal call clearing' });
+      return { ok: false, cause: { type: 'node.stop' } };
+    }
     this.#goLive(result);
     return { ok: true };
   }
@@ -191,38 +195,57 @@ class RunningCall {
     dialog.onEnd((end) => this.#onDialogEnd(end));
   }
 
+  /** Gives everything back. Each step is guarded: one that fails is logged, and the others are still taken. */
   async #release(): Promise<void> {
     const { leg, story } = this.#setup;
     this.#deps.clock.clearTimer(this.#timer);
     story.markEnd();
     const { cause, answered } = this.#verdict();
-    leg.refuse(cause);
-    const goodbye = this.#sayBye(cause);
-    const said = await this.#conversation?.close();
-    await this.#closeMedia();
-    await goodbye;
+    const goodbye = this.#guard('call.byeFailed', async () => {
+      leg.refuse(cause);
+      await this.#sayBye(cause);
+    });
+    const said = await this.#guard('conversation.closeFailed', () => this.#conversation?.close());
+    await this.#guard('media.closeFailed', () => this.#closeMedia());
     const ending = endingOf(cause, answered);
     const recording = this.#finishedRecording();
-    const facts = finalFactsOf({
-      cause,
-      ending,
-      stats: this.#mediaClosed?.stats ?? null,
-      codec: this.#codec,
-      latency: said?.latency ?? null,
-      tokens: said?.tokens ?? 0,
-      confidence: said?.confidence ?? null,
-      recordingStatus:
-        recording === null ? 'none' : recording.status === 'ready' ? 'ready' : 'failed',
-    });
-    story.final(facts);
-    if (recording !== null) story.recordingReady(recording);
+    story.final(
+      finalFactsOf({
+        cause,
+        ending,
+        stats: this.#mediaClosed?.stats ?? null,
+        codec: this.#codec,
+        latency: said?.latency ?? null,
+        tokens: said?.tokens ?? 0,
+        confidence: said?.confidence ?? null,
+        recordingStatus:
+          recording === null ? 'none' : recording.status === 'ready' ? 'ready' : 'failed',
+      }),
+    );
+    if (recording !== null) story.recordingEnded(recording);
     this.#log.info('call.ended', { outcome: ending.outcome, endedBy: ending.endedBy });
+    await goodbye; // last: a peer that answers no BYE must not hold the record up
+  }
+
+  async #guard<T>(event: LogEvent, step: () => Promise<T> | undefined): Promise<T | undefined> {
+    try {
+      return await step();
+    } catch (error) {
+      this.#log.error(event, { error: toAppError(error) });
+      return undefined;
+    }
   }
 
   // ---- Signalling and media ----
 
   #onMedia(event: MediaEvent): void {
-    this.#conversation?.onMedia(event);
+    try {
+      this.#conversation?.onMedia(event);
+    } catch (error) {
+      // A fault in one conversation ends that call and no other.
+      this.#log.error('conversation.crashed', { error: toAppError(error) });
+      this.send({ type: 'media.failed', message: messageOf(error) });
+    }
     if (event.type === 'media.lost') this.send({ type: 'media.lost' });
     else if (event.type === 'media.failed')
       this.send({ type: 'media.failed', message: event.message });
@@ -232,7 +255,7 @@ class RunningCall {
 
   #onDialogEnd(end: SipEnd): void {
     if (end.by === 'remote') this.send({ type: 'remote.bye', q850: end.q850 });
-    else if (end.by === 'engine') this.send({ type: 'signalling.lost' });
+    else this.send({ type: 'signalling.lost' }); // ignored while ending: then it is our own BYE
   }
 
   #onOffer(offer: string | null): Promise<{ sdp: string } | { status: number }> {
@@ -300,7 +323,9 @@ class RunningCall {
   }
 
   #verdict(): { cause: EndCause; answered: boolean } {
-    const { cause, answered } = this.#actor.getSnapshot().context;
+    const { cause } = this.#actor.getSnapshot().context;
+    // The story knows first: a BYE may come between the answer and the machine's hearing of it.
+    const answered = this.#setup.story.isAnswered;
     return {
       cause: cause ?? {
         type: 'fault',

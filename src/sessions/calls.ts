@@ -51,6 +51,8 @@ export class Calls implements CallService {
   readonly #live = new Map<Id, LiveCall>();
   /** Ended calls by id with the time they may be forgotten; insertion order is time order. */
   readonly #ended = new Map<Id, { readonly story: CallStory; readonly forgetAtMs: number }>();
+  /** INVITEs whose agent is being looked up. */
+  #arriving = 0;
   #isDraining = false;
 
   constructor(options: CallsOptions) {
@@ -73,9 +75,10 @@ export class Calls implements CallService {
   // ---- Inbound ----
 
   async #take(call: InboundCall): Promise<void> {
+    this.#arriving++;
     try {
       const agent = await this.#options.agents.forInbound(call.called);
-      const isFull = this.#live.size >= this.#options.maxCalls;
+      const isFull = this.#live.size + this.#arriving > this.#options.maxCalls;
       const from = call.from.anonymous ? null : call.from.user || null;
       const story = this.#story(agent, {
         direction: 'inbound',
@@ -100,6 +103,8 @@ export class Calls implements CallService {
       // No agent can be found: the database has been away since the start. The caller may try elsewhere.
       this.#log.error('call.refused', { error: toAppError(error) });
       call.reject(503, 'Service Unavailable', { 'Retry-After': String(RETRY_AFTER_S) });
+    } finally {
+      this.#arriving--;
     }
   }
 

@@ -3,25 +3,30 @@
  * story. Owns the recogniser session, the utterances and the turn actor of one live call; `close` gives all back.
  */
 import { createActor, type ActorRefFrom } from 'xstate';
+import type { Latency } from '#lib/call-events.ts';
 import type { Clock, TimerHandle } from '#lib/clock.ts';
 import { toAppError } from '#lib/errors.ts';
 import type { Log } from '#lib/log.ts';
-import type { MediaEvent, MediaSession } from '#media/types.ts';
+import { VAD_HANGOVER_MS, type MediaEvent, type MediaSession } from '#media/types.ts';
 import type { ProviderSet, SttEvent, SttSession, TurnInput } from '#providers/contract.ts';
+import { AgentSpeech } from './agent-speech.ts';
 import { AudioHistory } from './audio-history.ts';
 import type { AudioPump } from './audio-pump.ts';
-import { Hearing } from './hearing.ts';
+import { Hearing, type HeardUtterance } from './hearing.ts';
 import { historyOf } from './history.ts';
-import { TurnTimes, summarise, type TurnLatency } from './latency.ts';
+import { TurnTimes, summarise } from './latency.ts';
 import type { AgentConfig } from './ports.ts';
 import { Speaker } from './speaker.ts';
 import type { CallStory } from './story.ts';
+import { turnMachine } from './turn.machine.ts';
 import {
-  turnMachine,
+  TURN_COMMANDS,
+  type FloorTask,
   type TurnCommand,
+  type TurnConfig,
   type TurnEndCause,
   type TurnEvent,
-} from './turn.machine.ts';
+} from './turn-types.ts';
 import { Utterance } from './utterance.ts';
 
 /** How long a recogniser may take to read an utterance (providers.md 12.4). */
@@ -41,20 +46,24 @@ export type ConversationOptions = {
   onEnd(cause: TurnEndCause): void;
 };
 
+/** What the record keeps of a conversation besides its messages. */
+export type ConversationFacts = {
+  readonly latency: Latency | null;
+  readonly tokens: number;
+  readonly confidence: number | null;
+};
+
 export class Conversation {
   readonly #options: ConversationOptions;
   readonly #actor: ActorRefFrom<typeof turnMachine>;
   readonly #speaker: Speaker;
+  readonly #speech: AgentSpeech;
   readonly #hearing = new Hearing();
   readonly #history = new AudioHistory();
   readonly #chunk = new Int16Array(PUMP_SAMPLES);
-  readonly #utterances = new Map<number, Utterance>();
-  readonly #replyTimes = new Map<number, TurnTimes>();
-  readonly #turns: TurnLatency[] = [];
   #times: TurnTimes;
   #stt: SttSession | null = null;
   #timer: TimerHandle | undefined;
-  #interruptedSinceMs: number | null = null;
   #lastWords: (() => void) | null = null;
   #tokens = 0;
   #isClosed = false;
@@ -63,6 +72,7 @@ export class Conversation {
     this.#options = options;
     const { agent, providers, media, story } = options;
     this.#times = this.#newTimes();
+    this.#speech = new AgentSpeech(story);
     this.#speaker = new Speaker({
       callId: story.callId,
       agent,
@@ -73,18 +83,7 @@ export class Conversation {
         this.#tokens += input + output;
       },
     });
-    const config = {
-      endpointMinMs: agent.turn.endpointMinMs,
-      bargeIn: agent.turn.bargeIn,
-      bargeInConfirmMs: agent.turn.bargeInConfirmMs,
-      falseBargeInMs: agent.turn.falseBargeInMs,
-      sttFinalMs: STT_FINAL_MS,
-      promptAfterMs: agent.silence.promptAfterS * 1000,
-      prompts: agent.silence.prompts,
-      hangupAfterMs: agent.silence.hangupAfterS * 1000,
-      reads: providers.stt.reads,
-    };
-    this.#actor = createActor(turnMachine, { input: { config } });
+    this.#actor = createActor(turnMachine, { input: { config: configOf(agent, providers) } });
   }
 
   /** Takes the floor with the greeting. The media session must have been started. */
@@ -95,14 +94,7 @@ export class Conversation {
       language: this.#speaker.language,
       onEvent: (event) => this.#onStt(event),
     });
-    const types: TurnCommand['type'][] = [
-      'floor.take',
-      'floor.yield',
-      'playout.resume',
-      'bargein.arm',
-      'turn.ended',
-    ];
-    for (const type of types) this.#actor.on(type, (command) => this.#carryOut(command));
+    for (const type of TURN_COMMANDS) this.#actor.on(type, (command) => this.#carryOut(command));
     this.#actor.subscribe({
       next: (snapshot) => this.#arm(snapshot.context.deadlineAt),
       error: (error) => {
@@ -114,14 +106,14 @@ export class Conversation {
     pump.add(this);
   }
 
-  /** Drains the caller's ring into the recogniser and the history. */
+  /** Drains the caller's ring into the recogniser and the history. A recogniser that throws is told and left out. */
   pump(): void {
     for (;;) {
       const count = this.#options.media.readCaller(this.#chunk);
       if (count === 0) return;
       const pcm = this.#chunk.subarray(0, count);
       this.#history.append(pcm);
-      this.#stt?.push(pcm);
+      this.#toStt((stt) => stt.push(pcm));
     }
   }
 
@@ -129,21 +121,25 @@ export class Conversation {
     if (this.#isClosed && event.type !== 'playout.flushed') return;
     switch (event.type) {
       case 'speech.started':
-        this.#stt?.speechStarted(event.startMs);
+        this.#toStt((stt) => stt.speechStarted(event.startMs));
         this.#send({ type: 'speech.started', at: this.#at(), startMs: event.startMs });
         return;
       case 'speech.stopped':
         this.#speechStopped(event);
         return;
       case 'playout.started':
-        this.#playoutStarted(event.utterance, event.atMs, event.wireMs);
+        this.#speech.onStarted(event);
+        return;
+      case 'playout.paused':
+      case 'playout.resumed':
+        this.#speech.onPaused(event);
         return;
       case 'playout.done':
-        this.#heard(event.utterance, event.heardMs, false);
+        this.#speech.onEnded(event);
         this.#send({ type: 'playout.done', at: this.#at(), utterance: event.utterance });
         return;
       case 'playout.flushed':
-        this.#heard(event.utterance, event.heardMs, true);
+        this.#speech.onEnded(event);
         this.#lastWords?.();
         return;
       case 'dtmf':
@@ -154,8 +150,6 @@ export class Conversation {
       case 'media.lost':
       case 'media.failed':
       case 'recording.failed':
-      case 'playout.paused':
-      case 'playout.resumed':
         return;
     }
   }
@@ -165,46 +159,34 @@ export class Conversation {
     const { story } = this.#options;
     story.fact('dtmf.received', { digit, duration_ms: Math.round(durationMs), mode });
     const at = story.callTimeMs();
-    story.message(
-      {
-        role: 'user',
-        content: `[DTMF ${digit}]`,
-        start_ms: Math.round(at),
-        end_ms: Math.round(at + durationMs),
-      },
-      at,
-    );
+    const times = { start_ms: Math.round(at), end_ms: Math.round(at + durationMs) };
+    story.message({ role: 'user', content: `[DTMF ${digit}]`, ...times }, at);
     this.#send({ type: 'dtmf', at: this.#at(), digits: digit });
   }
 
   /** Ends the conversation; the transcript keeps what was heard of the words on the line. Idempotent. */
-  async close(): Promise<{
-    readonly latency: ReturnType<typeof summarise>;
-    readonly tokens: number;
-    readonly confidence: number | null;
-  }> {
+  async close(): Promise<ConversationFacts> {
     if (!this.#isClosed) {
       this.#isClosed = true;
       const { clock, pump, media } = this.#options;
       clock.clearTimer(this.#timer);
       this.#actor.stop();
       pump.remove(this);
-      this.#stt?.close();
-      for (const utterance of this.#utterances.values()) utterance.abort.abort();
-      if (this.#utterances.size > 0) await this.#flushLastWords(media, clock);
-      for (const utterance of this.#utterances.values()) this.#tellHeard(utterance, 0, true);
+      this.#toStt((stt) => stt.close());
+      this.#speech.abortAll();
+      if (this.#speech.open > 0) await this.#flushLastWords(media, clock);
+      this.#speech.endAll();
+      this.#tellUnread();
     }
-    return {
-      latency: summarise(this.#turns),
-      tokens: this.#tokens,
-      confidence: this.#hearing.averageConfidence,
-    };
+    const confidence = this.#hearing.averageConfidence;
+    return { latency: summarise(this.#speech.latencies), tokens: this.#tokens, confidence };
   }
 
   #flushLastWords(media: MediaSession, clock: Clock): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = clock.setTimer(resolve, LAST_WORDS_MS);
     this.#lastWords = () => {
+      if (this.#speech.open > 0) return; // each queued utterance is answered
       clock.clearTimer(timer);
       resolve();
     };
@@ -220,186 +202,123 @@ export class Conversation {
       case 'bargein.arm':
         media.armBargeIn(command.on);
         return;
+      case 'playout.pause':
+        media.pause();
+        return;
       case 'playout.resume':
         media.resume();
         return;
       case 'floor.yield':
-        this.#interruptedSinceMs = command.since;
-        this.#utterances.get(command.utterance)?.abort.abort();
+        this.#speech.giveUp(command.utterance, command.since);
         media.flush();
         return;
       case 'floor.take':
-        this.#take(command);
+        this.#take(command.utterance, command.task);
+        return;
+      case 'speech.giveUp':
+        this.#tellUnread();
         return;
       case 'turn.ended':
         this.#options.onEnd(command.cause);
     }
   }
 
-  #take(command: TurnCommand & { readonly type: 'floor.take' }): void {
-    const { task } = command;
-    const utterance = new Utterance(command.utterance);
-    this.#utterances.set(utterance.number, utterance);
+  #take(number: number, task: FloorTask): void {
     const heard = this.#hearing.takeInput();
-    const input: TurnInput | null =
-      task.kind === 'reply' ? (task.input.kind === 'dtmf' ? task.input : heard) : null;
-    // Only an answer to speech has a mouth-to-ear time; a prompt or a key press is measured from nothing.
     const answersSpeech = task.kind === 'reply' && task.input.kind === 'speech';
-    const times = answersSpeech ? this.#times : this.#newTimes();
+    const input = task.kind !== 'reply' ? null : task.input.kind === 'dtmf' ? task.input : heard;
+    // Only an answer to speech has a mouth-to-ear time; a prompt or a key press is measured from nothing.
+    const times = answersSpeech ? this.#times.again() : this.#newTimes();
     times.mark('asked');
-    this.#replyTimes.set(utterance.number, times);
+    const utterance = new Utterance(number, times);
+    this.#speech.add(utterance);
     this.#options.media.resume();
-    void this.#speak(utterance, task, input, times);
+    void this.#speak(utterance, task, input);
   }
 
-  async #speak(
-    utterance: Utterance,
-    task: (TurnCommand & { readonly type: 'floor.take' })['task'],
-    input: TurnInput | null,
-    times: TurnTimes,
-  ): Promise<void> {
+  async #speak(utterance: Utterance, task: FloorTask, input: TurnInput | null): Promise<void> {
     try {
-      const { endCall, empty } = await this.#speaker.speak(utterance, task, input, times);
-      if (empty) this.#forget(utterance);
-      else this.#tellReply(utterance);
-      this.#send({
-        type: 'reply.queued',
-        at: this.#at(),
-        utterance: utterance.number,
-        endCall,
-        empty,
-      });
+      const { endCall, empty } = await this.#speaker.speak(utterance, task, input);
+      if (empty) this.#speech.forget(utterance);
+      else this.#speech.tellReply(utterance);
+      const { number } = utterance;
+      this.#send({ type: 'reply.queued', at: this.#at(), utterance: number, endCall, empty });
     } catch (thrown) {
       if (utterance.abort.signal.aborted) return; // given up by us: the caller went on, or the call is over
       utterance.abort.abort(); // whatever else the providers still hold for it
       const error = toAppError(thrown);
-      const { code, message, fault, retryable } = error;
-      this.#options.log.warn('reply.failed', { callId: this.#options.story.callId, error });
-      this.#options.story.fact('call-error', { code, message, fault, fatal: false, retryable });
-      if (utterance.audioMs === 0) this.#forget(utterance);
+      this.#options.log.warn('reply.failed', { error });
+      this.#tellFault(error);
+      if (utterance.audioMs === 0) this.#speech.forget(utterance);
       this.#send({ type: 'reply.failed', at: this.#at(), utterance: utterance.number });
     }
   }
 
-  // ---- What was said and heard ----
+  // ---- What the caller said ----
 
   #speechStopped(event: MediaEvent & { readonly type: 'speech.stopped' }): void {
+    const { startMs, endMs } = event;
     this.#times = this.#newTimes();
     this.#times.mark('speechEnd', event.wireMs);
     this.#times.mark('detected');
     this.pump();
-    this.#hearing.stopped(event.startMs, event.endMs, () =>
-      this.#history.utterance(event.startMs, event.endMs),
-    );
-    const { at, startMs, endMs } = { at: this.#at(), startMs: event.startMs, endMs: event.endMs };
-    this.#send({ type: 'speech.stopped', at, startMs, endMs });
+    this.#hearing.stopped(startMs, endMs, () => this.#history.utterance(startMs, endMs));
+    this.#send({ type: 'speech.stopped', at: this.#at(), startMs, endMs });
     // After the machine: a recogniser that answers at once must find the utterance already counted as unread.
-    this.#stt?.speechStopped(this.#history.utterance(startMs, endMs));
+    this.#toStt((stt) => stt.speechStopped(this.#history.utterance(startMs, endMs)));
   }
 
   #onStt(event: SttEvent): void {
     if (this.#isClosed) return;
-    const { story, log } = this.#options;
     if (event.type === 'partial') {
       this.#send({ type: 'stt.partial', at: this.#at(), text: event.text });
       return;
     }
     if (event.type === 'error') {
-      const { code, message, fault, retryable } = toAppError(event.error, 'E_PROVIDER_SERVER');
-      log.warn('stt.failed', { callId: story.callId, error: event.error });
-      story.fact('call-error', { code, message, fault, fatal: false, retryable });
+      this.#options.log.warn('stt.failed', { error: event.error });
+      this.#tellFault(event.error);
       return;
     }
+    const heard = this.#hearing.read(event);
+    if (heard === null) return;
     this.#times.mark('read');
-    const utterance = this.#hearing.read(event);
     const isNoise = event.text === '' && this.#actor.getSnapshot().matches({ agent: 'flowing' });
     if (!isNoise) {
-      const { startMs, endMs, text, confidence } = utterance;
-      const data = {
-        text,
-        is_final: true,
-        start_ms: startMs,
-        end_ms: endMs,
-        confidence,
-        language: event.language,
-      };
-      story.fact('user-speech', data);
-      const sure = confidence === null ? {} : { confidence };
-      story.message(
-        { role: 'user', content: text, start_ms: startMs, end_ms: endMs, ...sure },
-        startMs,
-      );
-      this.#hearing.keep(utterance);
+      this.#tellHeard(heard, event.language);
+      this.#hearing.keep(heard);
     }
     this.#send({ type: 'stt.final', at: this.#at(), text: event.text });
   }
 
-  #playoutStarted(number: number, atMs: number, wireMs: number): void {
-    const utterance = this.#utterances.get(number);
-    if (utterance === undefined) return;
-    utterance.startedAtMs = atMs;
-    const times = this.#replyTimes.get(number);
-    this.#replyTimes.delete(number);
-    times?.mark('firstPacket', wireMs);
-    const latency = times?.latency() ?? null;
-    if (latency !== null) {
-      this.#turns.push(latency);
-      utterance.latencyMs = Math.round(latency.totalMs);
-    }
-    this.#tellReply(utterance);
+  /** Speech that no recogniser has read is in the transcript all the same, without words. */
+  #tellUnread(): void {
+    for (const unread of this.#hearing.giveUp()) this.#tellHeard(unread, null);
   }
 
-  /** `ai-response`, once per reply: its first audio has been sent and all of it is known. */
-  #tellReply(utterance: Utterance): void {
-    if (utterance.isTold || !utterance.isQueued || utterance.startedAtMs === null) return;
-    utterance.isTold = true;
-    const { text, number, latencyMs, audioMs } = utterance;
-    this.#options.story.fact('ai-response', {
-      text,
-      turn: number,
-      latency_ms: latencyMs,
-      audio_ms: audioMs,
-    });
-  }
-
-  #heard(number: number, heardMs: number, flushed: boolean): void {
-    const utterance = this.#utterances.get(number);
-    if (utterance === undefined) return;
-    this.#tellReply(utterance);
-    this.#tellHeard(
-      utterance,
-      heardMs,
-      flushed && !(utterance.isQueued && heardMs >= utterance.audioMs),
-    );
-  }
-
-  #tellHeard(utterance: Utterance, heardMs: number, interrupted: boolean): void {
-    this.#forget(utterance);
-    const content = interrupted ? utterance.heard(heardMs) : utterance.text;
+  #tellHeard({ startMs, endMs, text, confidence }: HeardUtterance, language: string | null): void {
     const { story } = this.#options;
-    const since = this.#interruptedSinceMs;
-    if (interrupted && since !== null && utterance.startedAtMs !== null) {
-      this.#interruptedSinceMs = null;
-      const reactionMs = Math.max(0, Math.round(utterance.startedAtMs + heardMs - since));
-      const data = {
-        turn: utterance.number,
-        heard_ms: Math.round(heardMs),
-        heard_text: content,
-        reaction_ms: reactionMs,
-      };
-      story.fact('user-interrupted', data);
-    }
-    if (content === '' || utterance.startedAtMs === null) return; // nothing of it was heard
-    const startMs = Math.round(utterance.startedAtMs);
-    const latency = utterance.latencyMs === null ? {} : { latency_ms: utterance.latencyMs };
-    const cut = interrupted ? { interrupted: true } : {};
-    const times = { start_ms: startMs, end_ms: Math.round(startMs + heardMs) };
-    story.message({ role: 'assistant', content, ...times, ...latency, ...cut }, startMs);
+    const times = { start_ms: startMs, end_ms: endMs };
+    story.fact('user-speech', { text, is_final: true, ...times, confidence, language });
+    const sure = confidence === null ? {} : { confidence };
+    story.message({ role: 'user', content: text, ...times, ...sure }, startMs);
   }
 
-  #forget(utterance: Utterance): void {
-    this.#utterances.delete(utterance.number);
-    this.#replyTimes.delete(utterance.number);
+  /** A recogniser that throws costs its own call its ears, and no other call anything. */
+  #toStt(act: (stt: SttSession) => void): void {
+    const stt = this.#stt;
+    if (stt === null) return;
+    try {
+      act(stt);
+    } catch (error) {
+      this.#stt = null;
+      this.#options.log.error('stt.crashed', { error: toAppError(error) });
+      this.#tellFault(error);
+    }
+  }
+
+  #tellFault(thrown: unknown): void {
+    const { code, message, fault, retryable } = toAppError(thrown, 'E_PROVIDER_SERVER');
+    this.#options.story.fact('call-error', { code, message, fault, fatal: false, retryable });
   }
 
   // ---- Time ----
@@ -413,7 +332,8 @@ export class Conversation {
   }
 
   #send(event: TurnEvent): void {
-    if (!this.#isClosed && this.#actor.getSnapshot().status === 'active') this.#actor.send(event);
+    const isActive = !this.#isClosed && this.#actor.getSnapshot().status === 'active';
+    if (isActive) this.#actor.send(event);
   }
 
   #arm(deadlineAt: number | null): void {
@@ -429,4 +349,20 @@ export class Conversation {
       Math.max(0, Math.ceil(deadlineAt - this.#at())),
     );
   }
+}
+
+function configOf(agent: AgentConfig, providers: ProviderSet): TurnConfig {
+  const { turn, silence } = agent;
+  return {
+    endpointMinMs: turn.endpointMinMs,
+    bargeIn: turn.bargeIn,
+    bargeInConfirmMs: turn.bargeInConfirmMs,
+    falseBargeInMs: turn.falseBargeInMs,
+    vadHangoverMs: VAD_HANGOVER_MS,
+    sttFinalMs: STT_FINAL_MS,
+    promptAfterMs: silence.promptAfterS * 1000,
+    prompts: silence.prompts,
+    hangupAfterMs: silence.hangupAfterS * 1000,
+    reads: providers.stt.reads,
+  };
 }

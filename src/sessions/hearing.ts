@@ -32,8 +32,20 @@ export class Hearing {
     this.#unread.push({ startMs: Math.round(startMs), endMs: Math.round(endMs), audio });
   }
 
-  /** The recogniser's word for the oldest unread utterance; its own times win where it gives them. */
-  read(final: Final): HeardUtterance {
+  /** Nobody waits for the recogniser any more: what it never read, as utterances without words. */
+  giveUp(): HeardUtterance[] {
+    const given = this.#unread.splice(0);
+    return given.map((utterance) => ({ ...utterance, text: '', confidence: null }));
+  }
+
+  /**
+   * The recogniser's word for the oldest unread utterance; its own times win where it gives them. Null for a word that
+   * comes too late: its utterance was given up, and the transcript has it without words.
+   */
+  read(final: Final): HeardUtterance | null {
+    const oldest = this.#unread[0];
+    if (oldest === undefined) return null;
+    if (final.endMs !== null && final.endMs <= oldest.startMs) return null;
     const detected = this.#unread.shift();
     if (final.confidence !== null) {
       this.#confidenceSum += final.confidence;

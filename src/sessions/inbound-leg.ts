@@ -4,7 +4,7 @@ import { AppError } from '#lib/errors.ts';
 import type { NegotiatedAudio } from '#media/types.ts';
 import { createSdpSession, type SdpCodec, type SdpSession } from '#sip/sdp.ts';
 import { readSdp } from '#sip/sdp-read.ts';
-import type { InboundCall } from '#sip/types.ts';
+import type { InboundCall, SipDialog } from '#sip/types.ts';
 import type { Answered, Leg, Refusal } from './leg.ts';
 import type { EndCause } from './outcome.ts';
 import { offerRefusal, renegotiateWith } from './renegotiate.ts';
@@ -45,8 +45,8 @@ export function inboundLeg({ call, refusal, shownAddress }: InboundLegOptions): 
       const answer = session.answer(call.offer);
       if (answer === null) return refused('incompatible_media', 488);
       isSettled = true;
-      const dialog = await call.answer(answer.sdp);
-      return { ok: true, dialog, audio: answer.audio };
+      const dialog = await acknowledged(call, answer.sdp);
+      return 'cause' in dialog ? dialog : { ok: true, dialog, audio: answer.audio };
     },
     renegotiate: (offer) => renegotiateWith(sdp, offer),
     acceptLate: (text) => sdp?.accept(text) ?? null,
@@ -57,6 +57,19 @@ export function inboundLeg({ call, refusal, shownAddress }: InboundLegOptions): 
       call.reject(status, reason, status === 503 ? { 'Retry-After': String(RETRY_AFTER_S) } : {});
     },
   };
+}
+
+/** The 200 and its ACK. What the caller's side did wrong is a cause, not a fault of ours. */
+async function acknowledged(call: InboundCall, sdp: string): Promise<SipDialog | Refusal> {
+  try {
+    return await call.answer(sdp);
+  } catch (error) {
+    const code = error instanceof AppError ? error.code : null;
+    if (code === 'E_TIMEOUT') return { ok: false, cause: { type: 'signalling.lost' } };
+    if (code === 'E_SIP_CANCELLED') return { ok: false, cause: { type: 'remote.cancel' } };
+    if (code === 'E_SDP') return refused('incompatible_media', 488);
+    throw error;
+  }
 }
 
 /** Whether anything in the offer can be answered; the real answer is made once the port is known. */
@@ -80,7 +93,8 @@ async function answerLate(
 ): Promise<Answered | Refusal> {
   const offer = session.offer();
   settle();
-  const dialog = await call.answer(offer);
+  const dialog = await acknowledged(call, offer);
+  if ('cause' in dialog) return dialog;
   const { promise, resolve } = Promise.withResolvers<NegotiatedAudio | null>();
   dialog.onAnswer((text) => {
     try {

@@ -50,6 +50,17 @@ export class TurnTimes {
     if (!this.#wireMs.has(instant)) this.#wireMs.set(instant, wireMs);
   }
 
+  /** A stopwatch for another reply to the same words: the caller's side is kept, the agent's begins anew. */
+  again(): TurnTimes {
+    const copy = new TurnTimes(this.#now);
+    copy.jitterMs = this.jitterMs;
+    for (const instant of ['speechEnd', 'detected', 'read'] as const) {
+      const wireMs = this.#wireMs.get(instant);
+      if (wireMs !== undefined) copy.mark(instant, wireMs);
+    }
+    return copy;
+  }
+
   /** Null unless both ends of the waterfall are known. */
   latency(): TurnLatency | null {
     const start = this.#wireMs.get('speechEnd');

@@ -12,7 +12,7 @@ import type {
   TurnInput,
 } from '#providers/contract.ts';
 import type { AgentConfig } from './ports.ts';
-import type { FloorTask } from './turn.machine.ts';
+import type { FloorTask } from './turn-types.ts';
 import type { TurnTimes } from './latency.ts';
 import type { PieceBase, Utterance } from './utterance.ts';
 
@@ -49,13 +49,9 @@ export class Speaker {
    * Says `task` as `utterance`; resolves when all of it is queued. Errors: AppError of the provider that failed;
    * E_ABORTED after `utterance.abort`. What was queued until then still plays unless it is flushed.
    */
-  async speak(
-    utterance: Utterance,
-    task: FloorTask,
-    input: TurnInput | null,
-    times: TurnTimes,
-  ): Promise<Spoken> {
+  async speak(utterance: Utterance, task: FloorTask, input: TurnInput | null): Promise<Spoken> {
     const { media } = this.#options;
+    const { times } = utterance;
     media.beginUtterance(utterance.number);
     try {
       if (task.kind === 'prompt') {
@@ -68,6 +64,9 @@ export class Speaker {
         times,
       );
       return { endCall, empty: utterance.audioMs === 0 };
+    } catch (error) {
+      utterance.isTorn = true;
+      throw error;
     } finally {
       utterance.isQueued = true;
       media.endUtterance(utterance.number);

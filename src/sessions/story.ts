@@ -88,6 +88,10 @@ export class CallStory {
     return this.#options.accountId;
   }
 
+  get isAnswered(): boolean {
+    return this.#answeredAtMs !== null;
+  }
+
   get messages(): readonly Message[] {
     return this.#messages;
   }
@@ -234,9 +238,15 @@ export class CallStory {
     }
   }
 
-  /** After the final event, once the file is complete (contract 3). */
-  recordingReady(recording: RecordingPatch): void {
+  /** After the final event, once the file is complete (contract 3), or when nothing of it could be kept. */
+  recordingEnded(recording: RecordingPatch): void {
     this.#recording = recording;
+    if (recording.status === 'failed') {
+      const message = 'the recording could not be written';
+      const fault = { code: 'E_MEDIA', message, fault: 'us', fatal: false, retryable: false };
+      this.#tell('call-error', fault, { recording_status: 'failed' }, recording);
+      return;
+    }
     const data = {
       recording_id: recording.id,
       duration_ms: recording.duration_ms ?? 0,

@@ -2,15 +2,24 @@
 import { SAMPLE_RATE_HZ } from '#media/types.ts';
 import { heardText } from '#providers/heard-text.ts';
 import { joinPieces } from '#providers/speakable.ts';
+import type { TurnTimes } from './latency.ts';
 import type { WordMark } from '#providers/contract.ts';
 
 export class Utterance {
   readonly number: number;
+  /** The stopwatch from the caller's last word to this utterance's first packet. */
+  readonly times: TurnTimes;
   readonly abort = new AbortController();
   /** Call time (ms) at which its first sample was sent; null before. */
   startedAtMs: number | null = null;
   /** End of caller speech to first sample on the wire, ms; null for what nobody asked for (greeting, prompts). */
   latencyMs: number | null = null;
+  /** Call time (ms) since which it stands still; null while it plays. */
+  pausedAtMs: number | null = null;
+  /** Call time (ms) at which the caller began to speak over it; null if nobody did, or it was resumed. */
+  interruptedSinceMs: number | null = null;
+  /** Making it failed half-way: the end of `text` has no audio. */
+  isTorn = false;
   /** All parts are queued: `text` and `audioMs` are final. */
   isQueued = false;
   isTold = false;
@@ -18,12 +27,14 @@ export class Utterance {
   #samples = 0;
   readonly #marks: WordMark[] = [];
 
-  constructor(number: number) {
+  constructor(number: number, times: TurnTimes) {
     this.number = number;
+    this.times = times;
   }
 
+  /** What is being said; of a torn utterance only what has audio. */
   get text(): string {
-    return this.#text;
+    return this.isTorn ? this.heard(this.audioMs) : this.#text;
   }
 
   get audioMs(): number {
@@ -44,7 +55,7 @@ export class Utterance {
 
   /** What of the text the caller has heard after `heardMs` of audio: per character in Chinese, per word in English. */
   heard(heardMs: number): string {
-    if (this.isQueued && heardMs >= this.audioMs) return this.#text;
+    if (this.isQueued && !this.isTorn && heardMs >= this.audioMs) return this.#text;
     return heardText({ text: this.#text, marks: this.#marks, heardMs, totalMs: this.audioMs });
   }
 }

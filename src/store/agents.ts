@@ -2,6 +2,7 @@
 import { mkdir, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Clock } from '#lib/clock.ts';
+import { withDeadline } from '#lib/deadline.ts';
 import { AppError, messageOf } from '#lib/errors.ts';
 import type { Id } from '#lib/ids.ts';
 import type { Log } from '#lib/log.ts';
@@ -38,6 +39,8 @@ export type AgentsOptions = {
 type Binding = { user_id: Id; agent_id: Id | null; squad_id: Id | null };
 
 const FRESH_MS = 1_000;
+/** A caller hears nothing until the agent is known. */
+const ROUTE_MS = 800;
 const AGENT_COLUMNS = `a.id, a.user_id, a.name, a.config, s.language AS account_language
   FROM agents a LEFT JOIN account_settings s ON s.user_id = a.user_id`;
 
@@ -74,7 +77,12 @@ export function createAgents(options: AgentsOptions): Agents {
       ),
     async forInbound(called) {
       try {
-        return await byNumber.get(called, () => routed(called));
+        return await withDeadline(
+          byNumber.get(called, () => routed(called)),
+          ROUTE_MS,
+          'finding the agent',
+          clock,
+        );
       } catch (error) {
         // A number never called before, and no database to ask: the default agent is better than no answer.
         const agent = isServerAway(error) ? await lastDefault.read() : null;

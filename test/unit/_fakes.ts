@@ -61,13 +61,8 @@ export class FakeMedia implements MediaSession {
   readonly #clock: SimulatedClock;
   #listener: (event: MediaEvent) => void = () => undefined;
   #startMs = 0;
-  #current: {
-    number: number;
-    queuedMs: number;
-    ended: boolean;
-    startMs: number;
-    heardMs: number;
-  } | null = null;
+  readonly #queue: { number: number; queuedMs: number; ended: boolean; startMs: number | null }[] =
+    [];
   #isClosed = false;
   #timer: TimerHandle | undefined;
 
@@ -98,42 +93,44 @@ export class FakeMedia implements MediaSession {
   }
 
   beginUtterance(utterance: number): void {
-    this.#current = {
-      number: utterance,
-      queuedMs: 0,
-      ended: false,
-      startMs: this.#at(),
-      heardMs: 0,
-    };
+    this.#queue.push({ number: utterance, queuedMs: 0, ended: false, startMs: null });
   }
 
   write(utterance: number, pcm: Int16Array): Promise<void> {
-    const current = this.#current;
-    if (this.#isClosed || current?.number !== utterance)
+    const written = this.#queue.find(({ number }) => number === utterance);
+    if (this.#isClosed || written === undefined) {
       return Promise.reject(new AppError('E_ABORTED', 'flushed'));
-    if (current.queuedMs === 0) {
-      current.startMs = this.#at();
-      this.emit({
-        type: 'playout.started',
-        atMs: this.#at(),
-        utterance,
-        wireMs: performance.timeOrigin + this.#clock.now(),
-      });
     }
-    current.queuedMs += pcm.length / 8;
+    written.queuedMs += pcm.length / 8;
+    this.#play();
     return Promise.resolve();
   }
 
   endUtterance(utterance: number): void {
-    const current = this.#current;
-    if (current?.number !== utterance) return;
-    current.ended = true;
-    if (current.queuedMs === 0) return;
-    const leftMs = current.startMs + current.queuedMs - this.#at();
+    const ended = this.#queue.find(({ number }) => number === utterance);
+    if (ended === undefined) return;
+    ended.ended = true;
+    this.#play();
+  }
+
+  /** The first in the queue plays; when it has ended and its time is over, the next one follows. */
+  #play(): void {
+    const current = this.#queue[0];
+    if (current === undefined) return;
+    if (current.startMs === null && current.queuedMs > 0) {
+      current.startMs = this.#at();
+      const wireMs = performance.timeOrigin + this.#clock.now();
+      this.emit({ type: 'playout.started', atMs: this.#at(), utterance: current.number, wireMs });
+    }
+    if (!current.ended) return;
+    this.#clock.clearTimer(this.#timer);
+    const leftMs = current.startMs === null ? 0 : current.startMs + current.queuedMs - this.#at();
     this.#timer = this.#clock.setTimer(() => {
-      if (this.#current !== current || this.#isClosed) return;
-      this.#current = null;
-      this.emit({ type: 'playout.done', atMs: this.#at(), utterance, heardMs: current.queuedMs });
+      this.#queue.shift();
+      const heardMs = current.queuedMs;
+      if (heardMs > 0)
+        this.emit({ type: 'playout.done', atMs: this.#at(), utterance: current.number, heardMs });
+      this.#play();
     }, leftMs);
   }
 
@@ -147,11 +144,11 @@ export class FakeMedia implements MediaSession {
 
   flush(): void {
     this.log.push('media.flush');
-    const current = this.#current;
-    this.#current = null;
-    if (current === null) return;
-    const heardMs = Math.min(current.queuedMs, this.#at() - current.startMs);
-    this.emit({ type: 'playout.flushed', atMs: this.#at(), utterance: current.number, heardMs });
+    this.#clock.clearTimer(this.#timer);
+    for (const { number, queuedMs, startMs } of this.#queue.splice(0)) {
+      const heardMs = startMs === null ? 0 : Math.min(queuedMs, this.#at() - startMs);
+      this.emit({ type: 'playout.flushed', atMs: this.#at(), utterance: number, heardMs });
+    }
   }
 
   armBargeIn(on: boolean): void {
@@ -319,7 +316,7 @@ export function createRig(
       census: () => Promise.resolve({ sessions: 0, sockets: 0, timers: 0 }),
       close: () => Promise.resolve(),
     },
-    pump: new AudioPump(clock),
+    pump: new AudioPump(clock, (error) => log.push(`pump ${String(error)}`)),
     clock,
     log: silentLog,
     recordingFile: (id) =>

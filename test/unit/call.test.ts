@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AppError } from '#lib/errors.ts';
 import { runCall } from '#sessions/call.ts';
-import { AUDIO, createRig, fakeLlm, settle, type Rig } from './_fakes.ts';
+import { AUDIO, createRig, fakeLlm, fakeTts, settle, type Rig } from './_fakes.ts';
 
 const speech = (rig: Rig, startMs: number, endMs: number): void => {
   rig.media.emit({
@@ -122,6 +122,7 @@ test('every other end: outcome, BYE or none, nothing left', async () => {
       'media_lost',
       true,
     ],
+    ['the dialog ended by itself', (rig) => rig.dialog.end('local'), 'media_lost', false],
     ['the engine lost the dialog', (rig) => rig.dialog.end('engine'), 'media_lost', false],
     ['the maximum duration', (rig) => pass(rig, 700_000), 'max_duration', true],
     ['silence', (rig) => pass(rig, 80_000), 'silence', true],
@@ -253,4 +254,95 @@ test('a reply may end the call: BYE after its last word', async () => {
   );
   assert.deepEqual(messages(rig).slice(1), ['user: [DTMF 0]', 'assistant: Good bye now.']);
   assert.ok(rig.log.includes('bye'));
+});
+
+test('a BYE that overtakes the end of connecting is the end of an answered call', async () => {
+  const rig = createRig();
+  const onEnd = rig.dialog.onEnd.bind(rig.dialog);
+  rig.dialog.onEnd = (listener) => {
+    onEnd(listener);
+    rig.dialog.end('remote'); // as a dialog does whose BYE came with the ACK
+  };
+  const ending = await runCall(rig.deps, rig.setup).done;
+  assert.deepEqual(
+    [ending.outcome, ending.status, ending.finalEvent],
+    ['completed', 'ended', 'call.ended'],
+  );
+  assert.equal(rig.types().filter((type) => /^call\.(ended|failed|timeout)$/.test(type)).length, 1);
+});
+
+test('an ACK that comes long after the hang-up still gets its BYE', async () => {
+  const answer = Promise.withResolvers<void>();
+  const rig = createRig({
+    connect: async (_events, _signal, dialog) => {
+      await answer.promise;
+      return { ok: true, dialog, audio: AUDIO };
+    },
+  });
+  const call = runCall(rig.deps, rig.setup);
+  await settle();
+  call.hangup('api');
+  await pass(rig, 4000);
+  await call.done;
+  assert.ok(!rig.log.includes('bye'));
+  answer.resolve();
+  await settle();
+  assert.ok(rig.log.includes('bye'));
+});
+
+test('the transcript of a reply that failed half-way holds what was voiced, no more', async () => {
+  const tts = {
+    ...fakeTts,
+    async *speak(request: Parameters<typeof fakeTts.speak>[0], signal: AbortSignal) {
+      if (request.text.startsWith('Second')) throw new AppError('E_PROVIDER_SERVER', 'gone');
+      yield* fakeTts.speak(request, signal);
+    },
+  };
+  const llm = fakeLlm(() => [
+    { type: 'text', text: 'First sentence is here. Second sentence never was. ' },
+  ]);
+  const rig = createRig({ llm, tts });
+  const call = runCall(rig.deps, rig.setup);
+  await settle();
+  await pass(rig, 1000);
+  rig.media.emit({ type: 'dtmf', atMs: 1000, digit: '5', durationMs: 100 });
+  await pass(rig, 2500);
+  rig.dialog.end('remote');
+  await call.done;
+  const said = messages(rig).find((line) => line.includes('First'));
+  assert.equal(said, 'assistant: First sentence is here.');
+});
+
+test('a step of the release that fails costs nothing but itself', async () => {
+  const rig = createRig();
+  const providers = rig.setup.providers();
+  const stt = {
+    ...providers.stt,
+    open: (options: Parameters<typeof providers.stt.open>[0]) => ({
+      ...providers.stt.open(options),
+      close: () => {
+        throw new Error('stuck');
+      },
+    }),
+  };
+  const call = runCall(rig.deps, { ...rig.setup, providers: () => ({ ...providers, stt }) });
+  await settle();
+  rig.dialog.end('remote');
+  await pass(rig, 300);
+  assert.equal((await call.done).outcome, 'completed');
+  assert.ok(rig.log.includes('media.close'));
+  assert.ok(rig.types().includes('call.ended'));
+});
+
+test('a recording that was lost is told as a fault, not as ready', async () => {
+  const rig = createRig();
+  const close = rig.media.close.bind(rig.media);
+  rig.media.close = async () => ({ ...(await close()), recording: null });
+  const call = runCall(rig.deps, rig.setup);
+  await settle();
+  rig.dialog.end('remote');
+  await pass(rig, 300);
+  await call.done;
+  assert.equal(rig.types().at(-1), 'call-error');
+  assert.equal(rig.entries.at(-1)?.record?.recording_status, 'failed');
 });

@@ -14,14 +14,19 @@ function sine(from: number, hz = 200): Int16Array {
   return pcm;
 }
 
+/** Fills a frame as the chain does. */
+function conceal(concealment: Concealment, frame: Int16Array): void {
+  concealment.fill(frame, frame.filter((sample) => sample !== EMPTY_SAMPLE).length);
+}
+
 const hole = (): Int16Array => new Int16Array(FRAME).fill(EMPTY_SAMPLE);
 const peak = (pcm: Int16Array): number => pcm.reduce((max, x) => Math.max(max, Math.abs(x)), 0);
 
 test('a lost frame of a voiced sound is continued in phase', () => {
   const concealment = new Concealment();
-  for (let i = 0; i < 5; i++) concealment.fill(sine(i * FRAME));
+  for (let i = 0; i < 5; i++) conceal(concealment, sine(i * FRAME));
   const made = hole();
-  concealment.fill(made);
+  conceal(concealment, made);
   const wanted = sine(5 * FRAME);
   let error = 0;
   for (let i = 0; i < FRAME; i++) error += ((made[i] ?? 0) - (wanted[i] ?? 0)) ** 2;
@@ -31,11 +36,11 @@ test('a lost frame of a voiced sound is continued in phase', () => {
 
 test('a long hole fades to silence, and only its sound is counted', () => {
   const concealment = new Concealment();
-  for (let i = 0; i < 5; i++) concealment.fill(sine(i * FRAME));
+  for (let i = 0; i < 5; i++) conceal(concealment, sine(i * FRAME));
   const peaks: number[] = [];
   for (let i = 0; i < 6; i++) {
     const made = hole();
-    concealment.fill(made);
+    conceal(concealment, made);
     peaks.push(peak(made));
   }
   assert.ok((peaks[0] ?? 0) > 6000);
@@ -46,11 +51,11 @@ test('a long hole fades to silence, and only its sound is counted', () => {
 
 test('the return of the signal is blended: no step larger than the signal has itself', () => {
   const concealment = new Concealment();
-  for (let i = 0; i < 5; i++) concealment.fill(sine(i * FRAME));
+  for (let i = 0; i < 5; i++) conceal(concealment, sine(i * FRAME));
   const made = hole();
-  concealment.fill(made);
+  conceal(concealment, made);
   const back = sine(6 * FRAME + 20);
-  concealment.fill(back);
+  conceal(concealment, back);
   const step = Math.abs((back[0] ?? 0) - (made[FRAME - 1] ?? 0));
   assert.ok(step < 8000 * 2 * Math.PI * (200 / 8000) * 1.6, `step ${step}`);
 });
@@ -58,12 +63,12 @@ test('the return of the signal is blended: no step larger than the signal has it
 test('before any sound, and where silence is expected, holes are silent and uncounted', () => {
   const concealment = new Concealment();
   const early = hole();
-  concealment.fill(early);
+  conceal(concealment, early);
   assert.equal(peak(early), 0);
-  for (let i = 0; i < 5; i++) concealment.fill(sine(i * FRAME));
+  for (let i = 0; i < 5; i++) conceal(concealment, sine(i * FRAME));
   concealment.expectSilence();
   const event = hole();
-  concealment.fill(event);
+  conceal(concealment, event);
   assert.equal(peak(event), 0);
   assert.equal(concealment.concealedMs, 0);
 });
@@ -73,7 +78,7 @@ test('no EMPTY_SAMPLE ever leaves', () => {
   for (let i = 0; i < 50; i++) {
     const frame = sine(i * FRAME);
     for (let k = i % 7; k < FRAME; k += 3) frame[k] = EMPTY_SAMPLE;
-    concealment.fill(frame);
+    conceal(concealment, frame);
     assert.ok(!frame.includes(EMPTY_SAMPLE));
   }
 });

@@ -173,12 +173,23 @@ test('utterances are read in order and become one input', () => {
   const final = (text: string, confidence: number | null) =>
     ({ type: 'final', text, confidence, startMs: null, endMs: null, language: null }) as const;
   const first = hearing.read(final('I want', 0.8));
+  const second = hearing.read(final('two tickets', 0.6));
+  assert.ok(first !== null && second !== null);
   assert.deepEqual([first.startMs, first.endMs], [100, 500]);
   hearing.keep(first);
-  hearing.keep(hearing.read(final('two tickets', 0.6)));
+  hearing.keep(second);
   assert.deepEqual(hearing.takeInput(), { kind: 'speech', text: 'I want two tickets', audio });
   assert.deepEqual(hearing.takeInput(), { kind: 'speech', text: '', audio: null });
   assert.equal(hearing.averageConfidence, 0.7);
+  hearing.stopped(2000, 2500, () => audio);
+  assert.deepEqual(
+    hearing.giveUp().map(({ startMs, text }) => [startMs, text]),
+    [[2000, '']],
+  );
+  assert.equal(hearing.read(final('too late', null)), null);
+  hearing.stopped(4000, 5000, () => audio);
+  assert.equal(hearing.read({ ...final('later still', null), startMs: 2000, endMs: 2500 }), null);
+  assert.equal(hearing.read(final('hello', null))?.startMs, 4000);
 });
 
 test('history is what was heard, with variables filled in and a limit', () => {
@@ -215,15 +226,24 @@ test('an utterance is cut out of the last 16 seconds, with its lead', () => {
 
 test('the pump drains every member each period and stops with the last one', () => {
   const clock = new SimulatedClock();
-  const pump = new AudioPump(clock);
+  const pump = new AudioPump(clock, (error) => faults.push(error));
+  const faults: unknown[] = [];
   let count = 0;
   const member = { pump: () => void count++ };
   pump.add(member);
   clock.advance(1000);
   assert.equal(count, 50);
+  const broken = {
+    pump: () => {
+      throw new Error('broken');
+    },
+  };
+  pump.add(broken);
+  clock.advance(100);
+  assert.deepEqual([count, faults.length], [55, 1], 'one that throws costs the others nothing');
   pump.remove(member);
   clock.advance(1000);
-  assert.equal(count, 50);
+  assert.equal(count, 55);
   assert.equal(clock.pending, 0);
 });
 

@@ -2,18 +2,20 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createActor } from 'xstate';
+import { turnMachine } from '#sessions/turn.machine.ts';
 import {
-  turnMachine,
+  TURN_COMMANDS,
   type TurnCommand,
   type TurnConfig,
   type TurnEvent,
-} from '#sessions/turn.machine.ts';
+} from '#sessions/turn-types.ts';
 
 const CONFIG: TurnConfig = {
   endpointMinMs: 500,
   bargeIn: true,
   bargeInConfirmMs: 500,
   falseBargeInMs: 2000,
+  vadHangoverMs: 440,
   sttFinalMs: 2000,
   promptAfterMs: 12_000,
   prompts: 2,
@@ -28,11 +30,15 @@ function describe(command: TurnCommand): string {
     case 'floor.take':
       return `take ${command.utterance} ${command.task.kind === 'prompt' ? command.task.name : command.task.input.kind}`;
     case 'floor.yield':
-      return `yield ${command.utterance} ${command.by}`;
+      return `yield ${command.utterance}`;
+    case 'playout.pause':
+      return 'pause';
     case 'playout.resume':
       return 'resume';
     case 'bargein.arm':
       return command.on ? 'arm' : 'disarm';
+    case 'speech.giveUp':
+      return 'give up';
     case 'turn.ended':
       return `end ${command.cause}`;
   }
@@ -42,13 +48,7 @@ function describe(command: TurnCommand): string {
 function start(config: Partial<TurnConfig> = {}) {
   const actor = createActor(turnMachine, { input: { config: { ...CONFIG, ...config } } });
   let commands: string[] = [];
-  for (const type of [
-    'floor.take',
-    'floor.yield',
-    'playout.resume',
-    'bargein.arm',
-    'turn.ended',
-  ] as const) {
+  for (const type of TURN_COMMANDS) {
     actor.on(type, (command) => commands.push(describe(command)));
   }
   actor.start();
@@ -112,7 +112,7 @@ test('it starts with the greeting, armed for barge-in', () => {
 test('a plain exchange: the reply waits for the end-point and for the recogniser', () => {
   play([
     [queued(10, 1), 'agent.flowing', []],
-    [done(2000, 1), 'listening', ['disarm']],
+    [done(2000, 1), 'listening', ['disarm', 'resume']],
     [started(3000), 'hearing', []],
     [stopped(4400, 3000, 4000), 'recognising.pausing', []],
     [tick(4499), 'recognising.pausing', []],
@@ -120,7 +120,7 @@ test('a plain exchange: the reply waits for the end-point and for the recogniser
     [final(4600, 'hello'), 'agent.flowing', ['take 2 speech', 'arm']],
   ]);
   play([
-    [done(2000, 1), 'listening', ['disarm']],
+    [done(2000, 1), 'listening', ['disarm', 'resume']],
     [started(3000), 'hearing', []],
     [stopped(4400, 3000, 4000), 'recognising.pausing', []],
     [final(4450, 'hello'), 'recognising.pausing', []],
@@ -130,7 +130,7 @@ test('a plain exchange: the reply waits for the end-point and for the recogniser
 
 test('a pause inside a sentence is no end of turn', () => {
   play([
-    [done(2000, 1), 'listening', ['disarm']],
+    [done(2000, 1), 'listening', ['disarm', 'resume']],
     [started(3000), 'hearing', []],
     [stopped(4400, 3000, 4000), 'recognising.pausing', []],
     [started(4450), 'hearing', []],
@@ -141,56 +141,56 @@ test('a pause inside a sentence is no end of turn', () => {
   ]);
 });
 
-test('a recogniser that never answers does not silence the agent', () => {
+test('a recogniser that never answers does not silence the agent: it asks again', () => {
   play([
-    [done(2000, 1), 'listening', ['disarm']],
+    [done(2000, 1), 'listening', ['disarm', 'resume']],
     [started(3000), 'hearing', []],
     [stopped(4400, 3000, 4000), 'recognising.pausing', []],
     [tick(4500), 'recognising.reading', []],
     [tick(6499), 'recognising.reading', []],
-    [tick(6500), 'agent.flowing', ['take 2 speech', 'arm']],
+    [tick(6500), 'agent.flowing', ['give up', 'take 2 apology', 'arm']],
   ]);
 });
 
 test('barge-in pauses first and decides after', () => {
   const byLength: Step[] = [
-    [started(1500), 'agent.held', []],
-    [tick(1999), 'agent.held', []],
-    [tick(2000), 'hearing', ['disarm', 'yield 1 speech']],
+    [started(1500), 'agent.held', ['pause']],
+    [tick(2499), 'agent.held', []],
+    [tick(2500), 'hearing', ['disarm', 'yield 1']],
     [stopped(3400, 1500, 3000), 'recognising.pausing', []],
     [final(3450, 'wait'), 'recognising.pausing', []],
     [tick(3500), 'agent.flowing', ['take 2 speech', 'arm']],
   ];
   play(byLength);
   play([
-    [started(1500), 'agent.held', []],
+    [started(1500), 'agent.held', ['pause']],
     [partial(1700, 'uh-huh'), 'agent.held', []],
-    [partial(1800, 'uh-huh but'), 'hearing', ['disarm', 'yield 1 speech']],
+    [partial(1800, 'uh-huh but'), 'hearing', ['disarm', 'yield 1']],
   ]);
   play([
-    [started(1500), 'agent.held', []],
+    [started(1500), 'agent.held', ['pause']],
     [stopped(2200, 1500, 1800), 'agent.held', []],
-    [final(2300, '停'), 'recognising.pausing', ['disarm', 'yield 1 speech']],
+    [final(2300, '停'), 'recognising.pausing', ['disarm', 'yield 1']],
     [tick(2300), 'agent.flowing', ['take 2 speech', 'arm']],
   ]);
 });
 
 test('noise and backchannels let the agent go on from the same sample', () => {
   play([
-    [started(1500), 'agent.held', []],
+    [started(1500), 'agent.held', ['pause']],
     [stopped(2200, 1500, 1800), 'agent.held', []],
     [final(2300, '嗯。'), 'agent.flowing', ['resume']],
-    [done(4000, 1), 'listening', ['disarm']],
+    [done(4000, 1), 'listening', ['disarm', 'resume']],
   ]);
   play([
-    [started(1500), 'agent.held', []],
+    [started(1500), 'agent.held', ['pause']],
     [stopped(2200, 1500, 1800), 'agent.held', []],
     [tick(4199), 'agent.held', []],
     [tick(4200), 'agent.flowing', ['resume']],
   ]);
   play(
     [
-      [started(1500), 'agent.held', []],
+      [started(1500), 'agent.held', ['pause']],
       [stopped(2200, 1500, 1800), 'agent.flowing', ['resume']],
     ],
     { reads: false },
@@ -199,37 +199,102 @@ test('noise and backchannels let the agent go on from the same sample', () => {
 
 test('speech that starts again while the first burst is being read is judged by its own length', () => {
   play([
-    [started(1500), 'agent.held', []],
+    [started(1500), 'agent.held', ['pause']],
     [stopped(2200, 1500, 1800), 'agent.held', []],
     [started(2300), 'agent.held', []],
-    [tick(2800), 'hearing', ['disarm', 'yield 1 speech']],
+    [tick(3300), 'hearing', ['disarm', 'yield 1']],
   ]);
 });
 
 test('words read only after playout went on still interrupt', () => {
   play([
-    [started(1500), 'agent.held', []],
+    [started(1500), 'agent.held', ['pause']],
     [stopped(2200, 1500, 1800), 'agent.held', []],
     [tick(4200), 'agent.flowing', ['resume']],
-    [final(4300, 'stop please'), 'recognising.pausing', ['disarm', 'yield 1 speech']],
+    [final(4300, 'stop please'), 'recognising.pausing', ['disarm', 'yield 1']],
   ]);
 });
 
 test('an agent that may not be interrupted is not, but what was said is answered', () => {
+  const deaf = { bargeIn: false };
   play(
     [
       [started(1500), 'agent.flowing', []],
       [stopped(2900, 1500, 2500), 'agent.flowing', []],
-      [done(3000, 1), 'listening', ['disarm']],
-      [final(3100, 'hello'), 'agent.flowing', ['take 2 speech', 'disarm']],
+      [done(3000, 1), 'recognising.pausing', ['disarm', 'resume']],
+      [final(3100, 'hello'), 'recognising.pausing', []],
+      [tick(3100), 'agent.flowing', ['take 2 speech', 'disarm']],
     ],
-    { bargeIn: false },
+    deaf,
   );
+  play(
+    [
+      [started(1500), 'agent.flowing', []],
+      [stopped(2900, 1500, 2500), 'agent.flowing', []],
+      [final(2950, 'hello'), 'agent.flowing', []],
+      [done(3000, 1), 'agent.flowing', ['disarm', 'resume', 'take 2 speech', 'disarm']],
+    ],
+    deaf,
+  );
+  play(
+    [
+      [started(2500), 'agent.flowing', []],
+      [done(3000, 1), 'hearing', ['disarm', 'resume']],
+    ],
+    deaf,
+  );
+});
+
+test('what an earlier utterance said does not decide over speech that is going on', () => {
+  const burst: Step[] = [
+    [started(1500), 'agent.held', ['pause']],
+    [stopped(2200, 1500, 1800), 'agent.held', []],
+    [started(2300), 'agent.held', []],
+  ];
+  play([
+    ...burst,
+    [final(2400, '嗯'), 'agent.held', []],
+    [tick(3300), 'hearing', ['disarm', 'yield 1']],
+  ]);
+  play([...burst, [final(2400, '等一下'), 'hearing', ['disarm', 'yield 1']]]);
+});
+
+test('a cough is no turn: nothing is asked, and the silence goes on', () => {
+  const cough = (at: number): Step[] => [
+    [started(at), 'hearing', []],
+    [stopped(at + 540, at, at + 100), 'recognising.pausing', []],
+    [final(at + 560, ''), 'recognising.pausing', []],
+    [tick(at + 600), 'listening', []],
+  ];
+  play([
+    [done(1000, 1), 'listening', ['disarm', 'resume']],
+    ...cough(5000),
+    ...cough(9000),
+    [tick(12_999), 'listening', []],
+    [tick(13_000), 'agent.flowing', ['take 2 still_there', 'arm']],
+  ]);
+});
+
+test('a noisy line is not waited for without end', () => {
+  play([
+    [done(1000, 1), 'listening', ['disarm', 'resume']],
+    [started(2000), 'hearing', []],
+    [tick(61_999), 'hearing', []],
+    [tick(62_000), 'listening', []],
+    [tick(62_001), 'agent.flowing', ['take 2 still_there', 'arm']],
+  ]);
+});
+
+test('a reply that fails while the caller speaks over it leaves the floor to the caller', () => {
+  play([
+    [started(1500), 'agent.held', ['pause']],
+    [{ type: 'reply.failed', at: 1600, utterance: 1 }, 'hearing', ['disarm', 'yield 1']],
+  ]);
 });
 
 test('playout that ends while the caller begins leaves the floor to the caller', () => {
   play([
-    [started(1990), 'agent.held', []],
+    [started(1990), 'agent.held', ['pause']],
     [done(2000, 1), 'hearing', ['disarm', 'resume']],
     [stopped(3400, 1990, 3000), 'recognising.pausing', []],
   ]);
@@ -237,20 +302,20 @@ test('playout that ends while the caller begins leaves the floor to the caller',
 
 test('a key press is an answer whatever is being said', () => {
   play([
-    [dtmf(1000, '2'), 'agent.flowing', ['disarm', 'yield 1 dtmf', 'take 2 dtmf', 'arm']],
+    [dtmf(1000, '2'), 'agent.flowing', ['disarm', 'yield 1', 'take 2 dtmf', 'arm']],
     [done(900, 1), 'agent.flowing', []],
-    [done(3000, 2), 'listening', ['disarm']],
+    [done(3000, 2), 'listening', ['disarm', 'resume']],
     [dtmf(3500, '1'), 'agent.flowing', ['take 3 dtmf', 'arm']],
   ]);
 });
 
 test('silence: two prompts, a goodbye, the hang-up', () => {
   play([
-    [done(1000, 1), 'listening', ['disarm']],
+    [done(1000, 1), 'listening', ['disarm', 'resume']],
     [tick(13_000), 'agent.flowing', ['take 2 still_there', 'arm']],
-    [done(15_000, 2), 'listening', ['disarm']],
+    [done(15_000, 2), 'listening', ['disarm', 'resume']],
     [tick(27_000), 'agent.flowing', ['take 3 still_there', 'arm']],
-    [done(29_000, 3), 'listening', ['disarm']],
+    [done(29_000, 3), 'listening', ['disarm', 'resume']],
     [tick(58_999), 'listening', []],
     [tick(59_000), 'agent.flowing', ['take 4 goodbye_silence', 'arm']],
     [done(61_000, 4), 'done', ['disarm', 'end caller.silent']],
@@ -259,7 +324,7 @@ test('silence: two prompts, a goodbye, the hang-up', () => {
 
 test('the agent hangs up when its last word has been heard, not before', () => {
   play([
-    [dtmf(1000, '0'), 'agent.flowing', ['disarm', 'yield 1 dtmf', 'take 2 dtmf', 'arm']],
+    [dtmf(1000, '0'), 'agent.flowing', ['disarm', 'yield 1', 'take 2 dtmf', 'arm']],
     [queued(1100, 2, true), 'agent.flowing', []],
     [done(3000, 2), 'done', ['disarm', 'end agent.done']],
   ]);
@@ -286,10 +351,10 @@ test('three replies in a row that fail end the call; an apology in between does 
 
 test('events of an utterance that is over change nothing', () => {
   play([
-    [dtmf(1000, '2'), 'agent.flowing', ['disarm', 'yield 1 dtmf', 'take 2 dtmf', 'arm']],
+    [dtmf(1000, '2'), 'agent.flowing', ['disarm', 'yield 1', 'take 2 dtmf', 'arm']],
     [queued(1001, 1, true), 'agent.flowing', []],
     [{ type: 'reply.failed', at: 1002, utterance: 1 }, 'agent.flowing', []],
-    [done(3000, 2), 'listening', ['disarm']],
+    [done(3000, 2), 'listening', ['disarm', 'resume']],
   ]);
 });
 
