@@ -1,10 +1,11 @@
 /** Two thousand short calls: every socket, port, timer and actor is given back, and memory stays where it was. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { placeCall } from '#src/demo/phone.ts';
 import { attach, type Insight, type Inspector } from './tools/inspector.ts';
 import { until } from './tools/process.ts';
 import { SCRIPT } from './tools/script.ts';
@@ -18,6 +19,7 @@ const CALLS = 2000;
 const FIRST = 500;
 const RATE_PER_S = 10;
 const TALK_MS = 300;
+const LOOKS = 8;
 const MAX_GROWTH_BYTES = 3 * 1024 * 1024;
 
 let folder = '';
@@ -35,10 +37,15 @@ after(async () => {
   if (process.env['CALLYARD_KEEP'] === undefined) rmSync(folder, { recursive: true, force: true });
 });
 
-type State = { readonly insight: Insight; readonly sockets: number; readonly actors: number };
+type State = {
+  readonly insight: Insight;
+  readonly sockets: { readonly udp: number; readonly tcp: number };
+  readonly actors: number;
+};
 
 test(`${CALLS} calls at ${RATE_PER_S}/s of ${TALK_MS} ms each`, async () => {
-  await place('warm-up', 20);
+  await checkCounting();
+  await place('warm-up', 19);
   const before = await settled();
   await place('first', FIRST - 20);
   const atFirst = await settled();
@@ -61,16 +68,41 @@ test(`${CALLS} calls at ${RATE_PER_S}/s of ${TALK_MS} ms each`, async () => {
     `# heap + external, call ${FIRST} to ${CALLS}: main ${kib(atFirst.insight.mainBytes)} -> ${kib(atEnd.insight.mainBytes)}, workers ${kib(atFirst.insight.workerBytes)} -> ${kib(atEnd.insight.workerBytes)} KiB`,
   );
   console.log(
-    `# sockets ${before.sockets} -> ${atEnd.sockets}, actors ${before.actors} -> ${atEnd.actors}, resources ${JSON.stringify([...atEnd.insight.resources])}`,
+    `# sockets ${JSON.stringify(before.sockets)} -> ${JSON.stringify(atEnd.sockets)}, actors ${before.actors} -> ${atEnd.actors}, timers ${before.insight.timers.length} -> ${atEnd.insight.timers.length}`,
   );
   assert.ok(grownBytes <= MAX_GROWTH_BYTES, `grown by ${kib(grownBytes)} KiB`);
-  assert.equal(atEnd.sockets, before.sockets, 'sockets of the process');
+  assert.deepEqual(atEnd.sockets, before.sockets, 'sockets of the process');
+  assert.ok(
+    before.sockets.udp > 0 && before.sockets.tcp > 0,
+    'the socket count sees the listeners',
+  );
   assert.equal(atEnd.actors, before.actors, 'live XState actors');
-  for (const kind of ['Timeout', 'UDPSocketWrap', 'TCPServerWrap', 'MessagePort', 'Worker']) {
+  const shown = `${before.insight.timers.length} -> ${atEnd.insight.timers.length}`;
+  assert.ok(
+    atEnd.insight.timers.length <= before.insight.timers.length,
+    `timers ${shown}:\n${atEnd.insight.timers.join('\n')}`,
+  );
+  for (const kind of ['UDPWrap', 'TCPServerWrap', 'MessagePort', 'Worker']) {
     const [was, is] = [before, atEnd].map((state) => state.insight.resources.get(kind) ?? 0);
     assert.equal(is, was, `${kind}: ${was} at the start, ${is} at the end`);
   }
 });
+
+/** The counts must move with a live call, or "back to start" would prove nothing. */
+async function checkCounting(): Promise<void> {
+  const idle = openSockets(server.pid);
+  const idleTimers = (await inspector.look()).timers.length;
+  const call = await placeCall({ target: `sip:8001@${NODE}` });
+  try {
+    await call.hearSpeech(0, 3000);
+    assert.ok((await inspector.countObjects('Actor')) > 0, 'no actor seen in a live call');
+    const { timers } = await inspector.look();
+    assert.ok(timers.length > idleTimers, 'no timer seen in a live call');
+    assert.ok(openSockets(server.pid).udp > idle.udp, 'no RTP socket seen in a live call');
+  } finally {
+    await call.hangUp();
+  }
+}
 
 async function place(name: string, calls: number): Promise<void> {
   const xml = uacXml({ talkMs: TALK_MS });
@@ -86,26 +118,64 @@ async function place(name: string, calls: number): Promise<void> {
 /** Waits out what may rightly linger: transactions (timer J, 32 s), idle HTTP connections. */
 async function settled(): Promise<State> {
   await sleep(40_000);
+  const insights: Insight[] = [];
+  for (let look = 0; look < LOOKS; look++) {
+    insights.push(await inspector.look());
+    await sleep(1000);
+  }
+  const actors = await inspector.countObjects('Actor');
+  return { insight: summaryOf(insights), sockets: openSockets(server.pid), actors };
+}
+
+/** Timers without those of the database pool, which has one for each connection that idles, and as many as it likes. */
+function callTimers(timers: readonly string[]): string[] {
+  return timers.filter((source) => !source.includes('remove idle client'));
+}
+
+/** Housekeeping comes and goes between looks: memory and handles at their lowest, timers at their most. */
+function summaryOf(insights: readonly Insight[]): Insight {
+  const kinds = new Set(insights.flatMap(({ resources }) => [...resources.keys()]));
+  const least = (read: (insight: Insight) => number): number => Math.min(...insights.map(read));
   return {
-    insight: await inspector.look(),
-    sockets: udpSockets(server.pid),
-    actors: await inspector.countObjects('Actor'),
+    mainBytes: least((insight) => insight.mainBytes),
+    workerBytes: least((insight) => insight.workerBytes),
+    timers: insights
+      .map(({ timers }) => callTimers(timers))
+      .reduce((a, b) => (b.length > a.length ? b : a)),
+    resources: new Map(
+      [...kinds].map((kind) => [kind, least(({ resources }) => resources.get(kind) ?? 0)]),
+    ),
   };
 }
 
-/** Open sockets of the process, those of the database pool and of the suite's own connections included. */
-function udpSockets(pid: number): number {
+/**
+ * Open sockets of the process by protocol. TCP counts what concerns calls (SIP and HTTP): the database pool opens and
+ * closes connections as it likes, within its own limit.
+ */
+function openSockets(pid: number): { udp: number; tcp: number } {
+  const inodes = new Set(socketInodes(pid));
+  const rows = (table: string): string[][] =>
+    readFileSync(`/proc/${pid}/net/${table}`, 'utf8')
+      .split('\n')
+      .map((line) => line.trim().split(/\s+/));
+  const ours = (table: string): string[][] => rows(table).filter((row) => inodes.has(row[9] ?? ''));
+  const callPorts = [':13C4', ':1F90'];
+  const concernsCalls = (row: string[]): boolean =>
+    callPorts.some((port) => row[1]?.endsWith(port) || row[2]?.endsWith(port));
+  return { udp: ours('udp').length, tcp: ours('tcp').filter(concernsCalls).length };
+}
+
+function socketInodes(pid: number): string[] {
   const folderOfFds = `/proc/${pid}/fd`;
-  const targets = readdirSync(folderOfFds).flatMap((fd) => {
+  return readdirSync(folderOfFds).flatMap((fd) => {
     try {
-      return [readlinkSync(join(folderOfFds, fd))];
+      return /^socket:\[(\d+)\]$/.exec(readlinkSync(join(folderOfFds, fd)))?.[1] ?? [];
     } catch (error) {
       // A descriptor closed between listing and reading is not open.
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
       throw error;
     }
   });
-  return targets.filter((target) => target.startsWith('socket:')).length;
 }
 
 function kib(bytes: number): number {

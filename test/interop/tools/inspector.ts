@@ -14,8 +14,10 @@ export type Insight = {
   readonly mainBytes: number;
   /** The same, summed over the worker threads. */
   readonly workerBytes: number;
-  /** Active resources by kind: timers, sockets, servers (main thread and workers together). */
+  /** Active resources by kind: sockets, servers, ports (main thread and workers together). */
   readonly resources: ReadonlyMap<string, number>;
+  /** Source text of what each pending timer will call, repeating ones included. */
+  readonly timers: readonly string[];
 };
 
 export type Inspector = {
@@ -53,7 +55,8 @@ export async function attach(address: string): Promise<Inspector> {
         for (const kind of kinds) resources.set(kind, (resources.get(kind) ?? 0) + 1);
       }
       const workerBytes = others.reduce((sum, { bytes }) => sum + bytes, 0);
-      return { mainBytes: main.bytes, workerBytes, resources };
+      const timers = [main, ...others].flatMap((each) => each.timers);
+      return { mainBytes: main.bytes, workerBytes, resources, timers };
     },
     countObjects: (name) => countInSnapshot(session, name),
     close: () => socket.close(),
@@ -116,20 +119,42 @@ async function attachWorkers(main: Session): Promise<Map<string, Session>> {
   return workers;
 }
 
-async function lookInto(session: Session): Promise<{ bytes: number; kinds: string[] }> {
+type Look = { readonly bytes: number; readonly kinds: string[]; readonly timers: string[] };
+
+async function lookInto(session: Session): Promise<Look> {
   await session.call('HeapProfiler.enable');
   // Twice: finalizers of the first round free what the second collects.
   for (let round = 0; round < 2; round++) await session.call('HeapProfiler.collectGarbage');
   const expression = `JSON.stringify({ memory: process.memoryUsage(), kinds: process.getActiveResourcesInfo() })`;
-  const reply = await session.call<{ result: { value?: string } }>('Runtime.evaluate', {
-    expression,
-    returnByValue: true,
-  });
+  type Evaluated = { readonly result: { readonly value?: string } };
+  const evaluate = { expression, returnByValue: true };
+  const reply = await session.call<Evaluated>('Runtime.evaluate', evaluate);
   const { memory, kinds } = JSON.parse(reply.result.value ?? '{}') as {
     memory: NodeJS.MemoryUsage;
     kinds: string[];
   };
-  return { bytes: memory.heapUsed + memory.external, kinds };
+  const timers = await pendingTimers(session);
+  return { bytes: memory.heapUsed + memory.external, kinds, timers };
+}
+
+/** Node lists its timers nowhere; the inspector finds them as objects. A timer that has fired is marked destroyed. */
+async function pendingTimers(session: Session): Promise<string[]> {
+  const expression =
+    '(() => { const timer = setTimeout(() => {}, 0); clearTimeout(timer); return Object.getPrototypeOf(timer); })()';
+  const objectGroup = 'timers';
+  type Remote = { readonly objectId: string };
+  const evaluate = { expression, objectGroup };
+  const { result } = await session.call<{ result: Remote }>('Runtime.evaluate', evaluate);
+  const query = { prototypeObjectId: result.objectId, objectGroup };
+  const { objects } = await session.call<{ objects: Remote }>('Runtime.queryObjects', query);
+  const listed = await session.call<{ result: { value: string[] } }>('Runtime.callFunctionOn', {
+    objectId: objects.objectId,
+    functionDeclaration:
+      'function () { return this.filter((t) => t._idleTimeout > 0 && !t._destroyed).map((t) => String(t._onTimeout)); }',
+    returnByValue: true,
+  });
+  await session.call('Runtime.releaseObjectGroup', { objectGroup });
+  return listed.result.value;
 }
 
 async function countInSnapshot(session: Session, name: string): Promise<number> {

@@ -6,9 +6,20 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const KILL_AFTER_MS = 3000;
 const running = new Set<ChildProcess>();
 
+const lastActs = new Set<() => void>();
+
 process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL');
+  for (const act of lastActs) act();
 });
+// The test runner ends an overdue file with SIGTERM, which by itself would skip the handler above.
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => process.exit(1));
+
+/** Something to do when this process ends before it could tidy up; gives back the way to take it off again. */
+export function atExit(act: () => void): () => void {
+  lastActs.add(act);
+  return () => void lastActs.delete(act);
+}
 
 export type Peer = {
   readonly name: string;

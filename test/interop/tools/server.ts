@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { CallEvent, JournalEntry, Message } from '#lib/call-events.ts';
-import { startPeer, until, type Peer } from './process.ts';
+import { atExit, startPeer, until, type Peer } from './process.ts';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 const START_TIMEOUT_MS = 60_000;
@@ -167,9 +167,11 @@ function handle(parts: {
   const get = async <T>(path: string): Promise<T> => dataOf<T>(await ask(path));
   const record = (id: string): Promise<CallRecord> => get<CallRecord>(`/api/v1/call-records/${id}`);
   const recordIds = (): Promise<string[]> => allIds(get);
+  const forget = atExit(() => signalDatabase(parts.dataDir));
   const stop = async (): Promise<void> => {
     await peer.stop('SIGTERM', STOP_TIMEOUT_MS);
     await endDatabase(parts.dataDir);
+    forget();
   };
   return {
     peer,
@@ -225,14 +227,19 @@ async function allIds(get: <T>(path: string) => Promise<T>): Promise<string[]> {
 
 /** After a kill -9 the embedded database may be left over: it is our server's child, so it is ours to end. */
 async function endDatabase(dataDir: string): Promise<void> {
-  if (!existsSync(dataDir)) return;
-  for (const name of readdirSync(dataDir, { recursive: true, encoding: 'utf8' })) {
-    if (!name.endsWith('postmaster.pid')) continue;
-    const pid = Number(readFileSync(join(dataDir, name), 'utf8').split('\n')[0]);
-    if (!isPostgres(pid)) continue;
-    process.kill(pid, 'SIGINT');
-    await until('the left-over database to end', 10_000, () => !isPostgres(pid));
-  }
+  const pids = signalDatabase(dataDir);
+  await until('the left-over database to end', 10_000, () => !pids.some(isPostgres));
+}
+
+function signalDatabase(dataDir: string): number[] {
+  if (!existsSync(dataDir)) return [];
+  const files = readdirSync(dataDir, { recursive: true, encoding: 'utf8' });
+  const pids = files
+    .filter((name) => name.endsWith('postmaster.pid'))
+    .map((name) => Number(readFileSync(join(dataDir, name), 'utf8').split('\n')[0]))
+    .filter(isPostgres);
+  for (const pid of pids) process.kill(pid, 'SIGINT');
+  return pids;
 }
 
 function isPostgres(pid: number): boolean {
