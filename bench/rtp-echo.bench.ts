@@ -10,8 +10,8 @@ import { median, printResults, rounded, type BenchResult } from './_result.ts';
 
 const CALLS = 200;
 const ROUNDS = 3;
-const WARM_UP_MS = 1000;
-const MEASURE_MS = 3000;
+const WARM_UP_MS = 4000;
+const MEASURE_MS = 6000;
 const FLOOR_RATIO = 2;
 const FIRST_PORT = 25_000;
 

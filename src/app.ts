@@ -250,6 +250,15 @@ async function recordingFile(
   return { path: join(dataDir, uri), uri };
 }
 
+/** A generated key is shown, or nobody would ever know it; one that was set is known already and stays out of logs. */
+function describeKey(store: Store): string {
+  const key = store.adminKey();
+  if (key === null) return 'not known until the database is back';
+  return key.source === 'setting'
+    ? `${key.key.slice(0, 11)}… (set by CALLYARD_ADMIN_KEY)`
+    : key.key;
+}
+
 function bannerOf(facts: {
   readonly config: Config;
   readonly httpUrl: string;
@@ -261,14 +270,13 @@ function bannerOf(facts: {
   const address = addressToDial(config.publicAddress, listening);
   const port = /:(\d+)$/.exec(listening[0] ?? '')?.[1] ?? String(config.sipPort);
   const suffix = port === '5060' ? '' : `:${port}`;
-  const key = store.adminKey();
   return [
     '',
     `  Callyard ${VERSION} is ready.`,
     '',
     `  Call it     sip:hello@${address}${suffix}   (any user part; UDP or TCP)`,
     `  API         ${httpUrl}   docs: ${httpUrl}/docs`,
-    `  API key     ${key?.key ?? 'kept in the database, which is away'}`,
+    `  API key     ${describeKey(store)}`,
     `  Data        ${config.dataDir}${config.databaseUrl === null ? ' (embedded database)' : ''}`,
     ...(providers.hasVoice
       ? []

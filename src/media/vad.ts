@@ -47,6 +47,8 @@ export async function loadSpeechClassifiers(): Promise<() => SpeechClassifier> {
   };
 }
 
+/** Below about -78 dBFS the detector neither decides nor learns: it need not be asked. */
+const DIGITAL_SILENCE = 4;
 /** About -50 dBFS: nothing below is speech. */
 const ABSOLUTE_GATE = 100;
 /** Speech stands about 8 dB above the noise floor. */
@@ -119,8 +121,8 @@ export class Vad {
   }
 
   #judge(wireMs: number): void {
-    const voiced = this.#classifier.isSpeech(this.#frame);
     const level = Math.sqrt(this.#energy / FRAME_SAMPLES);
+    const voiced = level >= DIGITAL_SILENCE && this.#classifier.isSpeech(this.#frame);
     this.#energy = 0;
     const gate = Math.max(ABSOLUTE_GATE, this.#floor * GATE_FACTOR);
     const isSpeech = voiced && level > gate;
