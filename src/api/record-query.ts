@@ -4,7 +4,7 @@ import { isId } from '#lib/ids.ts';
 import { isLocalDate, nextLocalDate, startOfLocalDate } from '#lib/local-date.ts';
 import { normalizePhonePrefix } from '#lib/phone.ts';
 import type { Caller } from './auth.ts';
-import type { RecordPage, RecordPosition, RecordQuery } from './ports.ts';
+import type { RecordPage, RecordPosition, RecordQuery } from '#lib/call-record.ts';
 import { invalid } from './problem.ts';
 import {
   ChannelSchema,

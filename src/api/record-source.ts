@@ -5,7 +5,8 @@ import { AppError } from '#lib/errors.ts';
 import type { Id } from '#lib/ids.ts';
 import type { CallService } from '#sessions/call-service-types.ts';
 import { maySee, type Caller } from './auth.ts';
-import type { RecordDetail, RecordsReader } from './ports.ts';
+import type { RecordsReader } from './ports.ts';
+import type { RecordDetail } from '#lib/call-record.ts';
 import { Problem } from './problem.ts';
 import { recordOfLive } from './record-view.ts';
 

@@ -23,7 +23,7 @@ import { callMachine, type CallEvent, type Connected } from './call.machine.ts';
 import { Conversation } from './conversation.ts';
 import type { Answered, Leg, Refusal } from './leg.ts';
 import { endingOf, type EndCause, type Ending } from './outcome.ts';
-import type { AgentConfig } from './ports.ts';
+import type { AgentConfig } from '#lib/agent-config.ts';
 import { finalFactsOf } from './final-facts.ts';
 import type { CallStory } from './story.ts';
 

@@ -18,7 +18,8 @@ import {
 import { inboundLeg } from './inbound-leg.ts';
 import { isEmergencyNumber } from './numbers.ts';
 import { outboundLeg } from './outbound-leg.ts';
-import type { AgentConfig, AgentDirectory, CallJournal, TrunkDirectory } from './ports.ts';
+import type { AgentDirectory, CallJournal, TrunkDirectory } from './ports.ts';
+import type { AgentConfig } from '#lib/agent-config.ts';
 import { CallStory } from './story.ts';
 
 /** A finished call stays visible for this long, so that a record on its way to the database is never a 404. */

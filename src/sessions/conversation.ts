@@ -15,7 +15,7 @@ import type { AudioPump } from './audio-pump.ts';
 import { Hearing, type HeardUtterance } from './hearing.ts';
 import { historyOf } from './history.ts';
 import { TurnTimes, summarise } from './latency.ts';
-import type { AgentConfig } from './ports.ts';
+import type { AgentConfig } from '#lib/agent-config.ts';
 import { Speaker } from './speaker.ts';
 import type { CallStory } from './story.ts';
 import { turnMachine } from './turn.machine.ts';

@@ -1,7 +1,7 @@
 /** The conversation as a language model gets it: system prompt with its variables, then what was really heard. */
 import type { Message } from '#lib/call-events.ts';
 import type { ChatMessage } from '#providers/contract.ts';
-import type { AgentConfig } from './ports.ts';
+import type { AgentConfig } from '#lib/agent-config.ts';
 
 export function historyOf(agent: AgentConfig, messages: readonly Message[]): ChatMessage[] {
   const history: ChatMessage[] = [];

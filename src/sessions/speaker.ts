@@ -11,7 +11,7 @@ import type {
   ReplyPart,
   TurnInput,
 } from '#providers/contract.ts';
-import type { AgentConfig } from './ports.ts';
+import type { AgentConfig } from '#lib/agent-config.ts';
 import type { FloorTask } from './turn-types.ts';
 import type { TurnTimes } from './latency.ts';
 import type { PieceBase, Utterance } from './utterance.ts';

@@ -1,42 +1,6 @@
 /** An agent row as a call uses it: `config` jsonb (contract 2.3) with every default filled in. */
+import type { AgentConfig } from '#lib/agent-config.ts';
 import type { Id } from '#lib/ids.ts';
-
-/** The same shape as sessions/ports.ts states; app.ts plugs the two together. */
-export type AgentConfig = {
-  readonly id: Id;
-  readonly accountId: Id;
-  readonly name: string;
-  readonly systemPrompt: string;
-  readonly greeting: string | null;
-  readonly language: 'zh' | 'en';
-  readonly vendors: {
-    readonly stt: string | null;
-    readonly llm: string | null;
-    readonly tts: string | null;
-  };
-  readonly llm: {
-    readonly model: string | null;
-    readonly temperature: number | null;
-    readonly maxTokens: number | null;
-  };
-  readonly voice: string | null;
-  readonly turn: {
-    readonly endpointMinMs: number;
-    readonly bargeIn: boolean;
-    readonly bargeInConfirmMs: number;
-    readonly falseBargeInMs: number;
-  };
-  readonly silence: {
-    readonly promptAfterS: number;
-    readonly prompts: number;
-    readonly promptText: string | null;
-    readonly hangupAfterS: number;
-  };
-  readonly maxDurationS: number;
-  readonly maxHistory: number;
-  readonly recording: boolean | null;
-  readonly variables: Readonly<Record<string, string>>;
-};
 
 export type AgentRow = {
   readonly id: Id;

@@ -11,9 +11,9 @@ import {
   agentOf,
   DEFAULT_AGENT_CONFIG,
   DEFAULT_AGENT_NAME,
-  type AgentConfig,
   type AgentRow,
 } from './agent-config.ts';
+import type { AgentConfig } from '#lib/agent-config.ts';
 import type { Database, Sql } from './pool.ts';
 import { readIfThere } from './postmaster.ts';
 import { isServerAway } from './sql-errors.ts';

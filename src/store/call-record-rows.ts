@@ -1,4 +1,4 @@
-/** Rows of `call_records` as the facade reads them (api/ports.ts states the same shapes; app.ts plugs them together). */
+/** Rows of `call_records` as PostgreSQL gives them, and how they become the shapes of `lib/call-record.ts`. */
 import type {
   CallStatus,
   Channel,
@@ -10,69 +10,8 @@ import type {
   Outcome,
   Quality,
 } from '#lib/call-events.ts';
+import type { RecordDetail, RecordingStatus, RecordRow } from '#lib/call-record.ts';
 import type { Id } from '#lib/ids.ts';
-
-export type RecordingStatus = 'none' | 'active' | 'ready' | 'failed' | 'expired';
-
-/** Contract 2.1 `CallRow`. Times are ISO-8601 UTC with milliseconds. */
-export type RecordRow = {
-  readonly id: Id;
-  readonly agentId: Id;
-  readonly agentName: string;
-  readonly callerName: string | null;
-  readonly callerPhone: string | null;
-  readonly callerApp: string | null;
-  readonly direction: Direction;
-  readonly status: CallStatus;
-  readonly startTime: string;
-  readonly durationSeconds: number | null;
-  readonly hangupReason: HangupReason | null;
-  readonly outcome: Outcome | null;
-  readonly summary: string | null;
-  readonly recordingStatus: RecordingStatus;
-};
-
-/** Contract 2.1 `CallRecord`. */
-export type RecordDetail = RecordRow & {
-  readonly source: 'api' | 'core';
-  readonly channel: Channel;
-  readonly fromNumber: string | null;
-  readonly toNumber: string | null;
-  readonly answerTime: string | null;
-  readonly endTime: string | null;
-  readonly endedBy: EndedBy | null;
-  readonly messages: readonly Message[];
-  readonly metadata: Readonly<Record<string, unknown>>;
-  readonly variables: Readonly<Record<string, unknown>>;
-  readonly customerId: string | null;
-  readonly trunkId: Id | null;
-  readonly ruleId: Id | null;
-  readonly campaignId: Id | null;
-  readonly squadId: Id | null;
-  readonly recording: {
-    readonly id: Id;
-    readonly status: Exclude<RecordingStatus, 'none'>;
-    readonly durationMs: number | null;
-    /** Relative to the data directory. */
-    readonly uri: string;
-  } | null;
-  readonly quality: Quality | null;
-  readonly latency: Latency | null;
-  readonly cost: { readonly amount: number; readonly currency: string } | null;
-  readonly summaryMeta: SummaryMeta | null;
-  readonly sipCallId: string | null;
-  readonly sipStatus: number | null;
-  readonly node: string | null;
-  readonly createdAt: string;
-  readonly updatedAt: string;
-};
-
-type SummaryMeta = {
-  readonly source: 'llm' | 'extractive' | 'client';
-  readonly model: string | null;
-  readonly language: string;
-  readonly generated_at: string;
-};
 
 /** A soft-deleted agent still gives its name. */
 export const ROW_TABLES =
@@ -130,7 +69,7 @@ export type DbDetail = DbRow & {
   readonly latency: Latency | null;
   readonly cost: string | null;
   readonly currency: string | null;
-  readonly summary_meta: SummaryMeta | null;
+  readonly summary_meta: RecordDetail['summaryMeta'];
   readonly sip_call_id: string | null;
   readonly sip_status: number | null;
   readonly node: string | null;

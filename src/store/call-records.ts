@@ -1,5 +1,4 @@
 /** Reads call records, always inside the account's own transaction (contract 2.1). */
-import type { CallStatus, Channel, Direction, HangupReason, Outcome } from '#lib/call-events.ts';
 import type { Id } from '#lib/ids.ts';
 import {
   DETAIL_COLUMNS,
@@ -10,45 +9,9 @@ import {
   rowOf,
   type DbDetail,
   type DbRow,
-  type RecordDetail,
-  type RecordRow,
 } from './call-record-rows.ts';
+import type { RecordDetail, RecordPage, RecordQuery } from '#lib/call-record.ts';
 import type { Database, Sql } from './pool.ts';
-
-/** The place behind which a cursor continues: the column's full text (finer than a millisecond) and the id. */
-export type RecordPosition = { readonly startTime: string; readonly id: Id };
-
-/** Filters are ANDed; absent ones are null. Newest first, then by id. */
-export type RecordQuery = {
-  readonly limit: number;
-  readonly from: { readonly offset: number } | { readonly after: RecordPosition };
-  /** Null: all agents; a list: these alone. */
-  readonly agentIds: readonly Id[] | null;
-  readonly agentId: Id | null;
-  readonly startFrom: string | null;
-  /** Exclusive. */
-  readonly startBefore: string | null;
-  readonly direction: Direction | null;
-  readonly status: CallStatus | null;
-  readonly hangupReason: HangupReason | null;
-  readonly outcome: Outcome | null;
-  readonly channels: readonly Channel[];
-  /** A prefix in normal form. */
-  readonly callerPhonePrefix: string | null;
-  readonly customerId: string | null;
-  readonly campaignId: Id | null;
-  /** A substring of name, number or summary, case-insensitive. */
-  readonly search: string | null;
-};
-
-export type RecordPage = {
-  readonly rows: readonly RecordRow[];
-  /** Exact up to 10,000. */
-  readonly total: number;
-  readonly totalExact: boolean;
-  /** Null on the last page. */
-  readonly next: RecordPosition | null;
-};
 
 /** Errors of all: E_DATABASE, E_DATABASE_UNREACHABLE. */
 export type CallRecords = {

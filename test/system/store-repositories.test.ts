@@ -5,7 +5,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { newId, type Id } from '#lib/ids.ts';
 import { generateKey, hashOf, KEY_FORMAT, prefixOf } from '#store/api-keys.ts';
-import type { RecordQuery } from '#store/call-records.ts';
+import type { RecordQuery } from '#lib/call-record.ts';
 import type { Store } from '#store/store.ts';
 import { newDatabase, newDataDir, newStore, storeOptions } from './_store.ts';
 

@@ -5,14 +5,8 @@ import { Readable } from 'node:stream';
 import { Compile } from 'typebox/compile';
 import type { TSchema } from 'typebox';
 import { createApi, type ApiOptions } from '#api/server.ts';
-import type {
-  ApiPorts,
-  Readiness,
-  RecordDetail,
-  RecordQuery,
-  RecordRow,
-  StoredKey,
-} from '#api/ports.ts';
+import type { ApiPorts, Readiness, StoredKey } from '#api/ports.ts';
+import type { RecordDetail, RecordQuery, RecordRow } from '#lib/call-record.ts';
 import type { ApiServer } from '#api/routing.ts';
 import type { Clock } from '#lib/clock.ts';
 import { SimulatedClock } from '#lib/clock.ts';

@@ -15,7 +15,7 @@ import type {
 import { AudioPump } from '#sessions/audio-pump.ts';
 import type { CallDeps } from '#sessions/call.ts';
 import type { Answered, Leg, LegEvents, Refusal } from '#sessions/leg.ts';
-import type { AgentConfig } from '#sessions/ports.ts';
+import type { AgentConfig } from '#lib/agent-config.ts';
 import { CallStory } from '#sessions/story.ts';
 import type { SipDialog, SipEnd } from '#sip/types.ts';
 

@@ -11,7 +11,7 @@ import { fillIn, historyOf } from '#sessions/history.ts';
 import { TurnTimes, summarise } from '#sessions/latency.ts';
 import { isEmergencyNumber } from '#sessions/numbers.ts';
 import { endingOf } from '#sessions/outcome.ts';
-import type { AgentConfig } from '#sessions/ports.ts';
+import type { AgentConfig } from '#lib/agent-config.ts';
 import { CallStory } from '#sessions/story.ts';
 
 const ACCOUNT = '00000000-0000-4000-8000-000000000001';

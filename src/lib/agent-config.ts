@@ -1,0 +1,41 @@
+/** An agent with every default filled in: what the store reads and a call works with. */
+import type { Id } from './ids.ts';
+
+/** An agent as a call copies it at its start (contract 2.3; fields of later versions are ignored here). */
+export type AgentConfig = {
+  readonly id: Id;
+  readonly accountId: Id;
+  readonly name: string;
+  readonly systemPrompt: string;
+  /** Null: the built-in bilingual greeting. */
+  readonly greeting: string | null;
+  readonly language: 'zh' | 'en';
+  readonly vendors: {
+    readonly stt: string | null;
+    readonly llm: string | null;
+    readonly tts: string | null;
+  };
+  readonly llm: {
+    readonly model: string | null;
+    readonly temperature: number | null;
+    readonly maxTokens: number | null;
+  };
+  readonly voice: string | null;
+  readonly turn: {
+    readonly endpointMinMs: number;
+    readonly bargeIn: boolean;
+    readonly bargeInConfirmMs: number;
+    readonly falseBargeInMs: number;
+  };
+  readonly silence: {
+    readonly promptAfterS: number;
+    readonly prompts: number;
+    readonly promptText: string | null;
+    readonly hangupAfterS: number;
+  };
+  readonly maxDurationS: number;
+  readonly maxHistory: number;
+  /** Null: the installation's default decides. */
+  readonly recording: boolean | null;
+  readonly variables: Readonly<Record<string, string>>;
+};
