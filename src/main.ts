@@ -11,6 +11,7 @@ import { runDemo } from './demo/demo.ts';
 
 /** After this, a stop that hangs is cut short; the journal is on disk whatever happens. */
 const STOP_SLACK_MS = 30_000;
+const SAME_WISH_MS = 1000;
 
 const USAGE = `callyard: telephony server for AI voice agents
 
@@ -63,10 +64,17 @@ async function serve(config: Config, log: Log): Promise<number> {
   return typeof process.exitCode === 'number' ? process.exitCode : 0;
 }
 
-/** A second signal ends the drain early: the calls get their BYE at once. */
+/**
+ * A second signal ends the drain early: the calls get their BYE at once. Ctrl-C under `npm start` arrives twice, from the
+ * terminal and from npm, so what follows within a second is the same wish.
+ */
 async function stopInTime(app: App, config: Config, log: Log, graceMs: number): Promise<void> {
   const hurry = new AbortController();
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => hurry.abort());
+  const firstMs = systemClock.now();
+  const onSignal = (): void => {
+    if (systemClock.now() - firstMs > SAME_WISH_MS) hurry.abort();
+  };
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, onSignal);
   const lastResort = systemClock.setTimer(() => {
     log.error('node.stuck', { resources: process.getActiveResourcesInfo() });
     process.exit(1);
