@@ -22,6 +22,7 @@ export type AccessOptions = {
 export class AccessList {
   readonly #options: AccessOptions;
   #check: (address: string) => boolean;
+  #isTrunk: (address: string) => boolean = () => false;
   #timer: TimerHandle | undefined;
   #isClosed = false;
   #hasTrunkRows = false;
@@ -43,6 +44,11 @@ export class AccessList {
     return this.#check(address);
   }
 
+  /** True for an address of a trunk: what it asserts about a caller (P-Asserted-Identity) is believed. */
+  isTrunk(address: string): boolean {
+    return this.#isTrunk(address);
+  }
+
   /** True once any trunk is set up, by row or by environment. */
   get hasTrunk(): boolean {
     return this.#hasTrunkRows || this.#options.environmentTrunk !== null;
@@ -58,16 +64,23 @@ export class AccessList {
         ...(environmentTrunk === null ? [] : [environmentTrunk.host]),
       ];
       const found = await Promise.all(hosts.map((host) => this.#resolve(host)));
+      const cidrs = rows.flatMap((row) => row.cidrs.filter((cidr) => this.#isReadable(cidr)));
+      const trunkAddresses = found.flat();
       this.#hasTrunkRows = rows.length > 0;
       this.#check = createAccess({
-        allow: [
-          allow,
-          ...rows.flatMap((row) => row.cidrs.filter((cidr) => this.#isReadable(cidr))),
-        ].join(' '),
+        allow: [allow, ...cidrs].join(' '),
         ownAddresses: ownAddresses(),
-        trunkAddresses: found.flat(),
+        trunkAddresses,
         hasTrunk: hosts.length > 0,
       });
+      const hasTrunk = hosts.length > 0;
+      const ofTrunks = createAccess({
+        allow: cidrs.join(' '),
+        ownAddresses: [],
+        trunkAddresses,
+        hasTrunk: true,
+      });
+      this.#isTrunk = (address) => hasTrunk && ofTrunks(address);
     } catch (error) {
       log.warn('access.stale', { error: toAppError(error) });
     }

@@ -151,6 +151,7 @@ async function startSip(
     log,
     clock: systemClock,
     allow: (address) => access.allows(address),
+    trustAsserted: (address) => access.isTrunk(address),
     userAgent: `callyard/${VERSION}`,
   });
   owner.defer(() => sip.close());

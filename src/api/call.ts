@@ -198,12 +198,16 @@ async function place(
   if (body.agent_id !== undefined && !maySee(caller, body.agent_id)) {
     throw problemOfRefusal('REFERENCE_NOT_FOUND', null);
   }
+  // A key that is bound to no agent at all may use none.
+  if (caller.agentIds?.length === 0) throw problemOfRefusal('REFERENCE_NOT_FOUND', null);
   // A key that is bound to agents uses these alone, so its first one stands in for the account's default.
   const agentId = body.agent_id ?? caller.agentIds?.[0];
   // Placing reads the agent and the trunk, so it has the database's time, not a command's.
+  const giveUp = new AbortController();
   const placed = await fromStore(
     source,
     source.calls.place({
+      signal: giveUp.signal,
       accountId: caller.accountId,
       to,
       requestId,
@@ -211,7 +215,10 @@ async function place(
       ...(agentId === undefined ? {} : { agentId }),
       ...(body.variables === undefined ? {} : { variables: textsOf(body.variables) }),
     }),
-  );
+  ).catch((error: unknown) => {
+    giveUp.abort();
+    throw error;
+  });
   if (placed.ok) return placed.call;
   throw problemOfRefusal(placed.refusal.code, placed.refusal.retryAfterS);
 }

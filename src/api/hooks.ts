@@ -224,6 +224,7 @@ async function claimKey(
   if (key === null) return undefined;
   const route = `${request.method} ${request.routeOptions.url ?? ''}`;
   const begun = answers.begin({ accountId: request.caller.accountId, route, key }, [
+    request.caller.keyId, // another key may see other agents: its request is another request
     JSON.stringify(request.params),
     createHash('sha256')
       .update(request.rawBody ?? '')

@@ -44,9 +44,16 @@ export function maskNumber(number: string): string {
 /** A JSON value with every string in it masked; ids and keys stay. */
 export function maskDeep(value: unknown): unknown {
   if (typeof value === 'string') return isId(value) ? value : maskText(value);
+  if (typeof value === 'number') return maskNumeric(value);
   if (Array.isArray(value)) return value.map(maskDeep);
   if (typeof value !== 'object' || value === null) return value;
   return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, maskDeep(each)]));
+}
+
+/** A telephone number written as a JSON number is still one; other numbers stay numbers. */
+function maskNumeric(value: number): number | string {
+  const masked = maskText(String(value));
+  return masked === String(value) ? value : masked;
 }
 
 function applyRule(text: string, rule: Rule): string {

@@ -72,6 +72,8 @@ export type PlaceCall = {
   /** The account's default agent when absent; an unknown one is REFERENCE_NOT_FOUND. */
   readonly agentId?: Id;
   readonly variables?: Readonly<Record<string, string>>;
+  /** Aborted when nobody waits for the answer any more: the call must then not be placed. */
+  readonly signal?: AbortSignal;
   /** Goes into every event that the request causes. */
   readonly requestId?: string;
 };

@@ -121,6 +121,8 @@ export class Calls implements CallService {
     if (this.#isDraining) return refuse('DRAINING', RETRY_AFTER_S);
     if (!sip.isUp) return refuse('UNAVAILABLE', RETRY_AFTER_S);
     if (this.#live.size >= maxCalls) return refuse('OVERLOADED', RETRY_AFTER_S);
+    // Whoever was told "try again" meanwhile would else reach the same person twice.
+    if (request.signal?.aborted === true) return refuse('UNAVAILABLE', RETRY_AFTER_S);
     return { ok: true, call: this.#dial(request, agent, trunk) };
   }
 

@@ -86,7 +86,8 @@ test('a call through /api/call: placed, read, talked in, ended', async () => {
   assertDeclared(app, 'POST /api/call/initiate', 201, placed.json());
   assert.equal(placed.json().data.status, 'connecting');
   assert.equal(placed.json().data.phone_number, '+15550100123');
-  const { requestId, ...request } = fakes.placed.at(-1) ?? {};
+  const { requestId, signal, ...request } = fakes.placed.at(-1) ?? {};
+  assert.equal(signal?.aborted, false);
   assert.equal(requestId, placed.headers['x-request-id']);
   assert.deepEqual(request, {
     accountId: makeCall().accountId,
@@ -301,4 +302,21 @@ test('health and readiness', async () => {
     assertDeclared(app, 'GET /ready', status, answer.json());
   }
   fakes.ready = ready;
+});
+
+test('a key bound to no agent places no call; a call nobody waits for any more is told so', async () => {
+  const none = { authorization: `Bearer ${fakes.addKey({ agentIds: [] })}` };
+  const payload = { phone_number: '+15550100' };
+  const refused = await app.inject({
+    method: 'POST',
+    url: '/api/call/initiate',
+    headers: none,
+    payload,
+  });
+  assert.deepEqual([refused.statusCode, refused.json().error.code], [422, 'REFERENCE_NOT_FOUND']);
+  fakes.placeResult = () => Promise.reject(new AppError('E_DATABASE_UNREACHABLE', 'away'));
+  const failed = await post('/api/call/initiate', payload);
+  fakes.placeResult = null;
+  assert.equal(failed.statusCode, 503);
+  assert.equal(fakes.placed.at(-1)?.signal?.aborted, true);
 });

@@ -77,11 +77,11 @@ test('numbers on their own', () => {
   for (const [number, expected] of rows) assert.equal(maskNumber(number), expected, number);
 });
 
-test('values inside JSON; keys, numbers and ids stay', () => {
+test('values inside JSON, telephone numbers written as numbers too; keys and ids stay', () => {
   const id = '13800138-0000-4000-8000-138001380000';
-  const value = { '13800138000': ['13800138000', { a: 13800138000, id, n: null, b: true }] };
+  const value = { '13800138000': ['13800138000', { a: 13800138000, c: 42, id, n: null, b: true }] };
   assert.deepEqual(maskDeep(value), {
-    '13800138000': ['138****8000', { a: 13800138000, id, n: null, b: true }],
+    '13800138000': ['138****8000', { a: '138****8000', c: 42, id, n: null, b: true }],
   });
 });
 
