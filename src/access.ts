@@ -85,6 +85,7 @@ export class AccessList {
       log.warn('access.stale', { error: toAppError(error) });
     }
     if (this.#isClosed) return;
+    clock.clearTimer(this.#timer);
     this.#timer = clock.setTimer(() => void this.refresh(), REFRESH_MS);
   }
 
