@@ -17,7 +17,13 @@ import { RtpSender } from './rtp-sender.ts';
 import type { RtpTransport } from './rtp-socket.ts';
 import { RtpWatch } from './rtp-watch.ts';
 import { FRAME_MS, FRAME_SAMPLES } from './types.ts';
-import type { MediaClosed, MediaEvent, MediaStats, NegotiatedAudio } from './types.ts';
+import type {
+  MediaClosed,
+  MediaEvent,
+  MediaStats,
+  NegotiatedAudio,
+  RecordingResult,
+} from './types.ts';
 import { Vad, type SpeechClassifier } from './vad.ts';
 import type { UtteranceMarks } from './utterance-marks.ts';
 
@@ -149,12 +155,7 @@ export class MediaChain {
 
   /** One frame of call time. `dueMs` is the ideal time of the packet on the clock. Never throws. */
   tick(dueMs: number, nowMs: number): void {
-    if (this.#isBroken) return;
-    try {
-      this.#runFrame(dueMs, nowMs);
-    } catch (error) {
-      this.fail(error);
-    }
+    if (!this.#isBroken) this.#guard(() => this.#runFrame(dueMs, nowMs));
   }
 
   /** A fault in one call's chain ends that call's media, and nothing else. */
@@ -172,7 +173,7 @@ export class MediaChain {
     this.#send(dueMs);
     this.#receiver.tick(nowMs);
     const callMs = nowMs - this.#startedMs;
-    if (!this.#receiver.isLearning) this.#pullCaller(dueMs - this.#startedMs);
+    this.#pullCaller(Math.min(dueMs, this.#receiver.heldSinceMs) - this.#startedMs);
     this.#vad.tick(callMs);
     this.#dtmf.tick(nowMs);
     const silentMs = this.#watch.check(nowMs, this.#receiver.lastPacketMs);
@@ -212,24 +213,38 @@ export class MediaChain {
 
   #datagram(bytes: Uint8Array, address: string, port: number): void {
     if (this.#isBroken) return;
-    try {
-      this.#receiver.datagram(bytes, address, port, this.#parts.clock.now());
-    } catch (error) {
-      this.fail(error);
-    }
+    this.#guard(() => this.#receiver.datagram(bytes, address, port, this.#parts.clock.now()));
   }
 
   async #close(): Promise<MediaClosed> {
     const nowMs = this.#parts.clock.now();
     this.#parts.pacer.remove(this);
     if (this.#audio !== null && !this.#isBroken) {
-      this.#pullCaller(nowMs - this.#startedMs + this.#jitter.depth / SAMPLES_PER_MS - FRAME_MS);
-      if (this.#canSend) this.#sendRtcp(nowMs, true);
+      const untilMs = nowMs - this.#startedMs + this.#jitter.depth / SAMPLES_PER_MS - FRAME_MS;
+      this.#guard(() => this.#pullCaller(untilMs));
+      this.#guard(() => this.#sendRtcp(nowMs, true));
     }
-    this.#parts.transport.close();
-    this.#vad.free();
-    const recording = (await this.#recorder?.finish()) ?? null;
-    return { stats: this.stats, recording };
+    // Each step is on its own: whatever one of them does, the others release what they hold.
+    this.#guard(() => this.#parts.transport.close());
+    this.#guard(() => this.#vad.free());
+    return { stats: this.stats, recording: await this.#finishRecording() };
+  }
+
+  async #finishRecording(): Promise<RecordingResult | null> {
+    try {
+      return (await this.#recorder?.finish()) ?? null;
+    } catch (error) {
+      this.fail(error);
+      return null;
+    }
+  }
+
+  #guard(step: () => void): void {
+    try {
+      step();
+    } catch (error) {
+      this.fail(error);
+    }
   }
 
   #send(dueMs: number): void {

@@ -64,7 +64,11 @@ class WorkerEngine implements LocalMediaEngine {
         if (this.#isClosed) throw new AppError('E_MEDIA', 'the media plane is closed');
         const localPort = this.#ports.lease(options.localAddress);
         const opened = await this.#openOn(options, localPort, () => held.push(localPort));
-        if (opened !== null) return opened;
+        if (opened !== null) {
+          if (!this.#isClosed) return opened;
+          await opened.close();
+          throw new AppError('E_MEDIA', 'the media plane is closed');
+        }
         this.#log.warn('media.port.busy', { port: localPort });
         if (held.length >= MAX_BUSY_PORTS) {
           throw new AppError('E_MEDIA_PORTS', 'the RTP ports are taken by another program');
@@ -77,7 +81,7 @@ class WorkerEngine implements LocalMediaEngine {
   }
 
   async census(): Promise<{ sessions: number; sockets: number; timers: number }> {
-    const all = await Promise.all(this.#threads.map((thread) => thread.census(false)));
+    const all = await this.#ask(false);
     const total = { sessions: 0, sockets: 0, timers: 0 };
     for (const each of all) {
       total.sessions += each.sessions;
@@ -88,8 +92,13 @@ class WorkerEngine implements LocalMediaEngine {
   }
 
   async pacing(options = { reset: false }): Promise<readonly PacingStats[]> {
-    const all = await Promise.all(this.#threads.map((thread) => thread.census(options.reset)));
-    return all.map((each) => each.pacing);
+    return (await this.#ask(options.reset)).map((each) => each.pacing);
+  }
+
+  /** Of every thread; once closed there is none, and none is started for the question. */
+  async #ask(resetPacing: boolean): Promise<readonly WorkerCensus[]> {
+    if (this.#isClosed) return [];
+    return await Promise.all(this.#threads.map((thread) => thread.census(resetPacing)));
   }
 
   async close(): Promise<void> {
@@ -206,6 +215,9 @@ class MediaThread {
     const worker = this.#worker;
     this.#worker = null;
     worker?.removeAllListeners();
+    const ended = new AppError('E_MEDIA', 'the media plane is closed');
+    for (const opening of this.#opening.values()) opening.reject(ended);
+    for (const asking of this.#asking.values()) asking.reject(ended);
     await worker?.terminate();
   }
 

@@ -9,6 +9,7 @@ import { Pacer, type PacerOptions } from './pacer.ts';
 import { RecordingFile, type OpenRecording } from './recording-file.ts';
 import { Recorder } from './recorder.ts';
 import type { RtpTransport } from './rtp-socket.ts';
+import type { MediaClosed } from './types.ts';
 import type { SpeechClassifier } from './vad.ts';
 import { UtteranceMarks } from './utterance-marks.ts';
 
@@ -26,7 +27,10 @@ export type MediaHostOptions = {
 export class MediaHost {
   readonly #options: MediaHostOptions;
   readonly #pacer: Pacer;
+  /** Null while the call is still opening. */
   readonly #sessions = new Map<number, MediaChain | null>();
+  /** Calls that are to be closed as soon as they are open. */
+  readonly #closeEarly = new Set<number>();
 
   constructor(options: MediaHostOptions) {
     this.#options = options;
@@ -49,7 +53,11 @@ export class MediaHost {
       return;
     }
     const chain = this.#sessions.get(command.session);
-    if (chain === undefined || chain === null) return;
+    if (chain === undefined) return;
+    if (chain === null) {
+      if (command.type === 'close') this.#closeEarly.add(command.session);
+      return;
+    }
     if (command.type === 'close') void this.#close(command.session, chain);
     else obey(chain, command);
   }
@@ -68,11 +76,14 @@ export class MediaHost {
     let transport: RtpTransport | undefined;
     try {
       transport = await this.#options.openSocket(request.localAddress, request.port);
-      this.#sessions.set(session, this.#host(session, request, transport));
+      const chain = this.#host(session, request, transport);
+      this.#sessions.set(session, chain);
       this.#options.reply({ type: 'opened', session });
+      if (this.#closeEarly.delete(session)) await this.#close(session, chain);
     } catch (error) {
       transport?.close();
       this.#sessions.delete(session);
+      this.#closeEarly.delete(session);
       const code = systemCodeOf(error) ?? null;
       this.#options.reply({ type: 'open.failed', session, code, message: messageOf(error) });
     }
@@ -112,7 +123,13 @@ export class MediaHost {
   }
 
   async #close(session: number, chain: MediaChain): Promise<void> {
-    const closed = await chain.close();
+    let closed: MediaClosed;
+    try {
+      closed = await chain.close();
+    } catch (error) {
+      chain.fail(error);
+      closed = { stats: chain.stats, recording: null };
+    }
     if (!this.#sessions.delete(session)) return;
     this.#options.reply({ type: 'closed', session, closed });
   }

@@ -2,7 +2,7 @@
  * Writes a recording's chunks to disk in the background: bounded, positional, one write at a time. A slow disk loses
  * chunks (they stay silent in the file), a full disk ends the recording; the call goes on either way.
  */
-import { mkdir, open } from 'node:fs/promises';
+import { mkdir, open, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { withDeadline } from '#lib/deadline.ts';
 import { messageOf } from '#lib/errors.ts';
@@ -15,6 +15,8 @@ export type RecordingHandle = {
   /** Writes all of `bytes` at `position` or rejects. */
   write(bytes: Uint8Array, position: number): Promise<void>;
   close(): Promise<void>;
+  /** Removes the file; comes after close(). */
+  remove(): Promise<void>;
 };
 
 export type OpenRecording = (path: string) => Promise<RecordingHandle>;
@@ -47,6 +49,8 @@ export class RecordingFile {
   #isFailed = false;
   #isOpened = false;
   #truncated = false;
+  /** finish() has said that there is no recording, so none may stay. */
+  #isDiscarded = false;
   #writtenEnd = 0;
 
   constructor(options: RecordingFileOptions) {
@@ -78,7 +82,7 @@ export class RecordingFile {
     return this.#spare.pop() ?? new Uint8Array(bytes.byteLength);
   }
 
-  /** Writes what is queued, then the header. Null when there is no file at all. */
+  /** Writes what is queued, then the header. Null when nothing could be written; no file stays then. */
   async finish(): Promise<RecordingResult | null> {
     this.#isEnding = true;
     this.#wake?.();
@@ -90,10 +94,12 @@ export class RecordingFile {
         this.#options.clock,
       );
     } catch (error) {
-      this.#truncated = true;
-      this.#tellFailed(messageOf(error));
+      this.#fail(error);
     }
-    if (!this.#isOpened) return null;
+    if (!this.#isOpened || this.#isWorthless) {
+      this.#isDiscarded = true;
+      return null;
+    }
     return {
       path: this.#options.path,
       durationMs: wavDurationMs(this.#writtenEnd),
@@ -120,12 +126,31 @@ export class RecordingFile {
     } catch (error) {
       this.#fail(error);
     }
+    if (handle !== undefined) await this.#end(handle);
+  }
+
+  async #end(handle: RecordingHandle): Promise<void> {
     try {
-      await handle?.write(wavHeader(this.#writtenEnd), 0);
-      await handle?.close();
+      if (!this.#isWorthless) await handle.write(wavHeader(this.#writtenEnd), 0);
     } catch (error) {
       this.#fail(error);
     }
+    try {
+      await handle.close();
+    } catch (error) {
+      this.#fail(error);
+    }
+    if (!this.#isDiscarded && !this.#isWorthless) return;
+    try {
+      await handle.remove();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** Nothing but a header could be written. */
+  get #isWorthless(): boolean {
+    return this.#isFailed && this.#writtenEnd === 0;
   }
 
   async #writeChunks(handle: RecordingHandle): Promise<void> {
@@ -171,5 +196,6 @@ async function openRecordingFile(path: string): Promise<RecordingHandle> {
       }
     },
     close: () => file.close(),
+    remove: () => rm(path, { force: true }),
   };
 }

@@ -32,8 +32,10 @@ type Held = { readonly packet: RtpPacket; readonly arrivalMs: number };
 const COMFORT_NOISE = 13;
 /** 200 ms: no phone puts more G.711 into one packet. */
 const MAX_PAYLOAD_BYTES = 1600;
-/** The learning window of a phone that sends 10 ms packets. */
+/** Per source: the learning window of a phone that sends 10 ms packets. */
 const MAX_HELD = 64;
+/** Undecided audio older than this is given up, so that the caller's time never stands still for long. */
+const MAX_HOLD_MS = 1000;
 
 export class RtpReceiver {
   readonly sequence = new RtpSequence();
@@ -41,7 +43,8 @@ export class RtpReceiver {
   readonly #sink: ReceiverSink;
   readonly #latch = new SourceLatch();
   readonly #pcm = new Int16Array(MAX_PAYLOAD_BYTES);
-  #held: Held[] = [];
+  /** Packets that wait for the decision, by source. */
+  readonly #held = new Map<string, Held[]>();
   #audio: NegotiatedAudio | null = null;
   #tables: G711Tables = G711.PCMU;
   #received = 0;
@@ -71,9 +74,11 @@ export class RtpReceiver {
     return this.#lastMs;
   }
 
-  /** The source is not decided: the caller's time must wait, its packets may come in later. */
-  get isLearning(): boolean {
-    return this.#latch.state === 'learning';
+  /** Arrival of the oldest packet held back: the caller's time must not pass it. Infinity when none is. */
+  get heldSinceMs(): number {
+    let since = Number.POSITIVE_INFINITY;
+    for (const [first] of this.#held.values()) since = Math.min(since, first?.arrivalMs ?? since);
+    return since;
   }
 
   /** Sets what was negotiated; a new remote address opens the latch again. */
@@ -92,11 +97,13 @@ export class RtpReceiver {
     const audio = this.#audio;
     if (audio === null || !audio.receive) return;
     const packet = parse(bytes);
-    if (packet === null || !this.#isOurs(packet.getPayloadType())) {
+    // Port 0 (RFC 768: no answer wanted) cannot be sent to, and a socket cannot be connected to it.
+    if (packet === null || port === 0 || !this.#isOurs(packet.getPayloadType())) {
       this.#malformed++;
       return;
     }
-    switch (this.#latch.judge(address, port, nowMs)) {
+    const [ssrc, sequence] = [packet.getSsrc(), packet.getSequenceNumber()];
+    switch (this.#latch.judge({ address, port, ssrc, sequence }, nowMs)) {
       case 'accept':
         this.#accept(packet, nowMs);
         break;
@@ -116,9 +123,14 @@ export class RtpReceiver {
 
   /** Ends the learning window when its time has come. Call it every frame. */
   tick(nowMs: number): void {
-    if (!this.#latch.settle(nowMs)) return;
-    const held = this.#held;
-    this.#held = [];
+    if (!this.#latch.settle(nowMs)) {
+      this.#ageHeld(nowMs);
+      return;
+    }
+    const from = sourceName(this.#latch.address, this.#latch.port);
+    const held = this.#held.get(from) ?? [];
+    this.#held.delete(from);
+    this.#dropHeld();
     this.#settle(nowMs);
     for (const { packet, arrivalMs } of held) {
       this.#sink.advance(arrivalMs);
@@ -131,22 +143,29 @@ export class RtpReceiver {
     this.#sink.latched(this.#latch.address, this.#latch.port, nowMs);
   }
 
-  #heldFrom = '';
-
   #hold(packet: RtpPacket, address: string, port: number, arrivalMs: number): void {
-    const from = `${address} ${port}`;
-    if (from !== this.#heldFrom) this.#dropHeld();
-    this.#heldFrom = from;
-    if (this.#held.length >= MAX_HELD) {
-      this.#foreign++;
-      return;
+    const from = sourceName(address, port);
+    const held = this.#held.get(from) ?? [];
+    this.#held.set(from, held);
+    held.push({ packet, arrivalMs });
+    if (held.length <= MAX_HELD) return;
+    held.shift();
+    this.#foreign++;
+  }
+
+  #ageHeld(nowMs: number): void {
+    for (const [from, held] of this.#held) {
+      while (held[0] !== undefined && nowMs - held[0].arrivalMs > MAX_HOLD_MS) {
+        held.shift();
+        this.#foreign++;
+      }
+      if (held.length === 0) this.#held.delete(from);
     }
-    this.#held.push({ packet, arrivalMs });
   }
 
   #dropHeld(): void {
-    this.#foreign += this.#held.length;
-    this.#held.length = 0;
+    for (const held of this.#held.values()) this.#foreign += held.length;
+    this.#held.clear();
   }
 
   #isOurs(payloadType: number): boolean {
@@ -194,6 +213,10 @@ export class RtpReceiver {
     decodeG711(this.#tables, payload, this.#pcm, length);
     this.#sink.audio(this.#pcm, length, timestamp, arrivalMs, verdict !== 'reordered');
   }
+}
+
+function sourceName(address: string, port: number): string {
+  return `${address} ${port}`;
 }
 
 function parse(bytes: Uint8Array): RtpPacket | null {

@@ -13,7 +13,7 @@ export type RtpTransport = {
   onDatagram(listener: DatagramListener): void;
   /** Where packets go while no source is latched; null: nowhere. */
   aimAt(address: string, port: number): void;
-  /** Lets nobody else in from now on, and sends there. */
+  /** Sends there from now on, and lets nobody else in if the system can. Never throws: who listens filters as well. */
   connect(address: string, port: number): void;
   /** Opens the socket to everybody again. */
   disconnect(): void;
@@ -92,8 +92,15 @@ class UdpRtpTransport implements RtpTransport {
     this.disconnect();
     if (this.#isClosed) return;
     this.aimAt(address, port);
-    this.#rtp.connect(port, address);
-    this.#isConnected = true;
+    try {
+      this.#rtp.connect(port, address);
+      // The system's refusal (EACCES, EINVAL) comes as an event; only this tells at once.
+      this.#rtp.remoteAddress();
+      this.#isConnected = true;
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      this.#sendErrors++;
+    }
   }
 
   disconnect(): void {

@@ -1,13 +1,39 @@
 /**
  * Decides whose RTP a call listens to. The signalled address wins at once; a phone that sends from elsewhere (behind a
- * NAT, or with several addresses) is taken when the signalled one stays silent for the learning window. Until then its
- * packets are held back, so that nobody can talk into a call whose phone is about to speak.
+ * NAT, or with several addresses) is taken when the signalled one stays silent for the learning window. Until then
+ * packets are held back, and only a source that keeps up a stream is taken: one stray packet decides nothing.
  */
 
 /** What to do with a packet: it is the call's, it waits for the decision, or it is somebody else's. */
 export type LatchVerdict = 'accept' | 'latch' | 'hold' | 'foreign';
 
 export const LEARNING_WINDOW_MS = 500;
+
+/** Sources watched at a time; a flood of made-up addresses costs no more than this. */
+const MAX_SOURCES = 4;
+/** A stream, not a stray: this many packets of one SSRC in sequence, the last of them just now. */
+const MIN_PACKETS = 5;
+const FRESH_MS = 100;
+/** Lost packets a stream may miss at a time and still be in sequence. */
+const MAX_STEP = 5;
+
+/** A packet as the latch sees it. */
+export type SeenPacket = {
+  readonly address: string;
+  readonly port: number;
+  readonly ssrc: number;
+  readonly sequence: number;
+};
+
+/** A source on trial: its latest run of packets of one SSRC in sequence. */
+type Candidate = {
+  readonly address: string;
+  readonly port: number;
+  ssrc: number;
+  sequence: number;
+  packets: number;
+  lastMs: number;
+};
 
 export class SourceLatch {
   #signalledAddress = '';
@@ -16,12 +42,13 @@ export class SourceLatch {
   #port = 0;
   #state: 'open' | 'learning' | 'latched' = 'open';
   #decideAtMs = 0;
+  #candidates: Candidate[] = [];
 
   get state(): 'open' | 'learning' | 'latched' {
     return this.#state;
   }
 
-  /** The latched source, or while learning the candidate. */
+  /** The latched source; empty before. */
   get address(): string {
     return this.#address;
   }
@@ -38,42 +65,91 @@ export class SourceLatch {
     this.#state = 'open';
     this.#address = '';
     this.#port = 0;
+    this.#candidates = [];
     return true;
   }
 
   /** Judges one packet with the payload of a call. 'latch' means: accepted, and the source is now known. */
-  judge(address: string, port: number, nowMs: number): LatchVerdict {
+  judge(packet: SeenPacket, nowMs: number): LatchVerdict {
+    const { address, port } = packet;
     if (this.#state === 'latched') {
       return address === this.#address && port === this.#port ? 'accept' : 'foreign';
     }
     if (address === this.#signalledAddress && port === this.#signalledPort) {
       this.#take(address, port);
-      this.#state = 'latched';
       return 'latch';
     }
-    if (this.#state === 'open' || this.#outranks(address)) {
-      this.#take(address, port);
-      if (this.#state === 'open') this.#decideAtMs = nowMs + LEARNING_WINDOW_MS;
+    if (this.#state === 'open') {
       this.#state = 'learning';
-      return 'hold';
+      this.#decideAtMs = nowMs + LEARNING_WINDOW_MS;
     }
-    return address === this.#address && port === this.#port ? 'hold' : 'foreign';
+    return this.#note(packet, nowMs) ? 'hold' : 'foreign';
   }
 
-  /** True once, when the learning window is over and the candidate becomes the source. */
+  /**
+   * True once, when the learning window is over and a source has proved itself. While none has, the window goes on;
+   * when all have fallen silent, the next packet opens another.
+   */
   settle(nowMs: number): boolean {
     if (this.#state !== 'learning' || nowMs < this.#decideAtMs) return false;
-    this.#state = 'latched';
+    let best: Candidate | null = null;
+    for (const each of this.#candidates) {
+      if (each.packets < MIN_PACKETS || !isFresh(each, nowMs)) continue;
+      if (best === null || this.#isBetter(each, best)) best = each;
+    }
+    if (best !== null) {
+      this.#take(best.address, best.port);
+      return true;
+    }
+    this.#candidates = this.#candidates.filter(({ lastMs }) => nowMs - lastMs < LEARNING_WINDOW_MS);
+    if (this.#candidates.length === 0) this.#state = 'open';
+    return false;
+  }
+
+  /** Books the packet with its source; false when there are too many sources already. */
+  #note({ address, port, ssrc, sequence }: SeenPacket, nowMs: number): boolean {
+    const known = this.#candidates.find((each) => each.address === address && each.port === port);
+    if (known === undefined) {
+      if (!this.#makeRoom(address, nowMs)) return false;
+      this.#candidates.push({ address, port, ssrc, sequence, packets: 1, lastMs: nowMs });
+      return true;
+    }
+    known.lastMs = nowMs;
+    const step = ((sequence - known.sequence) << 16) >> 16;
+    if (ssrc === known.ssrc && step <= 0 && step >= -MAX_STEP) return true;
+    known.packets = ssrc === known.ssrc && step > 0 && step <= MAX_STEP ? known.packets + 1 : 1;
+    known.ssrc = ssrc;
+    known.sequence = sequence;
     return true;
   }
 
-  /** The signalled host with another port (a NAT) is more likely the phone than a stranger is. */
-  #outranks(address: string): boolean {
-    return address === this.#signalledAddress && this.#address !== this.#signalledAddress;
+  /** Who has gone quiet makes room for anybody, and a stranger for the signalled host. */
+  #makeRoom(address: string, nowMs: number): boolean {
+    if (this.#candidates.length < MAX_SOURCES) return true;
+    let at = this.#candidates.findIndex((each) => !isFresh(each, nowMs));
+    if (at < 0 && address === this.#signalledAddress) {
+      at = this.#candidates.findIndex((each) => each.address !== this.#signalledAddress);
+    }
+    if (at < 0) return false;
+    this.#candidates.splice(at, 1);
+    return true;
+  }
+
+  /** The signalled host with another port (a NAT) is more likely the phone than a stranger is; then numbers count. */
+  #isBetter(one: Candidate, other: Candidate): boolean {
+    const isHost = one.address === this.#signalledAddress;
+    if (isHost !== (other.address === this.#signalledAddress)) return isHost;
+    return one.packets > other.packets;
   }
 
   #take(address: string, port: number): void {
+    this.#state = 'latched';
     this.#address = address;
     this.#port = port;
+    this.#candidates = [];
   }
+}
+
+function isFresh(candidate: Candidate, nowMs: number): boolean {
+  return nowMs - candidate.lastMs <= FRESH_MS;
 }

@@ -1,7 +1,7 @@
 /** Bodies of SIP messages: the SDP among other parts, DTMF of INFO. */
 
 /** Methods and body types we say we take. */
-export const ALLOW = 'INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, PRACK';
+export const ALLOW = 'INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE';
 export const ACCEPT = 'application/sdp';
 export const ACCEPT_INFO = 'application/dtmf-relay, application/dtmf';
 

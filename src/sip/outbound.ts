@@ -9,7 +9,7 @@ import { DigestClient, type Credentials } from './digest.ts';
 import { encodeUser, parseNameAddr, quoteDisplayName } from './party.ts';
 import { parseReason, type Refusal } from './status.ts';
 import type { Headers, SentRequest, SrfLink, WireRequest, WireResponse } from './srf.ts';
-import { routeUriOf, uriHost } from './trunk.ts';
+import { checkedTrunk, routeUriOf, uriHost } from './trunk.ts';
 import type { OutboundRequest, OutboundResult, Trunk } from './types.ts';
 
 export type OutboundOptions = {
@@ -35,8 +35,14 @@ export type Attempt = {
   lost(): void;
 };
 
+/** Errors (thrown): E_CONFIG when the trunk's host, domain or proxy, or the address called, cannot stand in a request. */
 export function placeCall(options: OutboundOptions): Attempt {
-  const attempt = new OutboundAttempt(options);
+  const { request } = options;
+  if (/[\s<>"]/.test(request.to) && /^sips?:/i.test(request.to)) {
+    throw new AppError('E_CONFIG', 'the address to call has a space, quote or bracket');
+  }
+  const checked = { ...request, trunk: checkedTrunk(request.trunk) };
+  const attempt = new OutboundAttempt({ ...options, request: checked });
   attempt.start();
   return {
     result: attempt.result,
@@ -244,23 +250,26 @@ function answerEarlyUpdate(update: WireRequest): void {
   else update.respond(488);
 }
 
-/** Request-URI, and the next hop where that is another host. */
+/** Request-URI, and the next hop where that is another host or must not be left to the request's length. */
 export function targetOf(request: Pick<OutboundRequest, 'trunk' | 'to'>): {
   readonly uri: string;
   readonly route: string | null;
 } {
   const { trunk, to } = request;
-  const suffix = trunk.transport === 'tcp' ? ';transport=tcp' : '';
+  const isTcp = trunk.transport === 'tcp';
+  const suffix = isTcp ? ';transport=tcp' : '';
+  const via = `;transport=${trunk.transport}`;
   const hop = `${uriHost(trunk.host)}:${trunk.port}`;
   const whole = /^sips?:/i.test(to);
   const host = trunk.domain === null ? hop : uriHost(trunk.domain);
   const uri = whole ? to : `sip:${encodeUser(to)}@${host}${suffix}`;
   if (trunk.outboundProxy !== null) {
     const proxy = routeUriOf(trunk.outboundProxy);
-    return { uri, route: /;transport=/i.test(proxy) ? proxy : `${proxy}${suffix}` };
+    return { uri, route: /;transport=/i.test(proxy) ? proxy : `${proxy}${via}` };
   }
   const elsewhere = whole || (trunk.domain !== null && trunk.domain !== trunk.host);
-  return { uri, route: elsewhere ? `sip:${hop}${suffix}` : null };
+  // RFC 3261 18.1.1 moves a long request to TCP, where a UDP trunk does not listen; a named transport stays.
+  return { uri, route: elsewhere || !isTcp ? `sip:${hop}${via}` : null };
 }
 
 function invitationHeaders(request: OutboundRequest, userAgent: string): Record<string, string> {

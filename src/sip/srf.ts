@@ -73,7 +73,7 @@ export type RequestHandlers = {
   onResponse(response: WireResponse): void;
   /** UPDATE from the far end while an INVITE of ours has no final answer. */
   onUpdate?(update: WireRequest): void;
-  /** The engine did not take it: E_SIP_DIALOG_GONE or E_SIP_ENGINE. */
+  /** It was not taken: E_SIP_DIALOG_GONE or E_SIP_ENGINE; E_CONFIG for an address or header nobody could read. */
   onError(error: AppError): void;
 };
 
@@ -307,6 +307,8 @@ function sendRequest(
   request: OutgoingRequest,
   handlers: RequestHandlers,
 ): void {
+  const fault = faultOf(request);
+  if (fault !== null) return handlers.onError(fault);
   const inDialog = 'dialogId' in request;
   const options = {
     method: request.method,
@@ -340,6 +342,17 @@ function sendRequest(
   }
 }
 
+/** What the engine could not read, or would read as something else: refused here, for this request alone. */
+function faultOf(request: OutgoingRequest): AppError | null {
+  const uris = 'dialogId' in request ? [] : [request.uri, request.route ?? ''];
+  if (uris.some((uri) => /[\s<>"\0]/.test(uri))) {
+    return new AppError('E_CONFIG', 'request not sent: an address has a space, quote or bracket');
+  }
+  const bad = Object.entries(request.headers ?? {}).find(([, value]) => /[\r\n\0]/.test(value));
+  if (bad === undefined) return null;
+  return new AppError('E_CONFIG', `request not sent: the value of ${bad[0]} has a line break`);
+}
+
 function wrapSent(log: Log, req: RawRequest): SentRequest {
   return {
     ...wrapMessage(req),
@@ -363,8 +376,8 @@ function wrapResponse(log: Log, res: RawResponse, ack: RawAck, isInvite: boolean
     status: res.status,
     reason: res.reason,
     dialogId: res.stackDialogId ?? '',
-    // drachtio-server leaves the address empty; no To tag can come from a peer that keeps RFC 3261 8.2.6.2.
-    isLocal: res.source_address === '' || !/;\s*tag\s*=/i.test(res.get('to') ?? ''),
+    // drachtio-server and the embedded engine leave the address empty. A missing To tag says nothing: old peers do so.
+    isLocal: res.source_address === '',
     acknowledge: () => {
       if (isInvite) guard(log, () => ack());
     },

@@ -54,6 +54,29 @@ export function parseTrunk(settings: TrunkSettings): Trunk {
   };
 }
 
+/** Host names and proxy of a trunk without the space around them. Errors: E_CONFIG naming the field that is no host. */
+export function checkedTrunk(trunk: Trunk): Trunk {
+  const host = trunk.host.trim();
+  const domain = emptyToNull(trunk.domain)?.trim() ?? null;
+  const outboundProxy = emptyToNull(trunk.outboundProxy)?.trim() ?? null;
+  const bad = (field: string): AppError =>
+    new AppError('E_CONFIG', `trunk "${trunk.name}": ${field} is not a host name or address`);
+  if (!isHost(host)) throw bad('host');
+  // Some registrars want their port in the domain.
+  if (domain !== null && !isHost(hostPartOf(domain))) throw bad('domain');
+  if (outboundProxy !== null) {
+    const uri = routeUriOf(outboundProxy);
+    const parsed = parseUri(uri);
+    if (parsed === null || !isHost(parsed.host) || /[\s<>"]/.test(uri)) throw bad('outbound proxy');
+  }
+  return { ...trunk, host, domain, outboundProxy };
+}
+
+function hostPartOf(text: string): string {
+  const match = /^(?:\[([^\]]*)\]|([^:]*))(?::\d{1,5})?$/.exec(text);
+  return match?.[1] ?? match?.[2] ?? text;
+}
+
 function isHost(host: string): boolean {
   return isIP(host) !== 0 || /^[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?\.?$/i.test(host);
 }
@@ -74,7 +97,7 @@ export function nextHopOf(trunk: Trunk): { readonly host: string; readonly port:
   if (proxy !== null && proxy.host !== '') {
     return { host: proxy.host, port: proxy.port ?? DEFAULT_PORT };
   }
-  return { host: trunk.host, port: trunk.port };
+  return { host: trunk.host.trim(), port: trunk.port };
 }
 
 /** An outbound proxy as people write it (`proxy.example`, `192.0.2.1:5070`, `sip:…`) as a SIP URI. */

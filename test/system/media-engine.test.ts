@@ -238,6 +238,16 @@ test('a hundred sessions leave nothing behind', async () => {
   assert.deepEqual(await engine.census(), { sessions: 0, sockets: 0, timers: 0 });
 });
 
+test('a closed engine answers at once, starts no thread again, and opens nothing', async () => {
+  const own = createMediaEngine({ rtpPorts: { first: 23_520, last: 23_539 }, log: silentLog });
+  const opening = assert.rejects(own.open(OPTIONS), { code: 'E_MEDIA' });
+  await own.close();
+  await opening;
+  assert.deepEqual(await own.census(), { sessions: 0, sockets: 0, timers: 0 });
+  assert.deepEqual(await own.pacing(), []);
+  await assert.rejects(own.open(OPTIONS), { code: 'E_MEDIA' });
+});
+
 test('a recording that cannot be written is told, and the call goes on', async () => {
   const own = createMediaEngine({ rtpPorts: { first: 23_500, last: 23_519 }, log: silentLog });
   const recordingPath = '/dev/full/not-a-folder/call.wav';

@@ -8,6 +8,7 @@ import { silentLog } from '#lib/log.ts';
 import { createEngine } from '#sip/server/engine.ts';
 import type { Engine } from '#sip/server/engine.ts';
 import { startEngineWorker } from '#sip/server/engine-host.ts';
+import { connectSrf as connectLink } from '#sip/srf.ts';
 import { DEFAULT_TIMERS } from '#sip/server/timers.ts';
 import { connectSrf, heard } from './_srf.ts';
 import type { SrfDialog, SrfInstance, SrfRequest, SrfResponse } from './_srf.ts';
@@ -195,7 +196,45 @@ test('the control port: wrong secrets, garbage and silence are turned away; prox
   assert.match(await talk([hello, '2|proxy|x|||||||sip:a']), /\|response\|2\|NOK\|/);
   assert.match(await talk([hello, '2|sip|x|\r\nSIP/2.0 200 OK\r\n\r\n']), /2\|NOK\|unable to find/);
   assert.doesNotMatch(await talk([hello, '2|unknown']), /response\|2/);
-  assert.doesNotMatch(await talk([hello, '2|sip||\r\nnonsense']), /response\|2/);
+  const smuggling = '2|sip||\r\nOPTIONS sip:a SIP/2.0\r\nX: a\nVia: b';
+  for (const unreadable of ['2|sip||\r\nnonsense', smuggling]) {
+    assert.match(
+      await talk([hello, unreadable, '3|ping']),
+      /\|response\|2\|NOK\|unreadable SIP message.*\|response\|3\|OK\|pong$/,
+    );
+  }
+});
+
+test('a request nobody could read fails alone; the engine`s own 503 is marked as such', async () => {
+  const link = await connectLink({
+    host: '127.0.0.1',
+    port: engine.controlPort,
+    secret: SECRET,
+    log: silentLog,
+    onRequest: () => undefined,
+    onClosed: () => undefined,
+  });
+  const codeOf = (uri: string, headers = {}): Promise<string> =>
+    new Promise((resolve) => {
+      link.send(
+        { method: 'OPTIONS', uri, headers },
+        {
+          onResponse: ({ status, isLocal }) => resolve(`${status} ${isLocal}`),
+          onError: ({ code }) => resolve(code),
+        },
+      );
+    });
+  try {
+    const far = 'sip:127.0.0.1:9;transport=tcp';
+    for (const uri of ['sip:1@d.example ', 'sip:1@d\r\nX: 1', 'sip:<1>@d', 'sip:"1"@d']) {
+      assert.equal(await codeOf(uri), 'E_CONFIG', uri);
+    }
+    assert.equal(await codeOf(far, { 'X-A': 'a\r\nVia: b' }), 'E_CONFIG');
+    assert.equal(await codeOf(far), '503 true');
+    assert.ok(link.isOpen);
+  } finally {
+    link.close();
+  }
 });
 
 test('a call of this server to itself: both ends are told of the BYE', async () => {

@@ -95,6 +95,7 @@ export class MemoryDisk implements RecordingHandle {
   bytes = new Uint8Array(1 << 16);
   end = 0;
   isClosed = false;
+  isRemoved = false;
   readonly failAt: number;
   readonly keepFrom: number;
   /** Whether writes wait for `release()`. */
@@ -122,6 +123,11 @@ export class MemoryDisk implements RecordingHandle {
 
   close(): Promise<void> {
     this.isClosed = true;
+    return Promise.resolve();
+  }
+
+  remove(): Promise<void> {
+    this.isRemoved = true;
     return Promise.resolve();
   }
 

@@ -171,6 +171,41 @@ test('a phone that sends from elsewhere is taken after the window, and nothing i
   assert.ok(caller.findIndex((x) => x > 4000) <= 2 * FRAME);
 });
 
+test('stray packets before the phone: the phone is latched and whole, the strays are not heard', async () => {
+  const call = testChain();
+  call.chain.start(AUDIO);
+  const stray = rtp({ sequence: 1, timestamp: 5, payload: LOUD, ssrc: 666 });
+  call.transport.listener?.(stray, '192.0.2.66', 5004);
+  call.transport.listener?.(stray, '192.0.2.67', 0);
+  call.clock.advance(60);
+  const phone = new Phone(call);
+  phone.address = '192.0.2.200';
+  phone.play(40, SILENCE);
+  assert.deepEqual(
+    named(call, 'media.latched').map(({ address }) => address),
+    ['192.0.2.200'],
+  );
+  const { stats } = await call.chain.close();
+  assert.equal(stats.packetsReceived, 40);
+  assert.equal(stats.foreignDropped, 1);
+  assert.equal(stats.malformedDropped, 1, 'port 0');
+  assert.ok(call.disk.channel(0).every((x) => x === 0));
+});
+
+test('a stranger who never proves itself does not stop the time of the caller', async () => {
+  const call = testChain();
+  call.chain.start(AUDIO);
+  for (let i = 0; i < 150; i++) {
+    const bytes = rtp({ sequence: i * 977, timestamp: i, payload: LOUD, ssrc: 666 });
+    call.transport.listener?.(bytes, '192.0.2.66', 5004);
+    call.clock.advance(20);
+  }
+  assert.ok(call.callerRing.available >= 1900 * 8, `${call.callerRing.available / 8} ms of 3000`);
+  const { stats } = await call.chain.close();
+  assert.equal(stats.packetsReceived, 0);
+  assert.ok(call.disk.channel(0).every((x) => x === 0));
+});
+
 test('a spoofer before and after the phone: nothing of it is heard, nothing is sent to it', async () => {
   const call = testChain();
   call.chain.start(AUDIO);

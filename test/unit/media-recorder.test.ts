@@ -1,6 +1,15 @@
 /** Recording: placing, padding, slow and full disks, and repair of a file left by a crash. */
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import {
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  symlink,
+  truncate,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -115,6 +124,51 @@ test('a file that cannot be opened: no result, one event, and the call goes on',
   }
   assert.equal(await recorder.finish(), null);
   assert.deepEqual(failures, ['EACCES']);
+});
+
+test('not even the header fits: no recording, the file is closed and removed', async () => {
+  const disk = new MemoryDisk();
+  disk.write = () => Promise.reject(new Error('ENOSPC'));
+  const { failures, recorder } = setUp(disk);
+  recorder.writeCaller(frame(1));
+  assert.equal(await recorder.finish(), null);
+  assert.deepEqual(failures, ['ENOSPC']);
+  assert.deepEqual([disk.isClosed, disk.isRemoved], [true, true]);
+});
+
+test('the header fits and no audio does: no recording either', async () => {
+  const { disk, recorder } = setUp(new MemoryDisk(50));
+  recorder.writeCaller(frame(1));
+  assert.equal(await recorder.finish(), null);
+  assert.deepEqual([disk.isClosed, disk.isRemoved], [true, true]);
+});
+
+test('the last header cannot be written: the file is closed, and kept as truncated', async () => {
+  const disk = new MemoryDisk();
+  const { failures, recorder } = setUp(disk);
+  recorder.writeCaller(frame(1));
+  await turn();
+  disk.write = (_bytes, position) =>
+    position === 0 ? Promise.reject(new Error('EIO')) : Promise.resolve();
+  assert.equal((await recorder.finish())?.truncated, true);
+  assert.deepEqual(failures, ['EIO']);
+  assert.deepEqual([disk.isClosed, disk.isRemoved], [true, false]);
+});
+
+test('on a full device no empty file stays', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'callyard-rec-'));
+  t.after(() => rm(folder, { recursive: true }));
+  const path = join(folder, 'call.wav');
+  await symlink('/dev/full', path);
+  const failures: string[] = [];
+  const file = new RecordingFile({
+    path,
+    clock: new SimulatedClock(),
+    onFailed: (message) => failures.push(message),
+  });
+  assert.equal(await new Recorder(file).finish(), null);
+  assert.match(failures.join(), /^ENOSPC/);
+  assert.deepEqual(await readdir(folder), []);
 });
 
 test('on a real disk: folders are made, the header is right, the file is private', async (t) => {

@@ -3,12 +3,45 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { LEARNING_WINDOW_MS, SourceLatch } from '#media/source-latch.ts';
 
-const SIGNALLED = ['192.0.2.1', 4000] as const;
-const NAT = ['192.0.2.1', 61_000] as const;
-const OTHER = ['192.0.2.66', 4000] as const;
-const THIRD = ['192.0.2.77', 4000] as const;
+type Source = readonly [address: string, port: number];
 
-type Step = readonly [source: readonly [string, number], atMs: number, verdict: string];
+const SIGNALLED: Source = ['192.0.2.1', 4000];
+const NAT: Source = ['192.0.2.1', 61_000];
+const OTHER: Source = ['192.0.2.66', 4000];
+const THIRD: Source = ['192.0.2.77', 4000];
+
+function newLatch(): SourceLatch {
+  const latch = new SourceLatch();
+  latch.signal(...SIGNALLED);
+  return latch;
+}
+
+const judge = (latch: SourceLatch, [address, port]: Source, atMs: number, sequence = 0, ssrc = 7) =>
+  latch.judge({ address, port, ssrc, sequence }, atMs);
+
+/** Packets of one source every 20 ms in [fromMs, untilMs), numbered by `sequenceOf`. */
+type Stream = {
+  readonly source: Source;
+  readonly fromMs: number;
+  readonly untilMs: number;
+  readonly sequenceOf?: (i: number) => number;
+  readonly ssrcOf?: (i: number) => number;
+};
+
+/** Lets time pass in steps of 20 ms; the time the latch settled, or null. */
+function run(latch: SourceLatch, streams: readonly Stream[], untilMs: number): number | null {
+  for (let atMs = 0; atMs <= untilMs; atMs += 20) {
+    for (const { source, fromMs, untilMs: end, sequenceOf, ssrcOf } of streams) {
+      if (atMs < fromMs || atMs >= end) continue;
+      const i = (atMs - fromMs) / 20;
+      judge(latch, source, atMs, sequenceOf?.(i) ?? (65_530 + i) & 0xffff, ssrcOf?.(i) ?? 7);
+    }
+    if (latch.settle(atMs)) return atMs;
+  }
+  return null;
+}
+
+type Step = readonly [source: Source, atMs: number, verdict: string];
 
 const TABLE: Record<string, readonly Step[]> = {
   'the signalled source is taken at once': [
@@ -23,57 +56,140 @@ const TABLE: Record<string, readonly Step[]> = {
     [SIGNALLED, 499, 'latch'],
     [OTHER, 500, 'foreign'],
   ],
-  'one candidate at a time': [
+  'four sources are watched, a fifth is not': [
     [OTHER, 0, 'hold'],
+    [['192.0.2.67', 1], 1, 'hold'],
+    [['192.0.2.68', 1], 2, 'hold'],
+    [['192.0.2.69', 1], 3, 'hold'],
     [THIRD, 5, 'foreign'],
     [OTHER, 20, 'hold'],
   ],
-  'the signalled host with another port outranks a stranger': [
+  'a source that went quiet makes room, and a stranger for the signalled host': [
     [OTHER, 0, 'hold'],
-    [NAT, 5, 'hold'],
-    [OTHER, 10, 'foreign'],
-    [NAT, 25, 'hold'],
+    [['192.0.2.67', 1], 90, 'hold'],
+    [['192.0.2.68', 1], 90, 'hold'],
+    [['192.0.2.69', 1], 90, 'hold'],
+    [THIRD, 101, 'hold'],
+    [OTHER, 102, 'foreign'],
+    [NAT, 103, 'hold'],
   ],
 };
 
 for (const [name, steps] of Object.entries(TABLE)) {
   test(name, () => {
-    const latch = new SourceLatch();
-    latch.signal(...SIGNALLED);
-    for (const [[address, port], atMs, verdict] of steps) {
-      assert.equal(latch.judge(address, port, atMs), verdict, `${address}:${port} at ${atMs}`);
+    const latch = newLatch();
+    for (const [source, atMs, verdict] of steps) {
+      assert.equal(judge(latch, source, atMs), verdict, `${source.join(':')} at ${atMs}`);
     }
   });
 }
 
-test('after the learning window the candidate is the source', () => {
-  const latch = new SourceLatch();
-  latch.signal(...SIGNALLED);
-  latch.judge(...OTHER, 1000);
-  assert.equal(latch.settle(1000 + LEARNING_WINDOW_MS - 1), false);
-  assert.equal(latch.settle(1000 + LEARNING_WINDOW_MS), true);
-  assert.equal(latch.settle(1000 + LEARNING_WINDOW_MS + 20), false, 'only once');
-  assert.equal(latch.judge(...OTHER, 1600), 'accept');
-  assert.equal(latch.judge(...SIGNALLED, 1600), 'foreign');
-});
+const always = { fromMs: 0, untilMs: 10_000 };
+const SETTLED: Record<
+  string,
+  { streams: readonly Stream[]; atMs: number | null; source?: Source }
+> = {
+  'the only source is taken when the window is over': {
+    streams: [{ source: OTHER, ...always }],
+    atMs: LEARNING_WINDOW_MS,
+    source: OTHER,
+  },
+  'one stray packet is never taken': {
+    streams: [{ source: OTHER, fromMs: 0, untilMs: 20 }],
+    atMs: null,
+  },
+  'a stray packet before the phone does not shut the phone out': {
+    streams: [
+      { source: OTHER, fromMs: 0, untilMs: 20 },
+      { source: THIRD, ...always, fromMs: 40 },
+    ],
+    atMs: LEARNING_WINDOW_MS,
+    source: THIRD,
+  },
+  'four packets are too few; the window goes on until there are five': {
+    streams: [
+      { source: OTHER, fromMs: 0, untilMs: 20 },
+      { source: THIRD, ...always, fromMs: 440 },
+    ],
+    atMs: 520,
+    source: THIRD,
+  },
+  'after a stray that fell silent, a phone gets a window of its own': {
+    streams: [
+      { source: OTHER, fromMs: 0, untilMs: 20 },
+      { source: THIRD, ...always, fromMs: 3000 },
+    ],
+    atMs: 3000 + LEARNING_WINDOW_MS,
+    source: THIRD,
+  },
+  'the longer stream of two is taken': {
+    streams: [
+      { source: OTHER, ...always, fromMs: 200 },
+      { source: THIRD, ...always },
+    ],
+    atMs: LEARNING_WINDOW_MS,
+    source: THIRD,
+  },
+  'a stream that ended is not taken': {
+    streams: [
+      { source: OTHER, fromMs: 0, untilMs: 380 },
+      { source: THIRD, ...always, fromMs: 380 },
+    ],
+    atMs: LEARNING_WINDOW_MS,
+    source: THIRD,
+  },
+  'numbers all over the place are no stream': {
+    streams: [{ source: OTHER, fromMs: 0, untilMs: 2000, sequenceOf: (i) => i * 977 }],
+    atMs: null,
+  },
+  'one packet again and again is no stream': {
+    streams: [{ source: OTHER, fromMs: 0, untilMs: 2000, sequenceOf: () => 5 }],
+    atMs: null,
+  },
+  'a new SSRC with every packet is no stream': {
+    streams: [{ source: OTHER, fromMs: 0, untilMs: 2000, ssrcOf: (i) => i }],
+    atMs: null,
+  },
+  'loss and reordering do not spoil a stream': {
+    streams: [{ source: OTHER, ...always, sequenceOf: (i) => i * 2 + (i % 3 === 1 ? 3 : 0) }],
+    atMs: LEARNING_WINDOW_MS,
+    source: OTHER,
+  },
+  'the signalled host with another port outranks a stranger who was first': {
+    streams: [
+      { source: OTHER, ...always },
+      { source: NAT, ...always, fromMs: 200 },
+    ],
+    atMs: LEARNING_WINDOW_MS,
+    source: NAT,
+  },
+};
 
-test('an outranked candidate does not lengthen the window', () => {
-  const latch = new SourceLatch();
-  latch.signal(...SIGNALLED);
-  latch.judge(...OTHER, 0);
-  latch.judge(...NAT, 400);
-  assert.equal(latch.settle(500), true);
-  assert.equal(latch.port, NAT[1]);
+for (const [name, { streams, atMs, source }] of Object.entries(SETTLED)) {
+  test(name, () => {
+    const latch = newLatch();
+    assert.equal(run(latch, streams, 5000), atMs);
+    if (source === undefined) assert.notEqual(latch.state, 'latched');
+    else assert.deepEqual([latch.address, latch.port], source);
+  });
+}
+
+test('after settling the source is fixed', () => {
+  const latch = newLatch();
+  assert.equal(run(latch, [{ source: OTHER, ...always }], 5000), LEARNING_WINDOW_MS);
+  assert.equal(latch.settle(LEARNING_WINDOW_MS + 20), false, 'only once');
+  assert.equal(judge(latch, OTHER, 600), 'accept');
+  assert.equal(judge(latch, SIGNALLED, 600), 'foreign');
 });
 
 test('a re-INVITE opens the latch only when the address is new', () => {
   const latch = new SourceLatch();
   assert.equal(latch.signal(...SIGNALLED), true);
-  latch.judge(...SIGNALLED, 0);
+  judge(latch, SIGNALLED, 0);
   assert.equal(latch.signal(...SIGNALLED), false);
   assert.equal(latch.state, 'latched');
   assert.equal(latch.signal(...THIRD), true);
   assert.equal(latch.state, 'open');
-  assert.equal(latch.judge(...SIGNALLED, 10), 'hold');
-  assert.equal(latch.judge(...THIRD, 20), 'latch');
+  assert.equal(judge(latch, SIGNALLED, 10), 'hold');
+  assert.equal(judge(latch, THIRD, 20), 'latch');
 });

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { createAccess } from '#sip/access.ts';
 import { dtmfOf, sdpOf } from '#sip/body.ts';
 import { targetOf } from '#sip/outbound.ts';
-import { nextHopOf, parseTrunk } from '#sip/trunk.ts';
+import { checkedTrunk, nextHopOf, parseTrunk } from '#sip/trunk.ts';
 import type { Trunk } from '#sip/types.ts';
 
 const NONE = { allow: '', ownAddresses: ['198.51.100.7'], trunkAddresses: [], hasTrunk: false };
@@ -97,17 +97,25 @@ test('the environment trunk', () => {
   );
 });
 
+const HOP = 'sip:192.0.2.9:5070';
+
 test('where an INVITE goes', () => {
   const trunk = parseTrunk({ ...ENV, uri: 'sip:192.0.2.9:5070' });
   const rows: [Partial<Trunk>, string, string, string | null, string][] = [
-    [{}, '1000', 'sip:1000@192.0.2.9:5070', null, '192.0.2.9:5070'],
+    [{}, '1000', 'sip:1000@192.0.2.9:5070', `${HOP};transport=udp`, '192.0.2.9:5070'],
     [{ transport: 'tcp' }, '1000', 'sip:1000@192.0.2.9:5070;transport=tcp', null, '192.0.2.9:5070'],
-    [{ domain: 'voip.example' }, '1', 'sip:1@voip.example', 'sip:192.0.2.9:5070', '192.0.2.9:5070'],
+    [
+      { domain: 'voip.example' },
+      '1',
+      'sip:1@voip.example',
+      `${HOP};transport=udp`,
+      '192.0.2.9:5070',
+    ],
     [
       { outboundProxy: 'px.example:5099' },
       '1',
       'sip:1@192.0.2.9:5070',
-      'sip:px.example:5099',
+      'sip:px.example:5099;transport=udp',
       'px.example:5099',
     ],
     [
@@ -117,13 +125,53 @@ test('where an INVITE goes', () => {
       'sip:px.example;lr;transport=tcp',
       'px.example:5060',
     ],
-    [{}, 'sip:bob@other.example', 'sip:bob@other.example', 'sip:192.0.2.9:5070', '192.0.2.9:5070'],
+    [
+      {},
+      'sip:bob@other.example',
+      'sip:bob@other.example',
+      `${HOP};transport=udp`,
+      '192.0.2.9:5070',
+    ],
   ];
   for (const [fields, to, uri, route, hop] of rows) {
     const wanted = { ...trunk, ...fields };
     assert.deepEqual(targetOf({ trunk: wanted, to }), { uri, route }, uri);
     const { host, port } = nextHopOf(wanted);
     assert.equal(`${host}:${port}`, hop);
+  }
+});
+
+test('a trunk is trimmed, and refused where a field is no host', () => {
+  const trunk = parseTrunk({ ...ENV, uri: 'sip:192.0.2.9:5070' });
+  const good: [Partial<Trunk>, Partial<Trunk>][] = [
+    [{ host: ' sip.example ' }, { host: 'sip.example' }],
+    [{ domain: 'd.example ' }, { domain: 'd.example' }],
+    [{ domain: 'd.example\r\n' }, { domain: 'd.example' }],
+    [{ domain: 'd.example:5070' }, { domain: 'd.example:5070' }],
+    [{ domain: '[2001:db8::1]:5070' }, { domain: '[2001:db8::1]:5070' }],
+    [
+      { host: '2001:db8::1', domain: ' ' },
+      { host: '2001:db8::1', domain: null },
+    ],
+    [{ outboundProxy: ' <sip:px.example;lr> ' }, { outboundProxy: '<sip:px.example;lr>' }],
+    [{ outboundProxy: '192.0.2.1:5070' }, { outboundProxy: '192.0.2.1:5070' }],
+  ];
+  for (const [fields, expected] of good) {
+    assert.deepEqual(checkedTrunk({ ...trunk, ...fields }), { ...trunk, ...expected });
+  }
+  const bad: Partial<Trunk>[] = [
+    { host: '' },
+    { host: 'a b' },
+    { domain: 'd.example\r\nEvil: 1' },
+    { domain: 'd example' },
+    { domain: 'd>' },
+    { outboundProxy: 'px example' },
+    { outboundProxy: 'sip:px.example;x="y"' },
+    { outboundProxy: '<<px>>' },
+  ];
+  for (const fields of bad) {
+    const wanted = { ...trunk, ...fields };
+    assert.throws(() => checkedTrunk(wanted), { code: 'E_CONFIG' }, JSON.stringify(fields));
   }
 });
 

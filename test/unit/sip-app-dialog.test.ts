@@ -8,7 +8,7 @@ import { DialogLeg, type LegOptions } from '#sip/dialog.ts';
 import { createInbound } from '#sip/inbound.ts';
 import { placeCall } from '#sip/outbound.ts';
 import { parseTrunk } from '#sip/trunk.ts';
-import type { OutboundResult, SipEnd } from '#sip/types.ts';
+import type { OutboundResult, SipEnd, Trunk } from '#sip/types.ts';
 import { FakeLink, incoming, settle } from './_sip-link.ts';
 
 const SDP = 'v=0\r\nm=audio 1 RTP/AVP 8\r\n';
@@ -274,14 +274,14 @@ test('answering: ACK in the same breath, BYE instead of ACK, the engine`s refusa
 });
 
 test('attempts: whatever happens there is one result and no timer left', async () => {
-  const attempt = (ringTimeoutMs = 60_000) => {
+  const attempt = (ringTimeoutMs = 60_000, fields: Partial<Trunk> = {}, to = '1') => {
     const link = new FakeLink();
     const clock = new SimulatedClock();
     const uri = 'sip:192.0.2.9';
     const trunk = parseTrunk({ uri, user: 'u', password: 'p', localHost: null, displayName: null });
     const request = {
-      trunk,
-      to: '1',
+      trunk: { ...trunk, ...fields },
+      to,
       from: null,
       offer: SDP,
       ringTimeoutMs,
@@ -291,6 +291,12 @@ test('attempts: whatever happens there is one result and no timer left', async (
     const placed = placeCall({ request, link, clock, log: silentLog, userAgent: 'test', ...table });
     return { link, clock, placed };
   };
+  assert.throws(() => attempt(1, { domain: 'd e' }), { code: 'E_CONFIG' });
+  assert.throws(() => attempt(1, {}, 'sip:a@b>'), { code: 'E_CONFIG' });
+  const { link: trimmed, placed: unheard } = attempt(1, { domain: 'd.example ' });
+  assert.equal('uri' in trimmed.last.request && trimmed.last.request.uri, 'sip:1@d.example');
+  assert.match(trimmed.last.request.headers?.['From'] ?? '', /@d\.example>;tag=/);
+  unheard.cancel();
   type Made = ReturnType<typeof attempt>;
   const rows: [string, (made: Made) => void, string, number][] = [
     ['no answer at all', ({ clock }) => clock.advance(33_000), 'unreachable', 1],

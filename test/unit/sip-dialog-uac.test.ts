@@ -1,6 +1,7 @@
 /** Calls that go out: what is sent, early dialogs, forks, the ACK, CANCEL in all its races, route sets. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { NO_PEER } from '#sip/server/control-types.ts';
 import type { SipMessage } from '#sip/server/message.ts';
 import { PEER, flowOf, reply, request, settled } from './_sip-fakes.ts';
 import { NOTHING, SDP, createKit, sentOf } from './_sip-kit.ts';
@@ -86,6 +87,7 @@ test('silence is a 408, no way there a 503, and an address that cannot be read a
   const silent = createKit();
   await invited(silent);
   await silent.advance(32_000);
+  assert.deepEqual(silent.app.heard.at(-1)?.peer, NO_PEER);
   assert.deepEqual(silent.app.take(), ['408 INVITE']);
   assert.deepEqual(silent.leftovers(), NOTHING);
 
@@ -93,6 +95,7 @@ test('silence is a 408, no way there a 503, and an address that cannot be read a
   broken.transport.isBroken = true;
   sentOf(await broken.submit(`OPTIONS sip:${PEER} SIP/2.0`));
   await settled();
+  assert.deepEqual(broken.app.heard.at(-1)?.peer, NO_PEER);
   assert.deepEqual(broken.app.take(), ['503 OPTIONS']);
   assert.deepEqual(broken.leftovers(), NOTHING);
 
@@ -475,4 +478,17 @@ test('an INVITE that cannot even start leaves nothing behind', async () => {
   const result = await kit.submit(INVITE);
   assert.match(result.ok ? '' : result.reason, /no listening address/);
   assert.deepEqual(kit.leftovers(), NOTHING);
+});
+
+test('a Contact or Route that leads nowhere: ACK and BYE go back to where the answer came from', async () => {
+  const contacts = ['sip:a@nowhere.invalid', 'sip:a@192.0.2.9;transport=tls', 'tel:+15550100'];
+  for (const uri of [...contacts, 'sips:a@192.0.2.9']) {
+    const kit = createKit();
+    // Fails by itself when no ACK goes out.
+    const { dialogId } = await connected(kit, [`Contact: <${uri}>`]);
+    sentOf(await kit.inDialog(dialogId, 'BYE sip:placeholder SIP/2.0'));
+    await settled();
+    assert.equal(kit.transport.last('BYE').uri, uri);
+    assert.equal(kit.transport.sent.at(-1)?.to, `${PEER}:5060`, uri);
+  }
 });

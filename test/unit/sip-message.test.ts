@@ -127,7 +127,11 @@ test('line ends in what the application sets cannot make a further header', () =
 
 test('bytes that are not UTF-8 come back as they were', () => {
   const raw = Buffer.from(
-    invite().set('Call-ID', 'c\xff\xfe@x').serialize().toString('utf8'),
+    invite()
+      .set('Subject', 'c\xff\xfe@x')
+      .set('From', '"\xff\xfe" <sip:a@192.0.2.3>;tag=1')
+      .serialize()
+      .toString('utf8'),
     'latin1',
   );
   const result = parseMessage(raw);
@@ -135,5 +139,5 @@ test('bytes that are not UTF-8 come back as they were', () => {
   assert.equal(result.message.encoding, 'latin1');
   assert.deepEqual(result.message.serialize(), raw);
   const response = SipMessage.responseTo(result.message, 200, 'OK');
-  assert.ok(response.serialize().includes(Buffer.from('Call-ID: c\xff\xfe@x\r\n', 'latin1')));
+  assert.ok(response.serialize().includes(Buffer.from('From: "\xff\xfe" <', 'latin1')));
 });

@@ -165,8 +165,12 @@ export class ControlSession implements AppClient {
     text: string,
   ): void {
     const draft = parseDraft(text);
-    if (draft === undefined) return this.#drop('a SIP message that cannot be read');
-    const { handler } = this.#options;
+    const { handler, log } = this.#options;
+    if (draft === undefined) {
+      // The frame itself was whole: one bad header value must not cost every other call its link.
+      log.warn('control.unreadable', { transactionId });
+      return this.#reply(id, ['NOK', 'unreadable SIP message']);
+    }
     const reply: Reply = (result) => this.#sent(id, result);
     if (draft.kind === 'response') return reply(handler.respond(transactionId, draft));
     if (draft.method === 'CANCEL') return handler.cancel(transactionId, draft, reply);

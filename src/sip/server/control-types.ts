@@ -20,6 +20,9 @@ export function peerOf(flow: Flow): Target {
   return { protocol: flow.protocol, address: flow.remoteAddress, port: flow.remotePort };
 }
 
+/** Of a response that never came, as drachtio-server writes it: no address is the mark of the engine's own 408 or 503. */
+export const NO_PEER: Target = { protocol: 'udp', address: '', port: 0 };
+
 /** One connected application. */
 export type AppClient = {
   readonly tags: readonly string[];

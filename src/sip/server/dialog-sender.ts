@@ -128,9 +128,11 @@ export class DialogSender {
   }
 
   async #ready(dialog: Dialog): Promise<{ destination: Destination; self: Self }> {
-    const { transport, names, nameService } = this.#core();
-    const destination = await destinationOf(dialog, (uri, usual) =>
-      resolveRoute(uri, nameService, usual),
+    const { transport, names, nameService, log } = this.#core();
+    const destination = await destinationOf(
+      dialog,
+      (uri, usual) => resolveRoute(uri, nameService, usual),
+      (error) => log.warn('dialog.nextHopLost', { error: toAppError(error, 'E_SIP_ENGINE') }),
     );
     const { flow, target } = destination;
     const isSameSocket = flow !== null && flow.protocol === 'udp';
@@ -141,18 +143,28 @@ export class DialogSender {
   }
 }
 
-/** Where a dialog's next request goes, over the peer's connection or socket where that is right. */
+/**
+ * Where a dialog's next request goes, over the peer's connection or socket where that is right. A next hop that cannot
+ * be resolved is told to `onUnresolved`, and the request goes back to where the peer sends from: its ACK or BYE matters.
+ */
 export async function destinationOf(
   dialog: Dialog,
   resolve: (
     uri: string,
     usual: Flow['protocol'],
   ) => Promise<{ readonly targets: readonly Target[] }>,
+  onUnresolved: (error: unknown) => void,
 ): Promise<Destination> {
   const { flow } = dialog;
   if (dialog.behindNat && dialog.routeSet.length === 0) return { target: peerOf(flow), flow };
-  const route = await resolve(dialog.nextHop, flow.protocol);
-  const target = route.targets[0] ?? peerOf(flow);
+  let target = peerOf(flow);
+  try {
+    const route = await resolve(dialog.nextHop, flow.protocol);
+    target = route.targets[0] ?? target;
+  } catch (error) {
+    onUnresolved(error);
+    return { target, flow };
+  }
   if (target.protocol !== flow.protocol) return { target, flow: null };
   if (flow.protocol === 'tcp') {
     const isPeer = dialog.routeSet.length === 0 || target.address === flow.remoteAddress;

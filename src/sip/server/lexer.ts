@@ -2,6 +2,7 @@
 
 const ALPHANUMERIC = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789';
 const tokenChars = tableOf(`${ALPHANUMERIC}-.!%*_+\`'~`);
+const wordChars = tableOf(`${ALPHANUMERIC}-.!%*_+\`'~()<>:\\"/[]?{}`);
 const hostChars = tableOf(`${ALPHANUMERIC}-._`);
 const ipv6Chars = tableOf('0123456789abcdefABCDEF:.%');
 const schemeChars = tableOf(`${ALPHANUMERIC}+-.`);
@@ -19,6 +20,13 @@ function isAll(table: Uint8Array, text: string, from: number, to: number): boole
 
 export function isToken(text: string): boolean {
   return isAll(tokenChars, text, 0, text.length);
+}
+
+/** `word` or `word@word` (RFC 3261 25.1). */
+export function isCallId(text: string): boolean {
+  const at = text.indexOf('@');
+  if (at < 0) return isAll(wordChars, text, 0, text.length);
+  return isAll(wordChars, text, 0, at) && isAll(wordChars, text, at + 1, text.length);
 }
 
 /** A name, an IPv4 address, or an IPv6 address in brackets. Underscores are met in the field and let through. */

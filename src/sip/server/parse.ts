@@ -2,7 +2,7 @@
 import { isUtf8 } from 'node:buffer';
 import { parseCSeq, parseNameAddr, parseNumber, parseViaHead } from './header-grammar.ts';
 import type { NameAddr } from './header-grammar.ts';
-import { isToken, isUriText, schemeOf, skipSpace, trim } from './lexer.ts';
+import { isCallId, isToken, isUriText, schemeOf, skipSpace, trim } from './lexer.ts';
 import { MAX_BODY, MAX_CONTACTS, MAX_HEAD, MAX_HEADER_LINE, MAX_HEADER_LINES } from './limits.ts';
 import { MAX_MESSAGE } from './limits.ts';
 import { SipMessage } from './message.ts';
@@ -204,7 +204,10 @@ function headerFault(message: SipMessage): Fault | null {
   if (message.topVia === undefined) return bad('Malformed Via');
   if (!isAddress(message.from)) return bad('Malformed From');
   if (!isAddress(message.to)) return bad('Malformed To');
-  if (message.callId === '') return bad('Malformed Call-ID');
+  // The application's protocol names dialogs by these three: nothing outside the grammar may pass (RFC 3261 25.1).
+  if (!isToken(message.from.tag ?? '-')) return bad('Malformed From tag');
+  if (!isToken(message.to.tag ?? '-')) return bad('Malformed To tag');
+  if (!isCallId(message.callId)) return bad('Malformed Call-ID');
   const cseq = parseCSeq(message.get('CSeq') ?? '');
   if (cseq === undefined) return bad('Malformed CSeq');
   if (message.kind === 'response') return null;

@@ -50,7 +50,7 @@ export function newAttempt(
   };
 }
 
-/** Where the attempt went, for frames about responses that never came. */
+/** Where the attempt went, for the frame about its CANCEL. */
 export function targetOf(attempt: Attempt): Target {
   return attempt.destination?.target ?? { protocol: 'udp', address: '0.0.0.0', port: 0 };
 }

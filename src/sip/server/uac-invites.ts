@@ -1,7 +1,7 @@
 /** Answers to the application's INVITEs: early dialogs, forks, the ACK, and every race with CANCEL. */
 import { messageOf } from '#lib/errors.ts';
 import { newId } from '#lib/ids.ts';
-import { peerOf } from './control-types.ts';
+import { NO_PEER, peerOf } from './control-types.ts';
 import type { AppClient, Reply } from './control-types.ts';
 import type { Core } from './core.ts';
 import { controlIdOf, dialogOfClient } from './dialog.ts';
@@ -230,7 +230,7 @@ export class InviteAttempts {
     const { client, id } = attempt;
     if (!client.isOpen) return;
     try {
-      const peer = flow === null ? targetOf(attempt) : peerOf(flow);
+      const peer = flow === null ? NO_PEER : peerOf(flow);
       client.deliver({ source: 'network', message, peer, transactionId: id, dialogId });
     } catch (error) {
       this.#core().log.warn('application.lost', { reason: messageOf(error) });

@@ -1,7 +1,7 @@
 /** The client side: requests of the application out to the network, the responses up again. */
 import { messageOf } from '#lib/errors.ts';
 import { newId } from '#lib/ids.ts';
-import { peerOf } from './control-types.ts';
+import { NO_PEER, peerOf } from './control-types.ts';
 import type { AppClient, Reply } from './control-types.ts';
 import type { Core } from './core.ts';
 import type { Dialog } from './dialog.ts';
@@ -180,7 +180,6 @@ export class Uac {
     reply: Reply,
   ): Outgoing {
     let sent = draft;
-    let peer: Target = { protocol: 'udp', address: '0.0.0.0', port: 0 };
     return {
       id,
       client,
@@ -188,14 +187,12 @@ export class Uac {
       identity,
       targets: [],
       reply,
-      started: (request, _transaction, target) => {
+      started: (request) => {
         sent = request;
-        peer = target;
       },
       mayRetry: () => client.isOpen,
       sink: this.#sink(client, id, '', {
         request: () => sent,
-        peer: () => peer,
       }),
     };
   }
@@ -264,10 +261,8 @@ export class Uac {
     const message = dialog.request(method);
     if (method === 'BYE') dialog.byeSent = true;
     if (method === 'UPDATE') dialog.updateFromUs = true;
-    let peer: Target = peerOf(dialog.flow);
     const sink = this.#sink(client, id, dialog.controlId, {
       request: () => message,
-      peer: () => peer,
       onFinal: (response) => this.#inDialogAnswered(dialog, method, response),
     });
     sender.send(dialog, {
@@ -281,9 +276,8 @@ export class Uac {
           reply({ ok: false, reason: messageOf(sent.error) });
           return;
         }
-        ({ peer } = sent);
         const dialogId = dialog.controlId;
-        reply({ ok: true, message, peer, transactionId: id, dialogId });
+        reply({ ok: true, message, peer: sent.peer, transactionId: id, dialogId });
       },
       sink,
     });
@@ -317,12 +311,11 @@ export class Uac {
     dialogId: string,
     about: {
       request(): SipMessage;
-      peer(): Target;
       onFinal?(response: SipMessage): void;
     },
   ): ClientSink {
     const up = (message: SipMessage, flow: Flow | null): void => {
-      const peer = flow === null ? about.peer() : peerOf(flow);
+      const peer = flow === null ? NO_PEER : peerOf(flow);
       if (client.isOpen) {
         client.deliver({ source: 'network', message, peer, transactionId, dialogId });
       }

@@ -1,4 +1,7 @@
-/** Repeats the 2xx to an INVITE until its ACK comes (RFC 3261 13.3.1.4), since its transaction does not. */
+/**
+ * Repeats the 2xx to an INVITE until its ACK comes, since its transaction does not. On TCP too: a hop behind the next one
+ * may be UDP (RFC 3261 13.3.1.4).
+ */
 import type { Clock, TimerHandle } from '#lib/clock.ts';
 import type { AwaitedAck } from './dialog.ts';
 import { timeoutMsOf } from './timers.ts';
@@ -8,8 +11,6 @@ export type AnswerOptions = {
   readonly cseq: number;
   readonly clock: Clock;
   readonly timers: SipTimers;
-  /** On TCP the 2xx cannot be lost on the way to the next hop: only the ACK is waited for. */
-  readonly reliable: boolean;
   repeat(): void;
   /** No ACK within 64*T1. */
   onTimeout(): void;
@@ -18,7 +19,7 @@ export type AnswerOptions = {
 export function awaitAck(options: AnswerOptions): AwaitedAck {
   const { clock, timers } = options;
   let intervalMs = timers.t1Ms;
-  let again: TimerHandle | undefined;
+  let again: TimerHandle;
   const end = clock.setTimer(() => {
     clock.clearTimer(again);
     options.onTimeout();
@@ -28,7 +29,7 @@ export function awaitAck(options: AnswerOptions): AwaitedAck {
     intervalMs = Math.min(intervalMs * 2, timers.t2Ms);
     again = clock.setTimer(repeat, intervalMs);
   };
-  if (!options.reliable) again = clock.setTimer(repeat, intervalMs);
+  again = clock.setTimer(repeat, intervalMs);
   return {
     cseq: options.cseq,
     dispose: () => {

@@ -60,10 +60,12 @@ export function refusalInDialog(
   random: () => number = Math.random,
 ): Refusal | null {
   const { number } = request.cseq;
-  if (dialog.remoteCseq !== null && number <= dialog.remoteCseq) {
+  const known = dialog.remoteCseq ?? number;
+  // Lower only (RFC 3261 12.2.2), and a BYE ends the call whatever its number: the caller is gone.
+  if (number < known && request.method !== 'BYE') {
     return { status: 500, reason: 'CSeq Out Of Order' };
   }
-  dialog.remoteCseq = number;
+  dialog.remoteCseq = Math.max(number, known);
   const later: Refusal = {
     status: 500,
     reason: 'Request Already In Progress',

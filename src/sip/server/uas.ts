@@ -328,7 +328,6 @@ export class Uas {
       cseq: request.cseq.number,
       clock,
       timers,
-      reliable: transaction.reliable,
       repeat: () => transaction.respond(response),
       onTimeout: () => sender.hangUp(dialog, { cause: 408, text: 'ACK timeout' }),
     });
