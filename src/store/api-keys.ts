@@ -66,6 +66,8 @@ export function createApiKeys(database: Database, log: Log, clock: Clock = syste
   // Never fresh: the facade holds a key for seconds itself, and a revocation must work within 5 s.
   const cache = new StaleCache<StoredKey | null>({
     ...{ name: 'API keys', log, clock, freshMs: 0, staleMs: STALE_MS, patienceMs: 2_500 },
+    // Guessed prefixes must not push out real keys.
+    isKept: (key) => key !== null,
   });
   const usedMs = new Map<Id, number>();
   const noteUse = (id: Id): void => {

@@ -2,7 +2,7 @@
 import { close, closeSync, fsync, fsyncSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import type { Clock, TimerHandle } from '#lib/clock.ts';
-import { messageOf } from '#lib/errors.ts';
+import { AppError, messageOf } from '#lib/errors.ts';
 import type { Log } from '#lib/log.ts';
 
 /** write(2) as node:fs has it; tests pass one that fails. */
@@ -29,6 +29,7 @@ export class JournalWriter {
   /** A failed write could not be cut off again: nothing more goes into this file. */
   #isSpoilt = false;
   #isSyncing = false;
+  #isClosed = false;
   #timer: TimerHandle | undefined;
 
   constructor(options: WriterOptions, file: number, bytes: number) {
@@ -51,6 +52,7 @@ export class JournalWriter {
 
   /** Returns once the kernel has the whole line; throws (and leaves no part of it) when the disk refuses. */
   append(line: Buffer): void {
+    if (this.#isClosed) throw new AppError('E_JOURNAL', 'the journal is closed');
     if (
       this.#isSpoilt ||
       (this.#bytes > 0 && this.#bytes + line.length > this.#options.maxFileBytes)
@@ -69,8 +71,10 @@ export class JournalWriter {
     this.#timer ??= this.#options.clock.setTimer(() => this.#sync(), SYNC_AFTER_MS);
   }
 
-  /** Everything is on the disk when this returns. */
+  /** Everything is on the disk when this returns; throws when the disk refuses, but is closed then too. Idempotent. */
   close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     this.#options.clock.clearTimer(this.#timer);
     try {
       fsyncSync(this.#fd);
@@ -81,11 +85,13 @@ export class JournalWriter {
 
   #sync(): void {
     this.#timer = undefined;
-    if (!this.#isDirty || this.#isSyncing) return;
+    if (this.#isClosed || !this.#isDirty || this.#isSyncing) return;
     this.#isDirty = false;
     this.#isSyncing = true;
     fsync(this.#fd, (error) => {
       this.#isSyncing = false;
+      // Closing syncs by itself and says so when that fails.
+      if (this.#isClosed) return;
       if (error !== null)
         this.#options.log.error('journal.syncFailed', { message: messageOf(error) });
       if (this.#isDirty)

@@ -157,17 +157,20 @@ export class Journal {
     return { queued: this.#queue.length, dropped: this.#queue.dropped };
   }
 
-  /** Writes what waits in memory if the disk lets it, and syncs. Idempotent. */
+  /** Writes what waits in memory if the disk lets it, and syncs; rejects when that fails, closed all the same. Idempotent. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
-    this.#clock.clearTimer(this.#retry);
-    this.#flushQueue();
     this.#isClosed = true;
+    this.#flushQueue();
+    this.#clock.clearTimer(this.#retry);
     if (this.#queue.length > 0) this.#log.error('journal.lost', { entries: this.#queue.length });
     this.#listeners.clear();
     for (const cursor of this.#cursors.values()) cursor.close();
-    this.#writer.close();
-    await this.#removals;
+    try {
+      this.#writer.close();
+    } finally {
+      await this.#removals;
+    }
   }
 
   #tryWrite(entry: JournalEntry): boolean {
@@ -200,6 +203,7 @@ export class Journal {
       );
       this.#log.error('journal.failed', { error: fault, directory: this.#options.directory });
     }
+    if (this.#isClosed) return;
     const waitMs = backoffMs(this.#failures, { firstMs: 100, maxMs: 2_000 });
     this.#clock.clearTimer(this.#retry);
     this.#retry = this.#clock.setTimer(() => this.#flushQueue(), waitMs);

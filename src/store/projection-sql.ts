@@ -8,14 +8,24 @@ import {
 } from '#lib/call-events.ts';
 import { AppError } from '#lib/errors.ts';
 import type { Id } from '#lib/ids.ts';
+import { withFreeSeq } from './event-seq.ts';
 import type { Sql } from './pool.ts';
 
-/** Columns of `call_records` that core writes: how long a text may be, or how a value is made to fit. */
-const COLUMNS: Record<string, number | 'json' | 'plain'> = {
+/** Characters, bytes of UTF-8, or how else a value is made to fit. */
+type Kind = number | { readonly maxBytes: number } | 'json' | 'plain';
+
+/** Columns of `call_records` that core writes. An index refuses entries over 2,704 bytes, so the Call-ID has its limit. */
+const COLUMNS: Record<string, Kind> = {
   ...{ agent_id: 'plain', caller_name: 255, caller_phone: 50, caller_app: 50, start_time: 'plain' },
   ...{ answer_time: 'plain', end_time: 'plain', duration_seconds: 'plain', hangup_reason: 'plain' },
   ...{ channel: 'plain', direction: 'plain', from_number: 255, to_number: 255, status: 'plain' },
-  ...{ outcome: 'plain', ended_by: 'plain', trunk_id: 'plain', node: 'plain', sip_call_id: 2_000 },
+  ...{
+    outcome: 'plain',
+    ended_by: 'plain',
+    trunk_id: 'plain',
+    node: 'plain',
+    sip_call_id: { maxBytes: 512 },
+  },
   ...{ sip_status: 'plain', variables: 'json', metadata: 'json', recording_status: 'plain' },
   ...{
     recording_id: 'plain',
@@ -24,7 +34,7 @@ const COLUMNS: Record<string, number | 'json' | 'plain'> = {
     customer_ref: 64,
     campaign_id: 'plain',
   },
-} satisfies Record<keyof RecordPatch | 'customer_ref' | 'campaign_id', number | 'json' | 'plain'>;
+} satisfies Record<keyof RecordPatch | 'customer_ref' | 'campaign_id', Kind>;
 
 const RECORDING_COLUMNS = [
   'status',
@@ -42,7 +52,7 @@ export type Touched = Map<Id, boolean>;
 
 /** One batch, in the order of the journal, inside the caller's transaction. Errors: E_DATABASE, E_DATABASE_UNREACHABLE. */
 export async function applyEntries(sql: Sql, entries: readonly JournalEntry[]): Promise<Touched> {
-  const fresh = await notYetStored(sql, entries);
+  const fresh = await withFreeSeq(sql, await notYetStored(sql, entries));
   for (const [callId, change] of mergeRecords(fresh)) await writeRecord(sql, callId, change);
   await writeEvents(sql, fresh);
   for (const { event, recording } of fresh) {
@@ -177,14 +187,20 @@ async function writeRecording(
   );
 }
 
-function fit(value: unknown, kind: number | 'json' | 'plain' | undefined): unknown {
+function fit(value: unknown, kind: Kind | undefined): unknown {
   if (value === null) return null;
   if (kind === 'json') return toJson(value);
   if (typeof value !== 'string') return value;
   const text = clean(value);
+  if (typeof kind === 'object') return cutBytes(text, kind.maxBytes);
   return typeof kind === 'number' && text.length > kind
     ? Array.from(text).slice(0, kind).join('')
     : text;
+}
+
+/** At most so many bytes of UTF-8; never part of a character. */
+function cutBytes(text: string, maxBytes: number): string {
+  return text.slice(0, new TextEncoder().encodeInto(text, new Uint8Array(maxBytes)).read);
 }
 
 /** PostgreSQL's jsonb takes neither U+0000 nor half a surrogate pair, and remote parties send both. */

@@ -10,7 +10,7 @@ import { park } from './dead-letter.ts';
 import type { Batch } from './journal-cursor.ts';
 import type { Database } from './pool.ts';
 import { applyEntries, writeMessages, type Touched } from './projection-sql.ts';
-import { isRefusedData, isServerAway, sqlStateOf } from './sql-errors.ts';
+import { isRefusedData, isServerAway, isSuspectData, sqlStateOf } from './sql-errors.ts';
 
 /** The part of a journal cursor that is needed here. */
 export type EntrySource = {
@@ -33,6 +33,8 @@ const BATCH = 200;
 /** A short wait gathers the events of one moment into one transaction. */
 const GATHER_MS = 20;
 const MESSAGES_EVERY_MS = 5_000;
+/** Tries of one entry on an error that may be its own fault, before it is parked. */
+const MAX_ATTEMPTS = 5;
 const RETRY = { firstMs: 100, maxMs: 2_000 };
 
 type Messages = { writtenMs: number; isDirty: boolean };
@@ -46,6 +48,8 @@ export class Projection {
   #wanted = false;
   #failures = 0;
   #parked = 0;
+  /** The entry that keeps the ones behind it waiting, and how often it has failed. */
+  #suspect: { readonly id: Id; attempts: number } | undefined;
   #isUp = true;
   #isStopped = false;
   /** Messages of live calls are then written without waiting for their five seconds. */
@@ -140,7 +144,7 @@ export class Projection {
     try {
       await this.#applyTogether(entries);
     } catch (error) {
-      if (!isPoison(error)) throw error;
+      if (!isPoison(error) && !isSuspectData(error)) throw error;
       for (const entry of entries) await this.#applyAlone(entry);
     }
   }
@@ -176,9 +180,12 @@ export class Projection {
     try {
       await this.#applyTogether([entry]);
     } catch (error) {
-      if (!isPoison(error)) throw error;
+      if (!isPoison(error) && !this.#isGivenUp(entry.event.id, error)) throw error;
       await park(this.#options.deadLetterFile, entry, error, this.#clock.wallMs());
       this.#parked++;
+      this.#suspect = undefined;
+      // The next bad entry gets its own tries, from the shortest wait on.
+      this.#failures = 0;
       this.#options.log.error('projection.parked', {
         eventId: entry.event.id,
         callId: entry.event.call_id,
@@ -187,6 +194,13 @@ export class Projection {
         error,
       });
     }
+  }
+
+  /** Counts the failure. Order is kept, so one entry at a time can be under suspicion. */
+  #isGivenUp(id: Id, error: unknown): boolean {
+    if (!isSuspectData(error)) return false;
+    if (this.#suspect?.id !== id) this.#suspect = { id, attempts: 0 };
+    return ++this.#suspect.attempts >= MAX_ATTEMPTS;
   }
 
   async #writeDueMessages(): Promise<void> {

@@ -25,9 +25,18 @@ export function isServerAway(thrown: unknown): boolean {
   return AWAY_SYSTEM.test(systemCodeOf(thrown) ?? '') || AWAY_TEXT.test(messageOf(thrown));
 }
 
-/** True when the data themselves are refused: class 22 (bad value) or 23 (constraint). No retry will help. */
+/** True when the data themselves are refused: class 22 (bad value), 23 (constraint), 54 (too big). No retry will help. */
 export function isRefusedData(thrown: unknown): boolean {
-  return /^2[23]/.test(sqlStateOf(thrown) ?? '');
+  return /^(?:2[23]|54)/.test(sqlStateOf(thrown) ?? '');
+}
+
+/** Login, missing database or table, missing right, lock, deadlock, deadline, disk: it would meet any other data too. */
+const NOT_THE_DATA = /^(?:28|3D|3F|40|42|58)|^(?:55P03|57014)$/;
+
+/** True when the server answered with an error that may lie in these data alone. A few more tries tell. */
+export function isSuspectData(thrown: unknown): boolean {
+  const state = sqlStateOf(thrown);
+  return state !== undefined && !AWAY_STATE.test(state) && !NOT_THE_DATA.test(state);
 }
 
 /** Any query error as an AppError; the message holds no values, which pg keeps in `detail`. */

@@ -4,7 +4,7 @@ import { withDeadline } from '#lib/deadline.ts';
 import type { Log } from '#lib/log.ts';
 import { isServerAway, toDatabaseError } from './sql-errors.ts';
 
-export type StaleCacheOptions = {
+export type StaleCacheOptions<V> = {
   readonly name: string;
   readonly log: Log;
   readonly clock?: Clock;
@@ -15,22 +15,25 @@ export type StaleCacheOptions = {
   /** With an old value at hand the database gets this long to answer. */
   readonly patienceMs?: number;
   readonly capacity?: number;
+  /** False for answers that must not take a place, such as those about keys that do not exist. */
+  readonly isKept?: (value: V) => boolean;
 };
 
 type Held<V> = { value: V; atMs: number };
 
 export class StaleCache<V> {
-  readonly #options: Required<Omit<StaleCacheOptions, 'clock'>>;
+  readonly #options: Required<Omit<StaleCacheOptions<V>, 'clock'>>;
   readonly #clock: Clock;
   readonly #held = new Map<string, Held<V>>();
   readonly #loading = new Map<string, Promise<V>>();
 
-  constructor(options: StaleCacheOptions) {
+  constructor(options: StaleCacheOptions<V>) {
     const { clock = systemClock, ...rest } = options;
     this.#options = {
       staleMs: Number.POSITIVE_INFINITY,
       patienceMs: 300,
       capacity: 1_000,
+      isKept: () => true,
       ...rest,
     };
     this.#clock = clock;
@@ -62,6 +65,7 @@ export class StaleCache<V> {
 
   set(key: string, value: V): void {
     this.#held.delete(key);
+    if (!this.#options.isKept(value)) return;
     this.#held.set(key, { value, atMs: this.#clock.now() });
     if (this.#held.size <= this.#options.capacity) return;
     const oldest = this.#held.keys().next().value;

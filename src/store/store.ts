@@ -94,7 +94,11 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     await store.start();
     return store;
   } catch (error) {
-    await (store?.close(0) ?? journal.close());
+    try {
+      await (store?.close(0) ?? journal.close());
+    } catch (failed) {
+      log.error('store.closeFailed', { error: failed });
+    }
     await embedded?.stop();
     throw error;
   }
@@ -243,15 +247,34 @@ class RunningStore implements Store {
 
   async #close(drainMs: number): Promise<void> {
     this.#clock.clearTimer(this.#timer);
-    await this.#checking;
+    try {
+      await this.#finishWriting(drainMs);
+    } finally {
+      await this.#closeDatabase();
+    }
+  }
+
+  async #finishWriting(drainMs: number): Promise<void> {
+    try {
+      await this.#checking;
+      await this.#drain(drainMs);
+      await this.projection.stop();
+    } finally {
+      await this.journal.close();
+    }
+  }
+
+  async #drain(drainMs: number): Promise<void> {
     // While the database is away there is no use in waiting: the journal keeps what is left.
     const drained =
       this.#isPrepared && this.projection.isUp && (await this.projection.drain(drainMs));
     if (!drained && this.projection.lagEvents > 0) {
       this.#log.warn('projection.leftOver', { lagEvents: this.projection.lagEvents });
     }
-    await this.projection.stop();
-    await this.journal.close();
+  }
+
+  /** Also when the disk refused before: no connection and no server of ours stays behind. */
+  async #closeDatabase(): Promise<void> {
     try {
       await withDeadline(
         this.database.close(),

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import type { RecordingPatch } from '#lib/call-events.ts';
 import { newId } from '#lib/ids.ts';
-import type { Store } from '#store/store.ts';
+import { openStore, type Store } from '#store/store.ts';
 import { scriptCall, type CallScript } from '../unit/_store-entries.ts';
 import { atEnd, newDatabase, newDataDir, newStore, storeOptions, until } from './_store.ts';
 import { startProxy } from './_tcp-proxy.ts';
@@ -153,4 +153,54 @@ test('calls that end while the database is away are all there afterwards, once',
   );
   assert.deepEqual(found, { records: CALLS, events: CALLS * 4 });
   assert.equal(store.projection.parked, 0);
+});
+
+test('a giant Call-ID passes, and what a restart adds does not collide with what the journal lost', async (t) => {
+  const store = await newStore(t, storeOptions(newDataDir(t), await newDatabase(t)));
+  const call = await newCall(store);
+  // Noise, because an index entry is compressed before its size is judged.
+  let seed = 20_261_121;
+  const noise = Array.from({ length: 2_000 }, () => {
+    seed = (seed * 48_271) % 2_147_483_647;
+    return String.fromCodePoint(0x4e00 + (seed % 20_000));
+  }).join('');
+  store.journal.append(call.initiated({ sip_call_id: noise }));
+  assert.equal(await drained(store), true);
+  // In the database, yet in no journal: as after a power loss.
+  await store.database.withSystem((sql) =>
+    sql.run(
+      "INSERT INTO call_events (id, user_id, call_id, seq, type, at) VALUES ($1, $2, $3, 2, 'call.answered', now())",
+      [newId(), call.accountId, call.id],
+    ),
+  );
+  await store.recover(async () => null);
+  assert.equal(await drained(store), true);
+  assert.equal(store.projection.parked, 0);
+  assert.equal((await store.records.get(call.accountId, call.id))?.status, 'failed');
+  const events = await store.database.withSystem((sql) =>
+    sql.rows<{ seq: number; type: string }>(
+      'SELECT seq, type FROM call_events WHERE call_id = $1 ORDER BY seq',
+      [call.id],
+    ),
+  );
+  assert.deepEqual(
+    events.map(({ seq, type }) => [seq, type]),
+    [
+      [1, 'call.initiated'],
+      [2, 'call.answered'],
+      [3, 'call.failed'],
+    ],
+  );
+});
+
+test('a journal that fails to close does not keep the database open', async (t) => {
+  const store = await openStore(storeOptions(newDataDir(t), await newDatabase(t)));
+  atEnd(t, () => store.database.close());
+  const close = store.journal.close.bind(store.journal);
+  t.mock.method(store.journal, 'close', async () => {
+    await close();
+    throw new Error('the disk is gone');
+  });
+  await assert.rejects(store.close(), /the disk is gone/);
+  await assert.rejects(store.database.ping(), /after calling end/);
 });
