@@ -4,7 +4,8 @@ import type { Clock } from '#lib/clock.ts';
 import { withDeadline } from '#lib/deadline.ts';
 import { isId, type Id } from '#lib/ids.ts';
 import { isAllowed } from './addresses.ts';
-import type { Authenticator, Role, StoredKey } from './ports.ts';
+import type { Role } from '#lib/actor.ts';
+import type { Authenticator, StoredKey } from './ports.ts';
 import { invalid, Problem } from './problem.ts';
 
 export type Capability = 'any' | 'ops' | 'sup' | 'dev' | 'adm' | 'own';
@@ -21,7 +22,8 @@ const CAPABILITIES: Readonly<Record<Role, readonly Capability[]>> = {
 export type Caller = {
   readonly accountId: Id;
   readonly role: Role;
-  readonly keyId: Id;
+  /** `key:<id>` or `user:<id>`: counts requests, and names the actor of changes. */
+  readonly actor: string;
   /** Null: all agents. */
   readonly agentIds: readonly Id[] | null;
 };
@@ -81,7 +83,7 @@ export class KeyAuthenticator {
     return {
       accountId: key.accountId,
       role: key.role,
-      keyId: key.keyId,
+      actor: `key:${key.keyId}`,
       agentIds: key.agentIds,
     };
   }

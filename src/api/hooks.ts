@@ -153,7 +153,7 @@ async function authenticate(
 }
 
 function spend(reply: FastifyReply, limiter: RateLimiter, caller: Caller): void {
-  const state = limiter.take(caller.keyId);
+  const state = limiter.take(`${caller.actor} ${caller.accountId}`);
   setRateHeaders(reply, state);
   if (!state.allowed) throw rateLimited(state);
 }
@@ -224,7 +224,7 @@ async function claimKey(
   if (key === null) return undefined;
   const route = `${request.method} ${request.routeOptions.url ?? ''}`;
   const begun = answers.begin({ accountId: request.caller.accountId, route, key }, [
-    request.caller.keyId, // another key may see other agents: its request is another request
+    request.caller.actor, // another key may see other agents: its request is another request
     JSON.stringify(request.params),
     createHash('sha256')
       .update(request.rawBody ?? '')

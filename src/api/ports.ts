@@ -1,10 +1,9 @@
 /** What the facade needs from the rest of the process, stated here and plugged in by app.ts. */
 import type { Readable } from 'node:stream';
+import type { Role } from '#lib/actor.ts';
 import type { RecordDetail, RecordingRow, RecordPage, RecordQuery } from '#lib/call-record.ts';
 import type { Id } from '#lib/ids.ts';
 import type { CallService } from '#sessions/call-service-types.ts';
-
-export type Role = 'owner' | 'admin' | 'developer' | 'supervisor' | 'viewer';
 
 /** An API key as stored: the key itself is nowhere, only the SHA-256 of the whole of it. */
 export type StoredKey = {

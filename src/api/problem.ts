@@ -40,6 +40,13 @@ export const PROBLEMS = {
     en: 'The request was not complete in time',
     zh: '请求未在限定时间内完成',
   },
+  CONFLICT: { status: 409, en: 'This value is taken', zh: '该值已被占用' },
+  IN_USE: { status: 409, en: 'The object is still in use', zh: '对象仍在使用中' },
+  RECORD_READ_ONLY: {
+    status: 409,
+    en: 'Records of calls that the server carried take no change of this field',
+    zh: '由服务器产生的通话记录不允许修改该字段',
+  },
   INVALID_STATE: {
     status: 409,
     en: 'This is not possible in the present state',
@@ -87,6 +94,31 @@ export const PROBLEMS = {
     en: 'This number may not be called',
     zh: '不允许呼叫该号码',
   },
+  CONSENT_MISSING: {
+    status: 422,
+    en: 'This person does not want to be called',
+    zh: '该号码未授权呼叫或已要求勿扰',
+  },
+  NO_MESSAGES: {
+    status: 422,
+    en: 'Nothing was said in this call',
+    zh: '该通话没有任何对话内容',
+  },
+  CARRIER_UNSUPPORTED: {
+    status: 422,
+    en: 'There is no adapter for this carrier',
+    zh: '不支持该运营商',
+  },
+  PROVIDER_NOT_CONFIGURED: {
+    status: 422,
+    en: 'No account at this vendor is set up',
+    zh: '尚未配置该供应商',
+  },
+  UPGRADE_REQUIRED: {
+    status: 426,
+    en: 'This path is a WebSocket',
+    zh: '该路径需要使用 WebSocket',
+  },
   RATE_LIMITED: { status: 429, en: 'Too many requests', zh: '请求过于频繁' },
   CONCURRENCY_LIMIT: {
     status: 429,
@@ -101,6 +133,16 @@ export const PROBLEMS = {
   },
   OVERLOADED: { status: 503, en: 'The server is at its limit', zh: '服务器负载已满' },
   DRAINING: { status: 503, en: 'The server is shutting down', zh: '服务器正在停止' },
+  PROVIDER_REJECTED: {
+    status: 502,
+    en: 'The vendor refused the request',
+    zh: '供应商拒绝了请求',
+  },
+  PROVIDER_TIMEOUT: {
+    status: 504,
+    en: 'The vendor did not answer in time',
+    zh: '供应商未在限定时间内响应',
+  },
   NODE_TIMEOUT: {
     status: 504,
     en: 'The node that owns the call did not answer',
@@ -203,6 +245,8 @@ const CODE_OF: ReadonlyMap<string, ProblemCode> = new Map<string, ProblemCode>([
   ['FST_ERR_CTP_INVALID_CONTENT_LENGTH', 'VALIDATION_FAILED'],
   ['FST_ERR_BAD_URL', 'VALIDATION_FAILED'],
   ['FST_ERR_MAX_PARAM_LENGTH', 'PAYLOAD_TOO_LARGE'],
+  ['E_CONFLICT', 'CONFLICT'],
+  ['E_REFERENCE', 'REFERENCE_NOT_FOUND'],
   ['E_DATABASE', 'UNAVAILABLE'],
   ['E_DATABASE_UNREACHABLE', 'UNAVAILABLE'],
   ['E_TIMEOUT', 'UNAVAILABLE'],

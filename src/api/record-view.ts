@@ -2,7 +2,7 @@
 import type { Message } from '#lib/call-events.ts';
 import { maskDeep, maskNumber, maskText } from '#lib/mask.ts';
 import { isLiveStatus, type LiveCallView } from '#sessions/call-service-types.ts';
-import type { Role } from './ports.ts';
+import type { Role } from '#lib/actor.ts';
 import type { RecordDetail, RecordRow } from '#lib/call-record.ts';
 import type { CallRecord, CallRow } from './schemas.ts';
 

@@ -8,7 +8,9 @@ import type {
 } from 'fastify';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Actor } from '#lib/actor.ts';
 import { AppError } from '#lib/errors.ts';
+import { plainAddress } from './addresses.ts';
 import type { Capability, Caller } from './auth.ts';
 import type { Claim } from './idempotency.ts';
 
@@ -41,6 +43,19 @@ export type ApiServer = FastifyInstance<
 export function callerOf(request: Pick<FastifyRequest, 'caller'>): Caller {
   if (request.caller === null) throw new AppError('E_INTERNAL', 'a public route asked who calls');
   return request.caller;
+}
+
+/** Who acts, for repositories and the audit log. */
+export function actorOf(request: FastifyRequest): Actor {
+  const caller = callerOf(request);
+  return {
+    accountId: caller.accountId,
+    name: caller.actor,
+    role: caller.role,
+    agentIds: caller.agentIds,
+    requestId: request.id,
+    ip: plainAddress(request.ip),
+  };
 }
 
 type DocumentedSchema = {

@@ -195,6 +195,9 @@ export type RecordPatch = {
   readonly recording_id?: Id | null;
   readonly quality?: Quality | null;
   readonly latency?: Latency | null;
+  readonly squad_id?: Id | null;
+  readonly rule_id?: Id | null;
+  readonly customer_ref?: string | null;
 };
 
 /** Row of `recordings` that an event sets, keyed by `id`. `uri` is relative to the data directory. */

@@ -12,6 +12,8 @@ export const ERROR_CODES = {
   E_DATA_DIR_LOCKED: { fault: 'operator', retryable: false },
   E_DATABASE_UNREACHABLE: { fault: 'operator', retryable: true },
   E_DATABASE: { fault: 'us', retryable: true },
+  E_CONFLICT: { fault: 'caller', retryable: false },
+  E_REFERENCE: { fault: 'caller', retryable: false },
   E_JOURNAL: { fault: 'operator', retryable: true },
   E_SIP_ENGINE: { fault: 'us', retryable: true },
   E_SIP_REJECTED: { fault: 'carrier', retryable: false },

@@ -5,8 +5,10 @@ import type {
   Direction,
   EndedBy,
   HangupReason,
+  Latency,
   Message,
   Outcome,
+  Quality,
 } from '#lib/call-events.ts';
 import type { Id } from '#lib/ids.ts';
 
@@ -36,6 +38,15 @@ export type LiveCallView = {
   readonly recordingStatus: 'none' | 'active' | 'ready' | 'failed' | 'expired';
   readonly recordingId: Id | null;
   readonly trunkId: Id | null;
+  /** Of the trunk that carries the call; null for calls without one. */
+  readonly trunkTransport: 'udp' | 'tcp' | 'tls' | null;
+  readonly customerId: string | null;
+  readonly campaignId: Id | null;
+  readonly squadId: Id | null;
+  /** The answer rule that decided an inbound call. */
+  readonly ruleId: Id | null;
+  readonly quality: Quality | null;
+  readonly latency: Latency | null;
   readonly sipCallId: string | null;
   readonly sipStatus: number | null;
   readonly node: string;
@@ -47,6 +58,7 @@ export type LiveCallView = {
 export type RefusalCode =
   | 'NO_ROUTE'
   | 'NUMBER_NOT_ALLOWED'
+  | 'CONSENT_MISSING'
   | 'CONCURRENCY_LIMIT'
   | 'DRAINING'
   | 'OVERLOADED'
@@ -57,6 +69,8 @@ export type CallRefusal = {
   readonly code: RefusalCode;
   /** When trying again may help, in seconds; null leaves it to the facade. */
   readonly retryAfterS: number | null;
+  /** What a REFERENCE_NOT_FOUND is about, or the number that NUMBER_NOT_ALLOWED refuses; null: `agent` and `to`. */
+  readonly field?: 'agent' | 'squad' | 'trunk' | 'to' | 'from';
 };
 
 export type PlaceResult =
@@ -65,10 +79,28 @@ export type PlaceResult =
 
 export type PlaceCall = {
   readonly accountId: Id;
-  /** A number in normal form (`#lib/phone.ts`). */
+  /** A number in normal form (`#lib/phone.ts`), or a `sip:`/`sips:` URI where the trunk allows them. */
   readonly to: string;
+  /** In normal form; must be a number of the account or the trunk's own. */
+  readonly from?: string;
   /** Replaces the agent's system prompt for this call. */
   readonly prompt?: string;
+  /** Replaces the agent's greeting for this call. */
+  readonly greeting?: string;
+  /** Its primary member takes the call. Not with `agentId`. */
+  readonly squadId?: Id;
+  /** Agents that the client may use; null or absent: all. Others count as missing. */
+  readonly allowedAgentIds?: readonly Id[] | null;
+  readonly customerId?: string;
+  readonly recordingEnabled?: boolean;
+  readonly trunkId?: Id;
+  /** Insists on a trunk with this transport. */
+  readonly trunkTransport?: 'udp' | 'tcp' | 'tls';
+  /** 5..120, default 30. */
+  readonly ringTimeoutS?: number;
+  /** 10..14400; the agent's own limit when absent. */
+  readonly maxDurationS?: number;
+  readonly metadata?: Readonly<Record<string, unknown>>;
   /** The account's default agent when absent; an unknown one is REFERENCE_NOT_FOUND. */
   readonly agentId?: Id;
   readonly variables?: Readonly<Record<string, string>>;

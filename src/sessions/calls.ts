@@ -244,6 +244,7 @@ export class Calls implements CallService {
       agentId: agent.id,
       agentName: agent.name,
       channel: 'phone',
+      ...{ trunkTransport: null, customerId: null, squadId: null, ruleId: null, callerApp: null },
       ...facts,
     });
   }

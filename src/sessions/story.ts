@@ -37,6 +37,11 @@ export type StoryOptions = {
   readonly remoteNumber: string | null;
   readonly remoteName: string | null;
   readonly trunkId: Id | null;
+  readonly trunkTransport: LiveCallView['trunkTransport'];
+  readonly customerId: string | null;
+  readonly squadId: Id | null;
+  readonly ruleId: Id | null;
+  readonly callerApp: string | null;
   readonly sipCallId: string | null;
   readonly variables: Readonly<Record<string, string>>;
   readonly requestId: string | null;
@@ -72,6 +77,8 @@ export class CallStory {
   #sipCallId: string | null;
   #sipStatus: number | null = null;
   #metadata: Readonly<Record<string, unknown>> = {};
+  #quality: Quality | null = null;
+  #latency: Latency | null = null;
 
   constructor(options: StoryOptions) {
     this.#options = options;
@@ -111,7 +118,7 @@ export class CallStory {
       to,
       agent_id: agentId,
       trunk_id: trunkId,
-      customer_id: null,
+      customer_id: this.#options.customerId,
       campaign_id: null,
     };
     this.#tell('call.initiated', data, {
@@ -195,6 +202,8 @@ export class CallStory {
     this.#status = ending.status;
     this.#sipStatus = facts.sipStatus ?? this.#sipStatus;
     this.#metadata = facts.metadata;
+    this.#quality = facts.quality;
+    this.#latency = facts.latency;
     const duration = this.snapshot().durationSeconds;
     const patch: RecordPatch = {
       status: ending.status,
@@ -275,7 +284,7 @@ export class CallStory {
       endedBy: this.#ending?.endedBy ?? null,
       callerName: remoteName,
       callerPhone: remoteNumber,
-      callerApp: null,
+      callerApp: this.#options.callerApp,
       fromNumber: from,
       toNumber: to,
       startTime: this.#isoAt(this.#startMs),
@@ -285,6 +294,13 @@ export class CallStory {
       recordingStatus: this.#recording?.status ?? 'none',
       recordingId: this.#recording?.id ?? null,
       trunkId,
+      trunkTransport: this.#options.trunkTransport,
+      customerId: this.#options.customerId,
+      campaignId: null,
+      squadId: this.#options.squadId,
+      ruleId: this.#options.ruleId,
+      quality: this.#quality,
+      latency: this.#latency,
       sipCallId: this.#sipCallId,
       sipStatus: this.#sipStatus,
       node,

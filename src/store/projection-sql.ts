@@ -33,8 +33,10 @@ const COLUMNS: Record<string, Kind> = {
     latency: 'json',
     customer_ref: 64,
     campaign_id: 'plain',
+    squad_id: 'plain',
+    rule_id: 'plain',
   },
-} satisfies Record<keyof RecordPatch | 'customer_ref' | 'campaign_id', Kind>;
+} satisfies Record<keyof RecordPatch | 'campaign_id', Kind>;
 
 const RECORDING_COLUMNS = [
   'status',

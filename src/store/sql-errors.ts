@@ -1,5 +1,5 @@
 /** What a failed query means: the server is away, the row is at fault, or we are. */
-import { AppError, messageOf, systemCodeOf } from '#lib/errors.ts';
+import { AppError, messageOf, systemCodeOf, type ErrorCode } from '#lib/errors.ts';
 
 /** SQLSTATE of an error of ours or of pg's, or undefined (`23505` = unique violation). */
 export function sqlStateOf(thrown: unknown): string | undefined {
@@ -42,12 +42,19 @@ export function isSuspectData(thrown: unknown): boolean {
 /** Any query error as an AppError; the message holds no values, which pg keeps in `detail`. */
 export function toDatabaseError(thrown: unknown): AppError {
   if (thrown instanceof AppError) return thrown;
-  const code = isServerAway(thrown) ? 'E_DATABASE_UNREACHABLE' : 'E_DATABASE';
   const state = sqlStateOf(thrown);
+  const code = codeOf(thrown, state);
   return new AppError(code, messageOf(thrown), {
     cause: thrown,
     ...(state === undefined ? {} : { details: { sqlState: state } }),
   });
+}
+
+/** 23505 unique violation, 23503 a row that is named and does not exist (or is still named). */
+function codeOf(thrown: unknown, state: string | undefined): ErrorCode {
+  if (isServerAway(thrown)) return 'E_DATABASE_UNREACHABLE';
+  if (state === '23505') return 'E_CONFLICT';
+  return state === '23503' ? 'E_REFERENCE' : 'E_DATABASE';
 }
 
 /** A connection URL without its password, for messages and logs. */

@@ -8,8 +8,18 @@ import { openPool, type Database } from '#store/pool.ts';
 import { sqlStateOf } from '#store/sql-errors.ts';
 import { createTestDatabase, queryRows, type TestDatabase } from './_database.ts';
 
-const ALL = ['0001_identity', '0002_calls', '0003_trunks', '0004_keys', '0005_row_level_security'];
-const TENANT_TABLES = 14;
+const ALL = [
+  '0001_identity',
+  '0002_calls',
+  '0003_trunks',
+  '0004_keys',
+  '0005_row_level_security',
+  '0006_rules_vendors',
+  '0007_people_campaigns',
+  '0008_hooks_accounting',
+  '0009_row_level_security',
+];
+const TENANT_TABLES = 29;
 
 let made: TestDatabase[] = [];
 let database: Database;
@@ -111,20 +121,19 @@ test('an account sees and writes its own rows only; the bare login sees none', a
   assert.deepEqual(await database.withSystem((sql) => sql.rows('SELECT id FROM agents')), [
     { id: agent },
   ]);
-  const writes: [string, unknown[]][] = [
-    ["INSERT INTO agents (user_id, name) VALUES ($1, 'Eve')", [mine]],
+  const writes: [string, unknown[], string][] = [
+    ["INSERT INTO agents (user_id, name) VALUES ($1, 'Eve')", [mine], 'E_DATABASE'],
     // The foreign key carries the account, so another's agent cannot be named either.
     [
       "INSERT INTO agent_bindings (user_id, kind, value, agent_id) VALUES ($1, 'default', '', $2)",
       [other, agent],
+      'E_REFERENCE',
     ],
   ];
-  for (const [text, values] of writes) {
+  for (const [text, values, code] of writes) {
     await assert.rejects(
       database.withAccount(other, 'test', (sql) => sql.run(text, values)),
-      {
-        code: 'E_DATABASE',
-      },
+      { code },
     );
   }
   const changed = await database.withAccount(other, 'test', (sql) =>

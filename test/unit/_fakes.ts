@@ -278,6 +278,7 @@ export function createRig(
     sipCallId: 'abc@192.0.2.9',
     variables: {},
     requestId: null,
+    ...{ trunkTransport: null, customerId: null, squadId: null, ruleId: null, callerApp: null },
   });
   const providers: ProviderSet = {
     stt: {

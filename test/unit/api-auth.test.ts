@@ -4,9 +4,10 @@ import { after, before, test } from 'node:test';
 import { countingKey, isAllowed } from '#api/addresses.ts';
 import { can } from '#api/auth.ts';
 import { IdempotencyStore } from '#api/idempotency.ts';
-import type { Role, StoredKey } from '#api/ports.ts';
+import type { StoredKey } from '#api/ports.ts';
 import { RateLimiter } from '#api/rate-limit.ts';
 import type { ApiServer } from '#api/routing.ts';
+import type { Role } from '#lib/actor.ts';
 import { SimulatedClock } from '#lib/clock.ts';
 import { AppError } from '#lib/errors.ts';
 import {

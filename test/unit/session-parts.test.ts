@@ -38,6 +38,7 @@ function storyOn(clock: SimulatedClock): { story: CallStory; entries: JournalEnt
     sipCallId: 'abc@192.0.2.1',
     variables: {},
     requestId: null,
+    ...{ trunkTransport: null, customerId: null, squadId: null, ruleId: null, callerApp: null },
   });
   return { story, entries };
 }
