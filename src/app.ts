@@ -1,29 +1,38 @@
 /** Composition root: builds every part, plugs ports together, and owns the order of starting and stopping. */
 import { readFileSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { createApi, listenApi } from '#api/server.ts';
-import { diskRecordingFiles } from '#api/recording-files.ts';
+import type { ApiPorts } from '#api/ports.ts';
 import { systemClock } from '#lib/clock.ts';
 import { toAppError } from '#lib/errors.ts';
 import type { Log } from '#lib/log.ts';
 import { normalizePhone } from '#lib/phone.ts';
+import { unrestricted, type Trunk, type TrunkSource } from '#lib/trunk.ts';
 import { createMediaEngine } from '#media/media-client.ts';
 import type { MediaEngine } from '#media/types.ts';
-import { repairWav } from '#media/wav.ts';
 import { createProviders, type Providers } from '#providers/registry.ts';
 import { AudioPump } from '#sessions/audio-pump.ts';
-import { Calls } from '#sessions/calls.ts';
+import type { CallDeps } from '#sessions/call.ts';
+import { Calls, type CallsOptions } from '#sessions/calls.ts';
+import type { TrunkDirectory } from '#sessions/ports.ts';
 import { createSipAgent } from '#sip/agent.ts';
 import { parseTrunk } from '#sip/trunk.ts';
-import type { SipAgent, Trunk } from '#sip/types.ts';
+import type { SipAgent } from '#sip/types.ts';
+import { createAgentAdmin } from '#store/agent-admin.ts';
+import { createBindings } from '#store/bindings.ts';
 import { openStore, type Store } from '#store/store.ts';
 import { AccessList } from './access.ts';
 import { addressToDial, addressView } from './addresses.ts';
+import { authOptions, authSettings } from './app-auth.ts';
 import type { Config } from './config.ts';
 import { openDataDir } from './data-dir.ts';
+import { familyPorts } from './families.ts';
+import { openIntelligence } from './intelligence.ts';
+import { openRecordingParts } from './recordings.ts';
 import { startSipEngine } from './sip-engine.ts';
+import { createTelemetry } from './telemetry.ts';
+import { startVendors } from './vendors.ts';
 
 export type App = {
   /** What to tell the person at the terminal. */
@@ -36,6 +45,9 @@ export type App = {
   stop(graceMs: number, hurry?: AbortSignal): Promise<void>;
 };
 
+/** Times that a test may shorten. */
+export type AppTiming = Pick<CallsOptions, 'ringElsewhereMs'>;
+
 const VERSION = (
   JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
     version: string;
@@ -43,16 +55,21 @@ const VERSION = (
 ).version;
 
 /** Errors: E_CONFIG, E_PORT_IN_USE, E_DATA_DIR_LOCKED, E_DATABASE_UNREACHABLE…, each one clear line, nothing left running. */
-export async function startApp(config: Config, log: Log): Promise<App> {
+export async function startApp(config: Config, log: Log, timing: AppTiming = {}): Promise<App> {
   await using starting = new AsyncDisposableStack();
-  const parts = await startParts(config, log, starting);
+  const parts = await startParts(config, log, starting, timing);
   const { store, sip, calls, dataDir, providers } = parts;
   const state = { isDraining: false };
-  const ports = apiPorts(store, sip, calls, dataDir, state);
-  const api = await createApi({ ports, log, version: VERSION });
+  const ports = apiPorts(parts, state);
+  const api = await createApi({
+    ...{ ports, log, version: VERSION, hasDocs: config.hasDocs },
+    ...(await authSettings(config, dataDir, log)),
+  });
   starting.defer(() => api.close());
   const httpUrl = await listenApi(api, config.httpHost, config.httpPort);
   calls.accept();
+  parts.recordings.start();
+  parts.intelligence.start();
   const running = starting.move();
   let stopping: Promise<void> | undefined;
   const stop = async (graceMs: number, hurry?: AbortSignal): Promise<void> => {
@@ -69,8 +86,15 @@ export async function startApp(config: Config, log: Log): Promise<App> {
   };
 }
 
+type Parts = Awaited<ReturnType<typeof startParts>>;
+
 /** Everything below HTTP, in the order of design.md 5; `owner` gives it back in reverse. */
-async function startParts(config: Config, log: Log, owner: AsyncDisposableStack) {
+async function startParts(
+  config: Config,
+  log: Log,
+  owner: AsyncDisposableStack,
+  timing: AppTiming,
+) {
   const environmentTrunk = readTrunk(config);
   const shownAddress = addressView(config.publicAddress, config.localNets);
   const dir = openDataDir(config.dataDir);
@@ -81,37 +105,65 @@ async function startParts(config: Config, log: Log, owner: AsyncDisposableStack)
   owner.defer(() => store.close());
   const providers = createProviders(providerOptions(config, dataDir, log));
   owner.defer(() => providers.close());
-  const media = createMediaEngine({ rtpPorts: config.rtpPorts, log });
+  const vendors = startVendors({
+    ...{ database: store.database, sealer: store.sealer, providers, log },
+    aliyunMetaUrl: config.aliyunMetaUrl,
+  });
+  owner.defer(() => vendors.close());
+  const telemetry = createTelemetry({
+    journal: store.journal,
+    outboxPending: () => store.projection.lagEvents,
+    providers,
+  });
+  const onClosed = telemetry.mediaClosed;
+  const media = createMediaEngine({ rtpPorts: config.rtpPorts, log, onClosed });
   owner.defer(() => media.close());
-  await store.recover(({ uri }) => repairWav(join(dataDir, uri)));
+  const recordings = await openRecordingParts({ dataDir, store, log, settings: config });
+  owner.defer(() => recordings.close());
+  await store.recover(recordings.repair);
   const access = await openAccess(config, environmentTrunk, store, log);
   owner.defer(() => access.close());
   await warmUp(providers, store);
+  const { journal } = telemetry;
+  const intelligence = openIntelligence({ store, providers, vendors, journal, node, log });
+  owner.defer(() => intelligence.close());
   const sip = await startSip(config, access, log, owner);
   const calls = new Calls({
     deps: {
-      media: bindTo(config.rtpHost, media),
-      pump: new AudioPump(systemClock, (error) =>
-        log.error('pump.memberFailed', { error: toAppError(error) }),
-      ),
-      clock: systemClock,
-      log,
-      recordingFile: (callId) => recordingFile(dataDir, callId),
-      recordByDefault: () => config.recording ?? !access.hasTrunk,
+      ...callDeps(bindTo(config.rtpHost, media), (call) => recordings.newRecording(call), log),
+      onEnded: intelligence.callEnded,
     },
     sip,
-    journal: store.journal,
+    journal,
     agents: store.agents,
-    trunks: {
-      trunkFor: async (account) => (await store.trunks.trunkFor(account)) ?? environmentTrunk,
-    },
+    rules: store.rules,
+    trunks: trunkDirectory(store, access, environmentTrunk),
+    contacts: store.contactPolicy,
+    accounts: store.accounts,
+    recordByDefault: () => config.recording ?? !access.hasTrunk,
     node,
     maxCalls: config.maxCalls,
-    providersFor: (agent) => providers.forAgent(agent),
+    ...timing,
+    providersFor: async (agent) =>
+      telemetry.providersFor(agent, await vendors.forCalls(agent.accountId)),
     normaliseNumber: normalizePhone,
     shownAddress,
   });
-  return { store, sip, calls, dataDir, providers };
+  const families = familyPorts({
+    ...{ telemetry, node, environmentTrunk, database: store.database },
+    metricsAllow: config.metricsAllow,
+    load: () => calls.liveCount / config.maxCalls,
+  });
+  const answering = answeringPorts(store, config.countryCode);
+  const seen = { families, answering, recordings, vendors, intelligence };
+  return { store, sip, calls, dataDir, providers, media, ...seen };
+}
+
+function callDeps(media: MediaEngine, newRecording: CallDeps['newRecording'], log: Log): CallDeps {
+  const pump = new AudioPump(systemClock, (error) =>
+    log.error('pump.memberFailed', { error: toAppError(error) }),
+  );
+  return { media, pump, clock: systemClock, log, newRecording };
 }
 
 async function openAccess(
@@ -119,7 +171,7 @@ async function openAccess(
   environmentTrunk: Trunk | null,
   store: Store,
   log: Log,
-): Promise<AccessList> {
+): Promise<AccessList<TrunkSource>> {
   const access = new AccessList({
     allow: config.sipAllow,
     environmentTrunk,
@@ -131,9 +183,26 @@ async function openAccess(
   return access;
 }
 
+/** Contract 4.6: any active row of the account beats the environment's trunk. */
+function trunkDirectory(
+  store: Store,
+  access: AccessList<TrunkSource>,
+  environmentTrunk: Trunk | null,
+): TrunkDirectory {
+  const environment = environmentTrunk === null ? [] : [unrestricted(environmentTrunk)];
+  return {
+    of: async (accountId) => {
+      const own = await store.trunks.of(accountId);
+      return own.hasActive ? own : { ...own, usable: environment };
+    },
+    at: (address) => access.at(address),
+    believes: (address) => access.believes(address),
+  };
+}
+
 async function startSip(
   config: Config,
-  access: AccessList,
+  access: AccessList<TrunkSource>,
   log: Log,
   owner: AsyncDisposableStack,
 ): Promise<SipAgent> {
@@ -169,13 +238,16 @@ function readTrunk(config: Config): Trunk | null {
   });
 }
 
-function storeOptions(config: Config, dataDir: string) {
+/** What the store takes of the settings. */
+export function storeOptions(config: Config, dataDir: string) {
   return {
     dataDir,
     databaseUrl: config.databaseUrl ?? undefined,
     adminEmail: config.adminEmail,
     adminKey: config.adminKey ?? undefined,
     masterKey: config.masterKey ?? undefined,
+    oldMasterKeys: config.oldMasterKeys ?? undefined,
+    auth: authOptions(config),
     defaults: {
       timezone: config.timezone ?? Intl.DateTimeFormat().resolvedOptions().timeZone,
       language: config.language,
@@ -204,29 +276,42 @@ async function warmUp(providers: Providers, store: Store): Promise<void> {
   );
 }
 
-function apiPorts(
-  store: Store,
-  sip: SipAgent,
-  calls: Calls,
-  dataDir: string,
-  state: { readonly isDraining: boolean },
-) {
+function answeringPorts(store: Store, countryCode: string | null): ApiPorts['answering'] {
   return {
-    authenticator: store.apiKeys,
+    rules: store.rules,
+    agentAdmin: createAgentAdmin(store.database, countryCode),
+    bindings: createBindings(store.database, countryCode),
+  };
+}
+
+function apiPorts(parts: Parts, state: { readonly isDraining: boolean }): ApiPorts {
+  const { store, sip, calls, media, families, recordings } = parts;
+  return {
+    identity: store.identity,
     records: store.records,
-    recordings: diskRecordingFiles(dataDir),
+    recordKeeping: {
+      ...store.records,
+      statistics: store.statistics.read,
+      noteChange: (accountId) => store.rollup.wake(accountId),
+    },
+    recordings: recordings.files,
+    recordingList: recordings.recordings,
     readiness: {
       check: () => ({
         state: state.isDraining ? ('draining' as const) : ('accepting' as const),
         checks: {
           sip: sip.isUp ? ('up' as const) : ('down' as const),
-          media: 'up' as const,
+          media: media.isUp ? ('up' as const) : ('down' as const),
           database: store.state(),
           bus: 'off' as const,
         },
       }),
     },
     calls,
+    families,
+    vendors: parts.vendors.ports,
+    intelligence: parts.intelligence.intelligence,
+    answering: parts.answering,
   };
 }
 
@@ -238,17 +323,6 @@ function bindTo(rtpHost: string | null, media: MediaEngine): MediaEngine {
     census: () => media.census(),
     close: () => media.close(),
   };
-}
-
-/** By day, so that no folder grows without bound. */
-async function recordingFile(
-  dataDir: string,
-  callId: string,
-): Promise<{ path: string; uri: string }> {
-  const folder = join('recordings', ...new Date().toISOString().slice(0, 10).split('-'));
-  await mkdir(join(dataDir, folder), { recursive: true });
-  const uri = join(folder, `${callId}.wav`);
-  return { path: join(dataDir, uri), uri };
 }
 
 /** A generated key is shown, or nobody would ever know it; one that was set is known already and stays out of logs. */

@@ -4,170 +4,33 @@
  */
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
-import { Type, type Static, type TProperties, type TSchema } from 'typebox';
+import { Type, type Static, type TSchema } from 'typebox';
 import { Value } from 'typebox/value';
+import { cidrOf } from '#api/addresses.ts';
 import { AppError, messageOf, systemCodeOf } from '#lib/errors.ts';
-
-type Meta = {
-  readonly env: string;
-  readonly doc: string;
-  readonly aliases?: readonly string[];
-  readonly secret?: boolean;
-};
-
-const text = (meta: Meta, fallback?: string) =>
-  Type.String({ ...meta, ...(fallback === undefined ? {} : { default: fallback }) });
-const optional = (meta: Meta) =>
-  Type.Union([Type.String({ minLength: 1 }), Type.Null()], { ...meta, default: null });
-const port = (meta: Meta, fallback: number) =>
-  Type.Integer({ ...meta, minimum: 0, maximum: 65_535, default: fallback });
-const whole = (meta: Meta, fallback: number, minimum: number, maximum: number) =>
-  Type.Integer({ ...meta, minimum, maximum, default: fallback });
-
-const SETTINGS = {
-  httpHost: text({ env: 'CALLYARD_HTTP_HOST', doc: 'address of HTTP and WebSocket' }, '127.0.0.1'),
-  httpPort: port({ env: 'CALLYARD_HTTP_PORT', doc: 'port of HTTP and WebSocket' }, 8080),
-  sipHost: text(
-    {
-      env: 'CALLYARD_SIP_HOST',
-      doc: 'SIP listen address; 0.0.0.0 is one socket per local address',
-    },
-    '0.0.0.0',
-  ),
-  sipPort: port({ env: 'CALLYARD_SIP_PORT', doc: 'SIP port, UDP and TCP' }, 5060),
-  publicAddress: optional({
-    env: 'CALLYARD_PUBLIC_ADDRESS',
-    doc: 'address shown in Contact and SDP to networks that are not local',
-  }),
-  localNets: optional({
-    env: 'CALLYARD_LOCAL_NETS',
-    doc: 'networks (CIDR list) that see the local address instead',
-  }),
-  rtpHost: optional({
-    env: 'CALLYARD_RTP_HOST',
-    doc: 'address media binds; default: the one the INVITE arrived on',
-  }),
-  rtpPorts: Type.String({
-    env: 'CALLYARD_RTP_PORTS',
-    doc: 'port range of media',
-    default: '20000-29999',
-    pattern: '^\\d{1,5}-\\d{1,5}$',
-  }),
-  recording: Type.Union([Type.Boolean(), Type.Null()], {
-    env: 'CALLYARD_RECORDING',
-    doc: 'record calls unless the agent says otherwise; default: on while no trunk is set',
-    default: null,
-  }),
-  drainS: whole(
-    { env: 'CALLYARD_DRAIN_S', doc: 'seconds live calls may finish in after SIGTERM' },
-    30,
-    0,
-    86_400,
-  ),
-  maxCalls: whole({ env: 'CALLYARD_MAX_CALLS', doc: 'live calls of this node' }, 1000, 1, 100_000),
-  llmBaseUrl: optional({
-    env: 'CALLYARD_LLM_BASE_URL',
-    doc: 'base URL of an OpenAI-compatible model',
-  }),
-  llmApiKey: optional({ env: 'CALLYARD_LLM_API_KEY', doc: 'its key', secret: true }),
-  llmModel: optional({ env: 'CALLYARD_LLM_MODEL', doc: 'its model name' }),
-  sttVendor: optional({
-    env: 'CALLYARD_STT_VENDOR',
-    doc: 'default speech-to-text vendor',
-    aliases: ['STT_PROVIDER'],
-  }),
-  llmVendor: optional({
-    env: 'CALLYARD_LLM_VENDOR',
-    doc: 'default language-model vendor',
-    aliases: ['LLM_PROVIDER'],
-  }),
-  ttsVendor: optional({
-    env: 'CALLYARD_TTS_VENDOR',
-    doc: 'default text-to-speech vendor',
-    aliases: ['TTS_PROVIDER'],
-  }),
-  simScript: optional({
-    env: 'CALLYARD_SIM_SCRIPT',
-    doc: 'JSON file of the scripted `sim` vendor (tests)',
-  }),
-  timezone: optional({
-    env: 'CALLYARD_TIMEZONE',
-    doc: 'time zone of a new account; default: the system’s',
-  }),
-  countryCode: optional({
-    env: 'CALLYARD_COUNTRY_CODE',
-    doc: 'country code of a new account, e.g. 86',
-  }),
-  currency: text({ env: 'CALLYARD_CURRENCY', doc: 'currency of a new account' }, 'CNY'),
-  language: text({ env: 'CALLYARD_LANGUAGE', doc: 'language of a new account' }, 'zh-CN'),
-  dataDir: text(
-    { env: 'CALLYARD_DATA_DIR', doc: 'journal, recordings, embedded database, generated keys' },
-    './data',
-  ),
-  databaseUrl: optional({
-    env: 'DATABASE_URL',
-    doc: 'PostgreSQL; unset: the embedded one',
-    secret: true,
-  }),
-  sipEngine: text(
-    { env: 'CALLYARD_SIP_ENGINE', doc: '`embedded` or drachtio://secret@host:port', secret: true },
-    'embedded',
-  ),
-  trunk: optional({
-    env: 'CALLYARD_TRUNK',
-    doc: 'default outbound trunk, sip:host:port;transport=udp',
-  }),
-  trunkUser: optional({ env: 'CALLYARD_TRUNK_USER', doc: 'its user name' }),
-  trunkPassword: optional({ env: 'CALLYARD_TRUNK_PASSWORD', doc: 'its password', secret: true }),
-  sipLocalHost: optional({ env: 'SIP_LOCAL_HOST', doc: 'local address of the environment trunk' }),
-  sipDisplayName: optional({
-    env: 'SIP_DISPLAY_NAME',
-    doc: 'display name of the environment trunk',
-  }),
-  sipAllow: text(
-    { env: 'CALLYARD_SIP_ALLOW', doc: 'sources whose calls are taken as well (CIDR list)' },
-    '',
-  ),
-  adminKey: optional({
-    env: 'CALLYARD_ADMIN_KEY',
-    doc: 'first API key, cy_ + 8 + _ + 43 characters',
-    secret: true,
-  }),
-  adminEmail: text({ env: 'CALLYARD_ADMIN_EMAIL', doc: 'first account' }, 'admin@localhost'),
-  masterKey: optional({
-    env: 'CALLYARD_MASTER_KEY',
-    doc: '32 bytes base64 or file:PATH; wraps secrets',
-    secret: true,
-  }),
-  logLevel: Type.Union(
-    ['trace', 'debug', 'info', 'warn', 'error', 'silent'].map((level) => Type.Literal(level)),
-    {
-      env: 'CALLYARD_LOG_LEVEL',
-      doc: 'trace, debug, info, warn, error or silent',
-      default: 'info',
-    },
-  ),
-} satisfies TProperties;
+import { SETTINGS, type Meta } from './config-schema.ts';
 
 const SCHEMA = Type.Object(SETTINGS, { additionalProperties: false });
 
 type Raw = Static<typeof SCHEMA>;
 
-export type Config = Readonly<Omit<Raw, 'rtpPorts' | 'logLevel'>> & {
+type Parsed = 'rtpPorts' | 'logLevel' | 'trustedProxies' | 'corsOrigins' | 'metricsAllow';
+
+export type Config = Readonly<Omit<Raw, Parsed>> & {
   readonly rtpPorts: { readonly first: number; readonly last: number };
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
+  /** Networks in CIDR notation. */
+  readonly trustedProxies: readonly string[];
+  /** Networks in CIDR notation. */
+  readonly metricsAllow: readonly string[];
+  /** `https://host[:port]`, as browsers send them. */
+  readonly corsOrigins: readonly string[];
 };
 
 /** Read before the schema. */
 const ALSO_KNOWN = ['CALLYARD_CONFIG'];
 /** Settings of the design whose feature this version does not have: accepted with a warning, never silently. */
-const WITHOUT_EFFECT = [
-  'NATS_URL',
-  'SIP_LOCAL_PORT',
-  'CALLYARD_ADMIN_PASSWORD',
-  'CALLYARD_JWT_SECRET',
-  'CALLYARD_JWT_JWKS_URL',
-];
+const WITHOUT_EFFECT = ['NATS_URL', 'SIP_LOCAL_PORT'];
 const DEFAULT_FILE = 'config/callyard.json';
 
 /** Errors: E_CONFIG with one line that names the setting and what is wrong; never its value if it is a secret. */
@@ -184,9 +47,16 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     throw new AppError('E_CONFIG', describeFault(fault.instancePath, fault.message, complete));
   }
   const raw = complete as Raw;
-  const rtpPorts = parseRange(raw.rtpPorts);
   checkAddresses(raw);
-  return Object.freeze({ ...raw, rtpPorts, logLevel: raw.logLevel as Config['logLevel'] });
+  checkTokens(raw);
+  return Object.freeze({
+    ...raw,
+    rtpPorts: parseRange(raw.rtpPorts),
+    logLevel: raw.logLevel as Config['logLevel'],
+    trustedProxies: parseNetworks('CALLYARD_TRUSTED_PROXIES', raw.trustedProxies),
+    metricsAllow: parseNetworks('CALLYARD_METRICS_ALLOW', raw.metricsAllow),
+    corsOrigins: parseOrigins(raw.corsOrigins),
+  });
 }
 
 /** Settings that are given and do nothing yet. */
@@ -259,7 +129,7 @@ function parse(schema: TSchema, value: string): unknown {
     readonly anyOf?: readonly { readonly type?: string }[];
   };
   if (kind.type === 'integer') return /^-?\d+$/.test(value.trim()) ? Number(value) : value;
-  if (kind.anyOf?.some((each) => each.type === 'boolean')) {
+  if (kind.type === 'boolean' || kind.anyOf?.some((each) => each.type === 'boolean')) {
     if (/^(true|1|on|yes)$/i.test(value)) return true;
     if (/^(false|0|off|no)$/i.test(value)) return false;
   }
@@ -294,6 +164,60 @@ function checkAddresses(raw: Raw): void {
       throw new AppError('E_CONFIG', `${env} = "${value}" must be a numeric IP address`);
     }
   }
+}
+
+/** RFC 7518 3.2: a key of at least the hash's size. */
+const SECRET_MIN_BYTES = 32;
+
+/** One way of verifying tokens, or it would not be clear whose word counts. */
+function checkTokens(raw: Raw): void {
+  const given = [
+    ['CALLYARD_JWT_SECRET', raw.jwtSecret],
+    ['CALLYARD_JWT_JWKS_URL', raw.jwtJwksUrl],
+    ['CALLYARD_JWT_PUBLIC_KEY', raw.jwtPublicKey],
+  ].flatMap(([env, value]) => (value === null ? [] : [env]));
+  if (given.length > 1) {
+    throw new AppError('E_CONFIG', `${given.join(' and ')} exclude each other; set one of them`);
+  }
+  if (raw.jwtSecret !== null && Buffer.byteLength(raw.jwtSecret) < SECRET_MIN_BYTES) {
+    throw new AppError(
+      'E_CONFIG',
+      `CALLYARD_JWT_SECRET needs ${SECRET_MIN_BYTES} characters or more (openssl rand -base64 32)`,
+    );
+  }
+  const { jwtJwksUrl } = raw;
+  if (jwtJwksUrl !== null && !/^https?:$/.test(URL.parse(jwtJwksUrl)?.protocol ?? '')) {
+    throw new AppError('E_CONFIG', `CALLYARD_JWT_JWKS_URL = "${jwtJwksUrl}" must be an https URL`);
+  }
+}
+
+function listOf(value: string): string[] {
+  return value.split(/[\s,]+/).filter((each) => each !== '');
+}
+
+function parseNetworks(env: string, value: string): string[] {
+  return listOf(value).map((each) => {
+    const network = cidrOf(each);
+    if (network !== null) return network;
+    throw new AppError(
+      'E_CONFIG',
+      `${env}: "${each}" is neither an address nor a network such as 192.0.2.0/24`,
+    );
+  });
+}
+
+/** Never `*`: a page of anybody could then use what a browser holds. */
+function parseOrigins(value: string): string[] {
+  return listOf(value).map((each) => {
+    const url = URL.parse(each);
+    if (url !== null && /^https?:$/.test(url.protocol) && url.origin === each.toLowerCase()) {
+      return url.origin;
+    }
+    throw new AppError(
+      'E_CONFIG',
+      `CALLYARD_CORS_ORIGINS: "${each}" is no origin such as https://desk.example.net`,
+    );
+  });
 }
 
 /** Edit distance, for "did you mean". */

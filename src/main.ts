@@ -8,6 +8,8 @@ import { createLog, type Log } from '#lib/log.ts';
 import { startApp, type App } from './app.ts';
 import { describeSettings, idleSettings, loadConfig, type Config } from './config.ts';
 import { runDemo } from './demo/demo.ts';
+import { runMigrate } from './migrate-command.ts';
+import { rotateKey } from './rotate-key.ts';
 
 /** After this, a stop that hangs is cut short; the journal is on disk whatever happens. */
 const STOP_SLACK_MS = 30_000;
@@ -17,6 +19,8 @@ const USAGE = `callyard: telephony server for AI voice agents
 
   npm start               answers calls (SIP 5060, HTTP 8080)
   npm run demo            a built-in caller places a call and shows transcript and latency
+  npm start -- rotate-key makes a new master key and rewraps every secret with it
+  npm start -- migrate    brings the database's schema up to date; migrate down 1 undoes the newest step
   npm start -- --help     this text
 
 Settings (environment, or a JSON file named by CALLYARD_CONFIG):
@@ -40,6 +44,14 @@ async function main(): Promise<number> {
   const log = createLog(config.logLevel);
   if (command === 'all') return serve(config, log);
   if (command === 'demo') return demo(config);
+  if (command === 'migrate') {
+    return runMigrate(config, log, positionals.slice(1), (line) =>
+      process.stdout.write(`${line}\n`),
+    );
+  }
+  if (command === 'rotate-key') {
+    return rotateKey(config, log, (line) => process.stdout.write(`${line}\n`));
+  }
   throw new AppError('E_CONFIG', `unknown command ${command}; run \`npm start -- --help\``);
 }
 

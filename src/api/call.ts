@@ -1,17 +1,12 @@
 /** The simple API `/api/call` (contract 2.5): place, read and end calls. Unknown input is ignored here. */
-import { Type, type Static } from 'typebox';
-import type { CallStatus } from '#lib/call-events.ts';
-import type { Id } from '#lib/ids.ts';
-import { normalizePhone, PHONE_MAX_CHARS } from '#lib/phone.ts';
-import {
-  conversationStatusOf,
-  isLiveStatus,
-  type Conversation,
-  type LiveCallView,
-} from '#sessions/call-service-types.ts';
-import { maySee, type Caller } from './auth.ts';
-import { invalid, Problem, problemOfRefusal } from './problem.ts';
-import { findRecord, fromNode, fromStore, type RecordSource } from './record-source.ts';
+import { Type } from 'typebox';
+import { PHONE_MAX_CHARS } from '#lib/phone.ts';
+import { conversationOf, endCall, findCall, remoteNumberOf } from './call-view.ts';
+import { ConsoleStatusSchema } from './console-schemas.ts';
+import { consoleStatusOf } from './console-view.ts';
+import { PLACE_PROBLEMS, placeCall, present } from './place-call.ts';
+import { invalid } from './problem.ts';
+import type { RecordSource } from './record-source.ts';
 import { messagesView, phoneView } from './record-view.ts';
 import { callerOf, type ApiServer } from './routing.ts';
 import {
@@ -28,10 +23,6 @@ import {
   ref,
   TimeSchema,
 } from './schemas.ts';
-import { refuseFreeForm } from './validation.ts';
-
-const SimpleStatusSchema = Type.Enum(['connecting', 'ringing', 'answered', 'ended', 'failed']);
-type SimpleStatus = Static<typeof SimpleStatusSchema>;
 
 const ConversationStatusSchema = Type.Enum(['pending', 'active', 'completed', 'expired', 'failed']);
 
@@ -58,7 +49,7 @@ const InitiatedSchema = Type.Object(
   {
     call_id: IdSchema,
     phone_number: Type.String(),
-    status: SimpleStatusSchema,
+    status: ConsoleStatusSchema,
     media: Type.Enum(['sip', 'websocket']),
     ws_url: nullable(Type.String()),
     ticket: nullable(Type.String()),
@@ -84,7 +75,7 @@ const SimpleCallSchema = Type.Object(
     call_id: IdSchema,
     phone_number: nullable(Type.String({ description: 'The remote party' })),
     direction: DirectionSchema,
-    status: SimpleStatusSchema,
+    status: ConsoleStatusSchema,
     start_time: TimeSchema,
     answer_time: nullable(TimeSchema),
     end_time: nullable(TimeSchema),
@@ -115,7 +106,7 @@ const SimpleCallSchema = Type.Object(
 const TerminatedSchema = Type.Object(
   {
     call_id: IdSchema,
-    status: SimpleStatusSchema,
+    status: ConsoleStatusSchema,
     duration: Type.Integer(),
   },
   { examples: [{ call_id: EXAMPLE_ID, status: 'ended', duration: 42 }] },
@@ -144,6 +135,14 @@ const ConversationSchema = Type.Object(
 
 const TAGS = ['Calls'];
 
+/** What this family does not take is decided by the account: nothing of the body is at fault then. */
+const FIELDS = {
+  to: '/phone_number',
+  agent: '/agent_id',
+  variables: '/variables',
+  ...{ from: '', squad: '', trunk: '', metadata: '' },
+} as const;
+
 export function addCallRoutes(app: ApiServer, source: RecordSource): void {
   addInitiate(app, source);
   addGet(app, source);
@@ -166,16 +165,29 @@ function addInitiate(app: ApiServer, source: RecordSource): void {
       response: answers(201, InitiatedSchema, {
         description: 'The call is being placed',
         hasBody: true,
-        problems: ['REFERENCE_NOT_FOUND', 'NO_ROUTE', 'NUMBER_NOT_ALLOWED', 'CONCURRENCY_LIMIT'],
+        problems: PLACE_PROBLEMS,
       }),
     },
     handler: async (request, reply) => {
-      const call = await place(source, callerOf(request), request.body, request.id);
+      const { body } = request;
+      if (body.media === 'websocket') throw invalid('/media', 'unsupported');
+      const wish = present({
+        to: body.phone_number,
+        prompt: body.prompt,
+        agentId: body.agent_id,
+        variables: body.variables,
+      });
+      const call = await placeCall(source, wish, {
+        caller: callerOf(request),
+        requestId: request.id,
+        fields: FIELDS,
+        takesUri: false,
+      });
       reply.code(201);
       return ok({
         call_id: call.id,
-        phone_number: call.toNumber ?? request.body.phone_number,
-        status: simpleStatusOf(call.status),
+        phone_number: call.toNumber ?? body.phone_number,
+        status: consoleStatusOf(call.status),
         media: 'sip' as const,
         ws_url: null,
         ticket: null,
@@ -183,44 +195,6 @@ function addInitiate(app: ApiServer, source: RecordSource): void {
       });
     },
   });
-}
-
-async function place(
-  source: RecordSource,
-  caller: Caller,
-  body: Static<typeof InitiateBody>,
-  requestId: string,
-): Promise<LiveCallView> {
-  const to = normalizePhone(body.phone_number);
-  if (to === null) throw invalid('/phone_number', 'phone');
-  if (body.media === 'websocket') throw invalid('/media', 'unsupported');
-  if (body.variables !== undefined) refuseFreeForm(body.variables, '/variables');
-  if (body.agent_id !== undefined && !maySee(caller, body.agent_id)) {
-    throw problemOfRefusal('REFERENCE_NOT_FOUND', null);
-  }
-  // A key that is bound to no agent at all may use none.
-  if (caller.agentIds?.length === 0) throw problemOfRefusal('REFERENCE_NOT_FOUND', null);
-  // A key that is bound to agents uses these alone, so its first one stands in for the account's default.
-  const agentId = body.agent_id ?? caller.agentIds?.[0];
-  // Placing reads the agent and the trunk, so it has the database's time, not a command's.
-  const giveUp = new AbortController();
-  const placed = await fromStore(
-    source,
-    source.calls.place({
-      signal: giveUp.signal,
-      accountId: caller.accountId,
-      to,
-      requestId,
-      ...(body.prompt === undefined ? {} : { prompt: body.prompt }),
-      ...(agentId === undefined ? {} : { agentId }),
-      ...(body.variables === undefined ? {} : { variables: textsOf(body.variables) }),
-    }),
-  ).catch((error: unknown) => {
-    giveUp.abort();
-    throw error;
-  });
-  if (placed.ok) return placed.call;
-  throw problemOfRefusal(placed.refusal.code, placed.refusal.retryAfterS);
 }
 
 function addGet(app: ApiServer, source: RecordSource): void {
@@ -245,7 +219,7 @@ function addGet(app: ApiServer, source: RecordSource): void {
         call_id: call.id,
         phone_number: phoneView(remoteNumberOf(call), caller.role),
         direction: call.direction,
-        status: simpleStatusOf(call.status),
+        status: consoleStatusOf(call.status),
         start_time: call.startTime,
         answer_time: call.answerTime,
         end_time: call.endTime,
@@ -278,29 +252,14 @@ function addTerminate(app: ApiServer, source: RecordSource): void {
     },
     handler: async (request) => {
       const reason = request.body.reason ?? null;
-      const call = await terminate(source, callerOf(request), request.params.id, reason);
+      const call = await endCall(source, callerOf(request), request.params.id, reason);
       return ok({
         call_id: call.id,
-        status: simpleStatusOf(call.status),
+        status: consoleStatusOf(call.status),
         duration: call.durationSeconds ?? 0,
       });
     },
   });
-}
-
-async function terminate(
-  source: RecordSource,
-  caller: Caller,
-  id: Id,
-  reason: string | null,
-): Promise<CallFacts> {
-  const before = await findCall(source, caller, id);
-  if (!isLiveStatus(before.status)) return before;
-  const how = { reason, by: 'api' } as const;
-  const call = await fromNode(source, source.calls.hangup(caller.accountId, id, how));
-  if (call !== null) return call;
-  // A record that a client keeps has no call behind it; one of ours without a call has lost its owner.
-  throw new Problem(before.source === 'api' ? 'INVALID_STATE' : 'NODE_TIMEOUT');
 }
 
 function addConversation(app: ApiServer, source: RecordSource): void {
@@ -330,67 +289,4 @@ function addConversation(app: ApiServer, source: RecordSource): void {
       });
     },
   });
-}
-
-async function conversationOf(source: RecordSource, caller: Caller, id: Id): Promise<Conversation> {
-  const call = await liveCall(source, caller, id);
-  if (call !== null) {
-    const conversation = await fromNode(source, source.calls.conversation(caller.accountId, id));
-    if (conversation !== null) return conversation;
-  }
-  const record = await findRecord(source, caller, id);
-  return {
-    status: conversationStatusOf(record.status, record.outcome),
-    messages: record.messages,
-  };
-}
-
-/** What the routes here read of a call, live or from its record. */
-type CallFacts = Pick<
-  LiveCallView,
-  | 'id'
-  | 'agentId'
-  | 'direction'
-  | 'status'
-  | 'outcome'
-  | 'hangupReason'
-  | 'callerPhone'
-  | 'fromNumber'
-  | 'toNumber'
-  | 'startTime'
-  | 'answerTime'
-  | 'endTime'
-> & { readonly durationSeconds: number | null; readonly source?: 'api' | 'core' };
-
-/** The owner of a call knows it best, so it is asked before the database. Errors: NOT_FOUND, NODE_TIMEOUT. */
-async function findCall(source: RecordSource, caller: Caller, id: Id): Promise<CallFacts> {
-  return (await liveCall(source, caller, id)) ?? (await findRecord(source, caller, id));
-}
-
-async function liveCall(
-  source: RecordSource,
-  caller: Caller,
-  id: Id,
-): Promise<LiveCallView | null> {
-  const call = await fromNode(source, source.calls.get(caller.accountId, id));
-  if (call !== null && !maySee(caller, call.agentId)) throw new Problem('NOT_FOUND');
-  return call;
-}
-
-function remoteNumberOf(call: CallFacts): string | null {
-  return call.callerPhone ?? (call.direction === 'outbound' ? call.toNumber : call.fromNumber);
-}
-
-/** The status as this family names it (contract 2.0). */
-export function simpleStatusOf(status: CallStatus): SimpleStatus {
-  return status === 'queued' || status === 'dialing' ? 'connecting' : status;
-}
-
-function textsOf(variables: Readonly<Record<string, unknown>>): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(variables).map(([name, value]) => [
-      name,
-      typeof value === 'string' ? value : JSON.stringify(value),
-    ]),
-  );
 }

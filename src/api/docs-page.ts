@@ -1,32 +1,77 @@
 /** The OpenAPI document as one readable page: no script, no outside resource, nothing but what the document says. */
 
-/** Content-Security-Policy of the page. */
+/** Content-Security-Policy of the page. The search is a plain form that the server answers. */
 export const DOCS_PAGE_POLICY =
-  "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+  "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
+/** Longest search text that is looked at. */
+export const DOCS_SEARCH_MAX_CHARS = 100;
 
 type Json = { readonly [key: string]: unknown };
 type Operation = { readonly method: string; readonly path: string; readonly spec: Json };
 
 const STYLE = `
 :root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 18%, transparent); }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 60rem; padding: 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 64rem; padding: 1rem; }
 h2 { border-bottom: 1px solid var(--line); margin-top: 2.5rem; }
+h3 { font-size: 1rem; margin: 0.75rem 0 0.25rem; }
 code, pre { font: 0.875em/1.45 ui-monospace, monospace; }
 pre { border: 1px solid var(--line); border-radius: 4px; overflow: auto; padding: 0.75rem; }
 details { border: 1px solid var(--line); border-radius: 4px; margin: 0.5rem 0; padding: 0.5rem 0.75rem; }
 summary { cursor: pointer; overflow-wrap: anywhere; }
 table { border-collapse: collapse; display: block; overflow-x: auto; }
 th, td { border-bottom: 1px solid var(--line); padding: 0.25rem 1rem 0.25rem 0; text-align: left; vertical-align: top; }
+nav ul { columns: 20rem; list-style: none; margin: 0; padding: 0; }
+nav li { break-inside: avoid; overflow-wrap: anywhere; }
+nav a { text-decoration: none; }
+nav a:hover { text-decoration: underline; }
+form { display: flex; gap: 0.5rem; margin: 1rem 0; }
+input { flex: 1; font: inherit; padding: 0.35rem 0.6rem; }
+button { font: inherit; padding: 0.35rem 1rem; }
 .method { display: inline-block; font-weight: 700; min-width: 4rem; }
+nav .method { font-size: 0.75rem; min-width: 3.25rem; }
 .muted { opacity: 0.75; }
 `;
 
-/** HTML of `document` (OpenAPI 3.1). */
-export function docsPage(document: object): string {
+/** One operation, made once: what it is listed as, what it reads, and what a search finds it by. */
+type Entry = {
+  readonly tag: string;
+  readonly item: string;
+  readonly html: string;
+  /** Lower case. */
+  readonly haystack: string;
+};
+
+/**
+ * The page of `document` (OpenAPI 3.1), as a function of the search text: operations whose method, path, name, summary,
+ * description or fields hold every word of it; all of them when it is empty.
+ */
+export function docsPage(document: object): (search: string) => string {
   const spec = document as Json;
   const info = asObject(spec['info']);
-  const operations = operationsOf(asObject(spec['paths']));
   const schemas = asObject(asObject(spec['components'])['schemas']);
+  const operations = operationsOf(asObject(spec['paths']));
+  const tags = tagsOf(spec, operations);
+  const about = tagTexts(spec);
+  const entries = operations.map((operation) => entryOf(operation, schemas));
+  const shapes = Object.entries(schemas).map(schemaDetails).join('\n');
+  return (search) => {
+    const words = wordsOf(search);
+    const found = entries.filter(({ haystack }) => words.every((word) => haystack.includes(word)));
+    const shown = tags
+      .map((tag) => ({ tag, own: found.filter((entry) => entry.tag === tag) }))
+      .filter(({ own }) => own.length > 0);
+    return whole(info, search, [
+      note(words, found.length, entries.length),
+      `<nav aria-label="Contents">${shown.map(({ tag, own }) => contents(tag, own)).join('\n')}`,
+      '<p><a href="#schemas">Schemas</a></p></nav>\n<main>',
+      ...shown.map(({ tag, own }) => section(tag, about.get(tag) ?? '', own)),
+      `<h2 id="schemas">Schemas</h2>\n${shapes}\n</main>`,
+    ]);
+  };
+}
+
+function whole(info: Json, search: string, body: readonly string[]): string {
   const title = text(info['title']);
   return `<!doctype html>
 <html lang="en">
@@ -40,20 +85,56 @@ export function docsPage(document: object): string {
 <h1>${title} <span class="muted">${text(info['version'])}</span></h1>
 <p>${prose(info['description'])}</p>
 <p>The same as data: <a href="openapi.json">openapi.json</a></p>
-<nav aria-label="Contents"><ul>
-${tagsOf(spec, operations).map(contentsItem).join('\n')}
-<li><a href="#schemas">Schemas</a></li>
-</ul></nav>
-<main>
-${tagsOf(spec, operations)
-  .map((tag) => section(tag, operations))
-  .join('\n')}
-<h2 id="schemas">Schemas</h2>
-${Object.entries(schemas).map(schemaDetails).join('\n')}
-</main>
+<form method="get" action="docs" role="search">
+<input type="search" name="q" maxlength="${DOCS_SEARCH_MAX_CHARS}" value="${text(search)}" placeholder="Search, e.g. recording, hangup, caller_phone" aria-label="Search operations">
+<button>Search</button>
+</form>
+${body.join('\n')}
 </body>
 </html>
 `;
+}
+
+function wordsOf(search: string): string[] {
+  return search
+    .slice(0, DOCS_SEARCH_MAX_CHARS)
+    .toLowerCase()
+    .split(/\s+/)
+    .filter((word) => word !== '');
+}
+
+function note(words: readonly string[], found: number, all: number): string {
+  if (words.length === 0) return `<p>${all} operations.</p>`;
+  return `<p>${found} of ${all} operations hold “${text(words.join(' '))}”. <a href="docs">Show all</a></p>`;
+}
+
+function entryOf(operation: Operation, schemas: Json): Entry {
+  const { method, path, spec } = operation;
+  const id = anchor(plain(spec['operationId']));
+  const name = `<span class="method">${method}</span> <code>${text(path)}</code>`;
+  const html = operationDetails(operation, schemas);
+  const words = html.replace(/<[^>]*>/g, ' ');
+  return {
+    tag: tagOf(operation),
+    item: `<li><a href="#${id}">${name}</a></li>`,
+    html,
+    haystack: `${method} ${path} ${plain(spec['operationId'])} ${words}`.toLowerCase(),
+  };
+}
+
+function contents(tag: string, entries: readonly Entry[]): string {
+  const items = entries.map(({ item }) => item).join('');
+  return `<h3><a href="#${anchor(tag)}">${text(tag)}</a></h3><ul>${items}</ul>`;
+}
+
+function section(tag: string, about: string, entries: readonly Entry[]): string {
+  const lead = about === '' ? '' : `<p>${prose(about)}</p>\n`;
+  return `<h2 id="${anchor(tag)}">${text(tag)}</h2>\n${lead}${entries.map(({ html }) => html).join('\n')}`;
+}
+
+function tagTexts(spec: Json): Map<string, string> {
+  const tags = asList(spec['tags']).map(asObject);
+  return new Map(tags.map((tag) => [plain(tag['name']), plain(tag['description'])]));
 }
 
 function operationsOf(paths: Json): Operation[] {
@@ -77,26 +158,32 @@ function tagOf(operation: Operation): string {
   return plain(asList(operation.spec['tags'])[0]) || 'Other';
 }
 
-function contentsItem(tag: string): string {
-  return `<li><a href="#${anchor(tag)}">${text(tag)}</a></li>`;
-}
-
-function section(tag: string, operations: readonly Operation[]): string {
-  const own = operations.filter((operation) => tagOf(operation) === tag);
-  return `<h2 id="${anchor(tag)}">${text(tag)}</h2>\n${own.map(operationDetails).join('\n')}`;
-}
-
-function operationDetails({ method, path, spec }: Operation): string {
+/** The anchor stands inside, so that following a link to it opens the operation. */
+function operationDetails(operation: Operation, schemas: Json): string {
+  const { method, path, spec } = operation;
   const capability = text(spec['x-capability']);
   const access =
     capability === 'pub' ? 'No token needed.' : `Needs a token with <code>${capability}</code>.`;
-  return `<details id="${anchor(plain(spec['operationId']))}">
+  return `<details>
 <summary><span class="method">${method}</span> <code>${text(path)}</code> ${text(spec['summary'])}</summary>
-<p>${prose(spec['description'])} ${access}</p>
+<p id="${anchor(plain(spec['operationId']))}">${prose(spec['description'])} ${access}</p>
 ${parameters(asList(spec['parameters']))}
 ${requestBody(asObject(spec['requestBody']))}
-${responses(asObject(spec['responses']))}
+<h4>Example</h4><pre>${text(commandOf(operation))}</pre>
+${responses(asObject(spec['responses']), schemas)}
 </details>`;
+}
+
+/** A request as one would type it. */
+function commandOf({ method, path, spec }: Operation): string {
+  const json = asObject(asObject(asObject(spec['requestBody'])['content'])['application/json']);
+  const [body] = asList(asObject(json['schema'])['examples']);
+  const lines = [
+    `curl${method === 'GET' ? '' : ` -X ${method}`} "$CALLYARD_URL${path.replace(/\{(\w+)\}/g, '$$$1')}"`,
+    ...(plain(spec['x-capability']) === 'pub' ? [] : ['-H "Authorization: Bearer $CALLYARD_KEY"']),
+    ...(body === undefined ? [] : [`--json '${JSON.stringify(body).replaceAll("'", "'\\''")}'`]),
+  ];
+  return lines.join(' \\\n  ');
 }
 
 function parameters(list: readonly unknown[]): string {
@@ -124,13 +211,13 @@ function requestBody(body: Json): string {
     .join('');
 }
 
-function responses(byStatus: Json): string {
+function responses(byStatus: Json, schemas: Json): string {
   const rows = Object.entries(byStatus).map(([status, response]) => {
     const { description, content } = asObject(response);
     const [type, media] = Object.entries(asObject(content))[0] ?? ['', {}];
     const schema = asObject(asObject(media)['schema']);
-    const isSuccess = status.startsWith('2');
-    const shape = isSuccess && schema['type'] === 'object' ? fields(schema) : '';
+    const isShown = status.startsWith('2') && schema['type'] === 'object';
+    const shape = isShown ? `${fields(schema)}${answerExample(schema, schemas)}` : '';
     return row([
       `<code>${text(status)}</code>`,
       `${prose(description)} <span class="muted">${text(type)}</span>${shape}`,
@@ -139,10 +226,20 @@ function responses(byStatus: Json): string {
   return `<h4>Answers</h4><table><tbody>${rows.join('')}</tbody></table>`;
 }
 
+/** The example of an answer: its own, or that of its data, which may stand with a shared schema. */
+function answerExample(schema: Json, schemas: Json): string {
+  const properties = asObject(schema['properties']);
+  const data = asObject(properties['data']);
+  const named = typeof data['$ref'] === 'string' ? schemas[typeName(data)] : data;
+  const [example] = asList(asObject(named)['examples']);
+  if (example === undefined) return exampleOf(schema, undefined);
+  return exampleOf(schema, { success: true, data: example });
+}
+
 function schemaDetails([name, schema]: [string, unknown]): string {
   const object = asObject(schema);
-  return `<details id="schema-${anchor(name)}"><summary><code>${text(name)}</code></summary>
-${fields(object)}${exampleOf(object, undefined)}</details>`;
+  return `<details><summary><code>${text(name)}</code></summary>
+<div id="schema-${anchor(name)}">${fields(object)}${exampleOf(object, undefined)}</div></details>`;
 }
 
 /** The properties of an object as a table; objects inside stand in a table of their own. */
@@ -217,7 +314,8 @@ function text(value: unknown): string {
     .replaceAll('&', '&amp;')
     .replaceAll('<', '&lt;')
     .replaceAll('>', '&gt;')
-    .replaceAll('"', '&quot;');
+    .replaceAll('"', '&quot;')
+    .replaceAll("'", '&#39;');
 }
 
 function plain(value: unknown): string {

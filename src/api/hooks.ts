@@ -1,12 +1,10 @@
-/** What happens to every request before and after its handler: ids, limits, authentication, rates, idempotency. */
-import { createHash } from 'node:crypto';
+/** What happens to every request before and after its handler: ids, limits, authentication, rates. */
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Clock } from '#lib/clock.ts';
 import { newId } from '#lib/ids.ts';
 import type { Log } from '#lib/log.ts';
-import { countingKey, plainAddress } from './addresses.ts';
-import { can, type Caller, type KeyAuthenticator } from './auth.ts';
-import { idempotencyKeyOf, IdempotencyStore } from './idempotency.ts';
+import { addressOf, countingKey } from './addresses.ts';
+import { can, type Authenticator, type Caller } from './auth.ts';
 import { languageOf } from './language.ts';
 import { failureOf, invalid, Problem, toProblem } from './problem.ts';
 import { RateLimiter, type RateLimit, type RateState } from './rate-limit.ts';
@@ -25,7 +23,7 @@ export const BASE_HEADERS = {
 export type Limiters = Readonly<Record<'requests' | 'calls' | 'strangers', RateLimiter>>;
 
 export type HookOptions = {
-  readonly auth: KeyAuthenticator;
+  readonly auth: Authenticator;
   readonly routes: RouteTable;
   readonly clock: Clock;
   readonly log: Log;
@@ -59,17 +57,20 @@ export function markReply(request: FastifyRequest, reply: FastifyReply, limiters
   setRateHeaders(reply, limiters.strangers.peek(countingKey(addressOf(request))));
 }
 
-export function addHooks(app: ApiServer, options: HookOptions): void {
-  const { limiters } = options;
-  const answers = new IdempotencyStore(options.clock);
-  const inFlight = new InFlight(options.maxInFlight);
-
-  app.decorateRequest('caller', null);
-  app.decorateRequest('rawBody', null);
-  app.decorateRequest('claim', null);
+/** Before everything else, also before CORS answers a preflight. */
+export function addFirstHook(app: ApiServer, limiters: Limiters): void {
   app.addHook('onRequest', async (request, reply) => {
     markReply(request, reply, limiters);
     refuseSize(request);
+  });
+}
+
+export function addHooks(app: ApiServer, options: HookOptions): void {
+  const { limiters } = options;
+  const inFlight = new InFlight(options.maxInFlight);
+
+  app.decorateRequest('caller', null);
+  app.addHook('onRequest', async (request, reply) => {
     // RFC 9112 3.2
     if (request.raw.httpVersion === '1.1' && request.headers.host === undefined) {
       throw invalid('', 'http');
@@ -80,13 +81,9 @@ export function addHooks(app: ApiServer, options: HookOptions): void {
     inFlight.enter(reply);
     await admit(request, reply, options.auth, limiters);
   });
-  app.addHook('preHandler', async (request, reply) => claimKey(request, reply, answers));
-  app.addHook('onSend', async (request, reply, payload) => {
-    settleClaim(request, reply, payload);
-    return payload;
-  });
   app.addHook('onResponse', async (request, reply) => {
     options.log.debug('request.answered', {
+      ...traceOf(request),
       requestId: request.id,
       method: request.method,
       route: request.routeOptions.url ?? null,
@@ -106,7 +103,10 @@ export function sendProblem(
   const problem = toProblem(thrown);
   if (problem.status >= 500) {
     const level = problem.problem === 'INTERNAL' ? 'error' : 'warn';
-    const fields = { requestId: request.id, code: problem.problem, error: problem };
+    const fields = {
+      ...{ requestId: request.id, ...traceOf(request) },
+      ...{ code: problem.problem, error: problem },
+    };
     log[level]('request.failed', fields);
   }
   return reply
@@ -119,7 +119,7 @@ export function sendProblem(
 async function admit(
   request: FastifyRequest,
   reply: FastifyReply,
-  auth: KeyAuthenticator,
+  auth: Authenticator,
   limiters: Limiters,
 ): Promise<void> {
   const caller = await authenticate(request, reply, auth, limiters.strangers);
@@ -132,23 +132,41 @@ async function admit(
   if (placesCalls === true) spend(reply, limiters.calls, caller);
 }
 
+/**
+ * What fails to authenticate is counted by address. A token that may be a guess is counted before it is looked up, and
+ * given back when it was right, so that guessing costs the database nothing once the count is used up.
+ */
 async function authenticate(
   request: FastifyRequest,
   reply: FastifyReply,
-  auth: KeyAuthenticator,
+  auth: Authenticator,
   strangers: RateLimiter,
 ): Promise<Caller> {
+  const address = addressOf(request);
+  const who = countingKey(address);
+  let isCounted = false;
+  const count = (): void => {
+    if (isCounted) return;
+    const state = strangers.take(who);
+    setRateHeaders(reply, state);
+    if (!state.allowed) throw rateLimited(state);
+    isCounted = true;
+  };
   try {
-    return await auth.authenticate({
+    const caller = await auth.authenticate({
       authorization: request.headers.authorization,
       accountHeader: request.headers['x-account-id'],
-      address: plainAddress(addressOf(request)),
+      address: address ?? '',
+      beforeGuess: count,
     });
+    if (isCounted) strangers.giveBack(who);
+    return caller;
   } catch (error) {
-    if (!(error instanceof Problem) || error.status !== 401) throw error;
-    const state = strangers.take(countingKey(addressOf(request)));
-    setRateHeaders(reply, state);
-    throw state.allowed ? error : rateLimited(state);
+    const isKnown = error instanceof Problem && error.status !== 429;
+    if (!isKnown) throw error;
+    if (error.status === 401) count();
+    else if (isCounted) strangers.giveBack(who);
+    throw error;
   }
 }
 
@@ -158,11 +176,11 @@ function spend(reply: FastifyReply, limiter: RateLimiter, caller: Caller): void 
   if (!state.allowed) throw rateLimited(state);
 }
 
-function rateLimited(state: RateState): Problem {
+export function rateLimited(state: RateState): Problem {
   return new Problem('RATE_LIMITED', { headers: { 'retry-after': String(state.retryAfterS) } });
 }
 
-function setRateHeaders(reply: FastifyReply, state: RateState): void {
+export function setRateHeaders(reply: FastifyReply, state: RateState): void {
   reply.headers({
     'ratelimit-limit': String(state.limit),
     'ratelimit-remaining': String(state.remaining),
@@ -174,9 +192,14 @@ function isRated(url: string): boolean {
   return url.startsWith('/api/') || url.startsWith('/v1/');
 }
 
-/** Empty when the client has already gone. */
-function addressOf(request: FastifyRequest): string {
-  return request.socket.remoteAddress ?? '';
+/** W3C Trace Context, level 1: version, trace id, parent id, flags. */
+const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}/;
+
+/** The trace that a request belongs to, for its log lines. */
+function traceOf(request: FastifyRequest): { readonly traceId?: string } {
+  const header = request.headers['traceparent'];
+  const traceId = typeof header === 'string' ? TRACEPARENT.exec(header)?.[1] : undefined;
+  return traceId === undefined ? {} : { traceId };
 }
 
 function refuseSize(request: FastifyRequest): void {
@@ -212,43 +235,4 @@ class InFlight {
       this.#count--;
     });
   }
-}
-
-async function claimKey(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  answers: IdempotencyStore,
-): Promise<FastifyReply | undefined> {
-  if (request.routeOptions.config.idempotent !== true || request.caller === null) return undefined;
-  const key = idempotencyKeyOf(request.headers['idempotency-key']);
-  if (key === null) return undefined;
-  const route = `${request.method} ${request.routeOptions.url ?? ''}`;
-  const begun = answers.begin({ accountId: request.caller.accountId, route, key }, [
-    request.caller.actor, // another key may see other agents: its request is another request
-    JSON.stringify(request.params),
-    createHash('sha256')
-      .update(request.rawBody ?? '')
-      .digest(),
-  ]);
-  if ('claim' in begun) {
-    request.claim = begun.claim;
-    return undefined;
-  }
-  return reply
-    .code(begun.replay.status)
-    .header('idempotency-replayed', 'true')
-    .type('application/json; charset=utf-8')
-    .send(begun.replay.body);
-}
-
-/** 429 is not kept either: it asks the client to come again. */
-function settleClaim(request: FastifyRequest, reply: FastifyReply, payload: unknown): void {
-  if (request.claim === null) return;
-  const isKept = reply.statusCode < 500 && reply.statusCode !== 429;
-  if (isKept && typeof payload === 'string') {
-    request.claim.store({ status: reply.statusCode, body: payload });
-  } else {
-    request.claim.release();
-  }
-  request.claim = null;
 }

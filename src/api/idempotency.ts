@@ -1,17 +1,17 @@
 /**
  * Idempotency-Key (contract 1.6): the first answer to a key is given again to every later request with the same key.
- * Kept in memory, so a restart forgets; bounded in number, size and time.
+ * This table is the node's own: it stands in while the database is away. Bounded in number, size and time.
  */
-import { createHash } from 'node:crypto';
 import type { Clock } from '#lib/clock.ts';
-import type { Id } from '#lib/ids.ts';
+import type { IdempotencyScope, StoredAnswer } from '#store/idempotency.ts';
 import { invalid, Problem } from './problem.ts';
 
 const KEEP_MS = 24 * 3600 * 1000;
 const KEY_MAX_CHARS = 255;
 const VISIBLE_ASCII = /^[\x21-\x7e]{1,255}$/;
 
-export type StoredAnswer = { readonly status: number; readonly body: string };
+/** Answers held at most, together. */
+const MAX_CHARS = 32 * 1024 * 1024;
 
 type Entry = {
   readonly fingerprint: string;
@@ -21,7 +21,7 @@ type Entry = {
 };
 
 /** A key in use by a running request: exactly one of `store` and `release` ends it. */
-export type Claim = {
+export type MemoryClaim = {
   store(answer: StoredAnswer): void;
   release(): void;
 };
@@ -37,6 +37,7 @@ export class IdempotencyStore {
   readonly #clock: Clock;
   readonly #capacity: number;
   readonly #entries = new Map<string, Entry>();
+  #chars = 0;
   #evicted = 0;
 
   constructor(clock: Clock, capacity = 10_000) {
@@ -54,15 +55,14 @@ export class IdempotencyStore {
   }
 
   /**
-   * The stored answer to give again, or a claim on the key. `target` is what the request acts on (its path and body):
-   * the same key for another target is refused. Errors: IDEMPOTENCY_MISMATCH, IDEMPOTENCY_IN_PROGRESS.
+   * The stored answer to give again, or a claim on the key. `fingerprint` tells what the request acts on (its path and
+   * body): the same key for another target is refused. Errors: IDEMPOTENCY_MISMATCH, IDEMPOTENCY_IN_PROGRESS.
    */
   begin(
-    scope: { readonly accountId: Id; readonly route: string; readonly key: string },
-    target: readonly (string | Uint8Array)[],
-  ): { readonly replay: StoredAnswer } | { readonly claim: Claim } {
+    scope: IdempotencyScope,
+    fingerprint: string,
+  ): { readonly replay: StoredAnswer } | { readonly claim: MemoryClaim } {
     const name = `${scope.accountId} ${scope.route} ${scope.key}`;
-    const fingerprint = fingerprintOf(target);
     this.#expire();
     const known = this.#entries.get(name);
     if (known !== undefined) {
@@ -76,10 +76,12 @@ export class IdempotencyStore {
     return { claim: this.#claimOf(name, entry) };
   }
 
-  #claimOf(name: string, entry: Entry): Claim {
+  #claimOf(name: string, entry: Entry): MemoryClaim {
     return {
       store: (answer) => {
         entry.answer = answer;
+        this.#chars += answer.body.length;
+        while (this.#chars > MAX_CHARS && this.#evictOne()) continue;
       },
       release: () => {
         if (entry.answer === null && this.#entries.get(name) === entry) this.#entries.delete(name);
@@ -92,23 +94,23 @@ export class IdempotencyStore {
     const oldestMs = this.#clock.now() - KEEP_MS;
     for (const [name, entry] of this.#entries) {
       if (entry.atMs > oldestMs) return;
-      this.#entries.delete(name);
+      this.#drop(name, entry);
     }
   }
 
   /** The oldest finished one: a running request must keep its claim, or it could run twice. */
-  #evictOne(): void {
+  #evictOne(): boolean {
     for (const [name, entry] of this.#entries) {
       if (entry.answer === null) continue;
-      this.#entries.delete(name);
+      this.#drop(name, entry);
       this.#evicted++;
-      return;
+      return true;
     }
+    return false;
   }
-}
 
-function fingerprintOf(target: readonly (string | Uint8Array)[]): string {
-  const hash = createHash('sha256');
-  for (const part of target) hash.update(part).update('\0');
-  return hash.digest('base64url');
+  #drop(name: string, entry: Entry): void {
+    this.#entries.delete(name);
+    this.#chars -= entry.answer?.body.length ?? 0;
+  }
 }

@@ -1,9 +1,10 @@
 /** Operation (contract 2.9): is the process alive, does it take calls, what can its API do. Not enveloped, no token. */
 import { Type } from 'typebox';
 import type { Clock } from '#lib/clock.ts';
-import { docsPage, DOCS_PAGE_POLICY } from './docs-page.ts';
+import { docsPage, DOCS_PAGE_POLICY, DOCS_SEARCH_MAX_CHARS } from './docs-page.ts';
 import type { Readiness } from './ports.ts';
 import type { ApiServer } from './routing.ts';
+import { failures } from './schemas.ts';
 
 const PartStateSchema = Type.Enum(['up', 'down', 'off']);
 
@@ -31,6 +32,34 @@ const ReadySchema = Type.Object(
   },
   { description: 'What works', $id: 'Readiness' },
 );
+
+/** A part that the OpenAPI specification defines, not this document. */
+const specified = (description: string) => Type.Unsafe<object>({ description });
+
+const OpenApiSchema = Type.Object(
+  {
+    openapi: Type.String(),
+    info: Type.Object({
+      title: Type.String(),
+      version: Type.String(),
+      description: Type.String(),
+    }),
+    servers: specified('Server Objects'),
+    tags: specified('Tag Objects'),
+    paths: specified('Paths Object: operations by path and method'),
+    components: specified('Components Object: shared schemas, and how to authenticate'),
+  },
+  { description: 'OpenAPI 3.1' },
+);
+
+const DocsQuery = Type.Object({
+  q: Type.Optional(
+    Type.String({
+      maxLength: DOCS_SEARCH_MAX_CHARS,
+      description: 'Shows the operations that hold all of these words',
+    }),
+  ),
+});
 
 export type OpsPart = {
   readonly readiness: Readiness;
@@ -101,12 +130,12 @@ function addDocs(app: ApiServer): void {
       tags: ['Operation'],
       summary: 'This document',
       response: {
-        200: Type.Unsafe<object>({ type: 'object', description: 'OpenAPI 3.1' }),
+        200: Type.Unsafe<object>(OpenApiSchema),
       },
     },
     handler: async () => app.swagger(),
   });
-  let page: string | null = null;
+  let page: ((search: string) => string) | null = null;
   app.route({
     method: 'GET',
     url: '/docs',
@@ -115,19 +144,21 @@ function addDocs(app: ApiServer): void {
       operationId: 'getDocs',
       tags: ['Operation'],
       summary: 'This document as a page',
+      querystring: DocsQuery,
       response: {
         200: {
           description: 'A page without outside resources',
           content: { 'text/html': { schema: Type.String() } },
         },
+        400: failures({ problems: [] })[400],
       },
     },
-    handler: async (_request, reply) => {
+    handler: async (request, reply) => {
       page ??= docsPage(app.swagger());
       return reply
         .type('text/html; charset=utf-8')
         .header('content-security-policy', DOCS_PAGE_POLICY)
-        .send(page);
+        .send(page(request.query.q ?? ''));
     },
   });
 }

@@ -46,8 +46,11 @@ type PageInput = {
   readonly cursor?: string;
 };
 
-/** What kind of sort key the cursor of a list carries; a forged one must not reach the database. */
-export type CursorKey = 'time' | 'number';
+/**
+ * What kind of sort key the cursor of a list carries; a forged one must not reach the database. Rows are told apart by
+ * UUID, with `number` also by number, with `time-number` (the audit log) by number alone.
+ */
+export type CursorKey = 'time' | 'number' | 'time-number';
 
 /** The page that a query asks for. Errors: VALIDATION_FAILED. */
 export function pageOf(query: PageInput, key: CursorKey = 'time'): ListPage {
@@ -104,8 +107,8 @@ function positionOf(
 ): { readonly page: number; readonly after: PagePosition } {
   const text = Buffer.from(cursor, 'base64url').toString('latin1');
   const [version, page = '', key = '', id = '', ...rest] = text.split('|');
-  const isKey = kind === 'time' ? isTimeKey(key) : /^-?\d{1,15}$/.test(key);
-  const isRow = kind === 'time' ? isId(id) : isId(id) || /^\d{1,15}$/.test(id);
+  const isKey = kind === 'number' ? /^-?\d{1,15}$/.test(key) : isTimeKey(key);
+  const isRow = (kind !== 'time-number' && isId(id)) || (kind !== 'time' && /^\d{1,15}$/.test(id));
   const isWhole = version === '1' && rest.length === 0 && /^[1-9]\d{0,8}$/.test(page);
   if (!isWhole || !isKey || !isRow) throw invalid('?cursor', 'cursor');
   return { page: Number(page), after: { key, id } };

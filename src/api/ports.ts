@@ -1,30 +1,28 @@
 /** What the facade needs from the rest of the process, stated here and plugged in by app.ts. */
 import type { Readable } from 'node:stream';
-import type { Role } from '#lib/actor.ts';
-import type { RecordDetail, RecordingRow, RecordPage, RecordQuery } from '#lib/call-record.ts';
+import type { Actor } from '#lib/actor.ts';
+import type {
+  CallStatistics,
+  RecordDetail,
+  RecordingRow,
+  RecordPage,
+  RecordQuery,
+} from '#lib/call-record.ts';
 import type { Id } from '#lib/ids.ts';
 import type { CallService } from '#sessions/call-service-types.ts';
+import type { Intelligence } from '#sessions/intelligence.ts';
+import type { VendorPorts } from './vendor-part.ts';
+import type { AnsweringPorts } from './answering.ts';
+import type { FamilyPorts } from './families.ts';
+import type { RecordWrites } from '#store/call-record-writes.ts';
+import type { CallRecords } from '#store/call-records.ts';
+import type { HeardRecording, Recordings } from '#store/recordings.ts';
+import type { Identity } from '#store/identity.ts';
+import type { StatisticsQuery } from '#store/statistics.ts';
 
-/** An API key as stored: the key itself is nowhere, only the SHA-256 of the whole of it. */
-export type StoredKey = {
-  readonly keyId: Id;
-  readonly accountId: Id;
-  readonly role: Exclude<Role, 'owner'>;
-  /** 32 bytes. */
-  readonly keyHash: Uint8Array;
-  /** Null: all agents of the account. */
-  readonly agentIds: readonly Id[] | null;
-  /** CIDR notation; null or empty: any address. */
-  readonly ipAllow: readonly string[] | null;
-  readonly expiresAtMs: number | null;
-  readonly revokedAtMs: number | null;
-};
+export type { StoredKey } from '#store/api-keys.ts';
 
-/** Asked at most every few seconds per key, so the store may note the last use here. */
-export type Authenticator = {
-  /** The key with this public prefix (8 characters), also when revoked or expired. Rejects while the store is away. */
-  findKey(prefix: string): Promise<StoredKey | null>;
-};
+export type { Identity } from '#store/identity.ts';
 
 /** Records of one account. Rejects with E_DATABASE* while the database is away. */
 export type RecordsReader = {
@@ -34,6 +32,14 @@ export type RecordsReader = {
   timeZone(accountId: Id): Promise<string>;
 };
 
+/** What clients write to records, and what is counted of them. Errors: E_DATABASE*. */
+export type RecordKeeping = RecordWrites &
+  Pick<CallRecords, 'events' | 'storedPhone'> & {
+    statistics(accountId: Id, query: StatisticsQuery): Promise<CallStatistics>;
+    /** A record has changed: days that were counted before may have to be counted again. Cheap. */
+    noteChange(accountId: Id): void;
+  };
+
 /** The audio of one recording. */
 export type RecordingFile = {
   readonly bytes: number;
@@ -42,8 +48,12 @@ export type RecordingFile = {
 };
 
 export type RecordingFiles = {
-  /** Null when the audio is gone. */
-  open(accountId: Id, recording: RecordingRow): Promise<RecordingFile | null>;
+  /** Null when the audio is gone. Errors: RECORDING_EXPIRED when its key was destroyed. */
+  open(accountId: Id, recording: Pick<RecordingRow, 'id'>): Promise<RecordingFile | null>;
+  /** Writes the audit row of somebody who is about to hear it. */
+  noteHeard(actor: Actor, heard: HeardRecording): Promise<void>;
+  /** Destroys the key, then the file; a file that will not go is tried again later. Idempotent. */
+  remove(accountId: Id, recording: RecordingRow): Promise<void>;
 };
 
 /** `off`: not part of this installation (the bus of a single node). */
@@ -57,9 +67,15 @@ export type Readiness = {
 };
 
 export type ApiPorts = {
-  readonly authenticator: Authenticator;
+  readonly identity: Identity;
   readonly records: RecordsReader;
+  readonly recordKeeping: RecordKeeping;
   readonly recordings: RecordingFiles;
+  readonly recordingList: Pick<Recordings, 'listForConsole'>;
   readonly readiness: Readiness;
   readonly calls: CallService;
+  readonly families: FamilyPorts;
+  readonly answering: AnsweringPorts;
+  readonly vendors: VendorPorts;
+  readonly intelligence: Intelligence;
 };

@@ -1,6 +1,6 @@
 /** Every refusal the HTTP facade can give (contract 1.5): codes, their HTTP status, and texts in both languages. */
 import { AppError, systemCodeOf } from '#lib/errors.ts';
-import type { RefusalCode } from '#sessions/call-service-types.ts';
+import type { CallRefusal } from '#sessions/call-service-types.ts';
 import type { Language } from './language.ts';
 
 type ProblemEntry = { readonly status: number; readonly en: string; readonly zh: string };
@@ -70,8 +70,8 @@ export const PROBLEMS = {
   PAYLOAD_TOO_LARGE: { status: 413, en: 'The request is too large', zh: '请求过大' },
   UNSUPPORTED_MEDIA_TYPE: {
     status: 415,
-    en: 'The body must be application/json',
-    zh: '请求体必须为 application/json',
+    en: 'This path does not take a body of this media type',
+    zh: '该路径不接受此媒体类型的请求体',
   },
   RANGE_NOT_SATISFIABLE: {
     status: 416,
@@ -167,17 +167,21 @@ export class Problem extends AppError {
   readonly problem: ProblemCode;
   readonly faults: readonly FieldFault[];
   readonly headers: Readonly<Record<string, string>>;
+  /** A vendor's own code for its refusal. */
+  readonly vendorCode: string | null;
 
   constructor(
     problem: ProblemCode,
     options: {
       faults?: readonly FieldFault[];
       headers?: Readonly<Record<string, string>>;
+      vendorCode?: string;
       cause?: unknown;
     } = {},
   ) {
     super('E_REQUEST', PROBLEMS[problem].en, { cause: options.cause });
     this.problem = problem;
+    this.vendorCode = options.vendorCode ?? null;
     this.faults = (options.faults ?? []).slice(0, MAX_FAULTS);
     this.headers = { ...defaultHeaders(problem), ...options.headers };
   }
@@ -198,11 +202,19 @@ export function invalid(
   });
 }
 
-/** The answer to a call that the call service refused to place. */
-export function problemOfRefusal(code: RefusalCode, retryAfterS: number | null): Problem {
+/** How a family names what a refusal is about, as JSON pointers. */
+export type RefusalFields = Readonly<Record<NonNullable<CallRefusal['field']>, string>>;
+
+/** The answer to a call that the call service refused to place, in the family's own spelling. */
+export function problemOfRefusal(refusal: CallRefusal, fields: RefusalFields): Problem {
+  const { code, retryAfterS, field } = refusal;
+  const faults: FieldFault[] = [];
+  if (code === 'REFERENCE_NOT_FOUND')
+    faults.push({ path: fields[field ?? 'agent'], rule: 'exists' });
+  if (code === 'NUMBER_NOT_ALLOWED') faults.push({ path: fields[field ?? 'to'], rule: 'allowed' });
   return new Problem(code, {
+    faults,
     ...(retryAfterS === null ? {} : { headers: { 'retry-after': String(retryAfterS) } }),
-    ...(code === 'REFERENCE_NOT_FOUND' ? { faults: [{ path: '/agent_id', rule: 'exists' }] } : {}),
   });
 }
 
@@ -231,9 +243,14 @@ export function failureOf(problem: Problem, language: Language): object {
     rule: fault.rule,
     message: ruleText(fault, language),
   }));
+  const code = problem.problem;
+  if (problem.vendorCode !== null) {
+    const told = { vendor_code: problem.vendorCode };
+    return { success: false, error: { code, message, details: told }, message };
+  }
   return {
     success: false,
-    error: { code: problem.problem, message, ...(details.length === 0 ? {} : { details }) },
+    error: { code, message, ...(details.length === 0 ? {} : { details }) },
     message,
   };
 }
@@ -250,6 +267,7 @@ const CODE_OF: ReadonlyMap<string, ProblemCode> = new Map<string, ProblemCode>([
   ['E_DATABASE', 'UNAVAILABLE'],
   ['E_DATABASE_UNREACHABLE', 'UNAVAILABLE'],
   ['E_TIMEOUT', 'UNAVAILABLE'],
+  ['E_STORAGE', 'UNAVAILABLE'],
   ['E_QUEUE_FULL', 'OVERLOADED'],
 ]);
 
@@ -287,11 +305,41 @@ const RULE_TEXTS: Readonly<Record<string, RuleText>> = {
     en: `must have at most ${String(p['limit'])} characters`,
     zh: `最多 ${String(p['limit'])} 个字符`,
   }),
+  minItems: (p) => ({
+    en: `must have at least ${String(p['limit'])} items`,
+    zh: `至少 ${String(p['limit'])} 项`,
+  }),
+  maxItems: (p) => ({
+    en: `must have at most ${String(p['limit'])} items`,
+    zh: `最多 ${String(p['limit'])} 项`,
+  }),
+  minProperties: () => ({ en: 'needs at least one field', zh: '至少需要一个字段' }),
   uuid: () => ({ en: 'must be a UUID', zh: '必须为 UUID' }),
   phone: () => ({ en: 'must be a telephone number', zh: '必须为电话号码' }),
   time: () => ({
     en: 'must be an ISO-8601 time with Z or an offset, or a day YYYY-MM-DD',
     zh: '必须为带 Z 或时区偏移的 ISO-8601 时间，或 YYYY-MM-DD 日期',
+  }),
+  days: () => ({
+    en: 'must be two days, YYYY-MM-DD,YYYY-MM-DD, of which either may be empty',
+    zh: '必须为两个日期，格式为 YYYY-MM-DD,YYYY-MM-DD，其中任意一个可为空',
+  }),
+  instant: () => ({
+    en: 'must be an ISO-8601 time with Z or an offset',
+    zh: '必须为带 Z 或时区偏移的 ISO-8601 时间',
+  }),
+  decimals: () => ({ en: 'must have at most 3 decimals', zh: '最多 3 位小数' }),
+  longest: (p) => ({
+    en: `lies more than ${String(p['limit'])} s after the start; send duration_seconds too`,
+    zh: `晚于起始时间超过 ${String(p['limit'])} 秒；请同时提供 duration_seconds`,
+  }),
+  duration: () => ({
+    en: 'must not exceed the time from start to end by more than 1',
+    zh: '不得超过起止时间之差 1 秒以上',
+  }),
+  masked: (p) => ({
+    en: `would reveal what is hidden from a viewer; at most ${String(p['limit'])}`,
+    zh: `将泄露对查看者隐藏的内容；最多 ${String(p['limit'])}`,
   }),
   order: () => ({ en: 'must not lie before the start', zh: '不得早于起始时间' }),
   span: (p) => ({
@@ -301,6 +349,33 @@ const RULE_TEXTS: Readonly<Record<string, RuleText>> = {
   exclusive: (p) => ({
     en: `cannot be combined with ${String(p['other'])}`,
     zh: `不能与 ${String(p['other'])} 同时使用`,
+  }),
+  timezone: () => ({
+    en: 'must be the IANA name of a time zone, such as Asia/Shanghai',
+    zh: '必须为 IANA 时区名称，例如 Asia/Shanghai',
+  }),
+  date: () => ({
+    en: 'must be a day YYYY-MM-DD that exists',
+    zh: '必须为真实存在的日期 YYYY-MM-DD',
+  }),
+  language: () => ({
+    en: 'must be a language tag such as zh-CN',
+    zh: '必须为语言标签，例如 zh-CN',
+  }),
+  in_use: (p) => ({
+    en: `${String(p['count'])} of these still name it`,
+    zh: `仍有 ${String(p['count'])} 处引用`,
+  }),
+  full: (p) => ({
+    en: `has reached its limit of ${String(p['limit'])}`,
+    zh: `已达到上限 ${String(p['limit'])}`,
+  }),
+  distinct: () => ({ en: 'is there already', zh: '重复' }),
+  url: () => ({ en: 'must be an http or https URL', zh: '必须为 http 或 https 地址' }),
+  replaceable: () => ({ en: 'can only be replaced', zh: '只能替换，不能删除' }),
+  complete: () => ({
+    en: 'must be exactly the ids of all of them, each once',
+    zh: '必须恰好包含全部 id，且不得重复',
   }),
   cursor: () => ({ en: 'is not a cursor of this list', zh: '不是有效的游标' }),
   exists: () => ({ en: 'does not exist', zh: '不存在' }),
@@ -313,12 +388,54 @@ const RULE_TEXTS: Readonly<Record<string, RuleText>> = {
     en: `must not exceed ${String(p['limit'])} bytes as JSON`,
     zh: `以 JSON 表示时不得超过 ${String(p['limit'])} 字节`,
   }),
-  unsupported: () => ({ en: 'is not supported yet', zh: '暂不支持' }),
+  unsupported: (p) => {
+    const { value, instead } = p;
+    if (typeof value !== 'string' || typeof instead !== 'string') {
+      return { en: 'is not supported yet', zh: '暂不支持' };
+    }
+    return {
+      en: `"${value}" is not supported yet; send "${instead}"`,
+      zh: `暂不支持 "${value}"；请使用 "${instead}"`,
+    };
+  },
+  allowed: () => ({ en: 'may not be used for this call', zh: '不允许用于此通话' }),
+  secret: () => ({
+    en: 'is a secret; put it into credentials',
+    zh: '属于机密，请放入 credentials',
+  }),
+  inUse: () => ({ en: 'names it', zh: '正在引用它' }),
+  audio: () => ({ en: 'must be 16-bit PCM, mono', zh: '必须为 16 位单声道 PCM' }),
+  base64: () => ({ en: 'must be Base64', zh: '必须为 Base64' }),
+  wav: () => ({ en: 'is not a WAV file', zh: '不是有效的 WAV 文件' }),
+  codec: (p) => ({
+    en: `must be 16-bit PCM; this is ${String(p['found'])}`,
+    zh: `必须为 16 位 PCM；当前为 ${String(p['found'])}`,
+  }),
+  channels: (p) => ({
+    en: `must have one or two channels; this has ${String(p['found'])}`,
+    zh: `必须为单声道或双声道；当前为 ${String(p['found'])} 声道`,
+  }),
+  sample_rate: (p) => ({
+    en: `cannot be read at ${String(p['found'])} samples per second`,
+    zh: `不支持 ${String(p['found'])} Hz 的采样率`,
+  }),
+  empty: () => ({ en: 'has no sound in it', zh: '不包含音频数据' }),
+  seconds: (p) => ({
+    en: `must not be longer than ${String(p['limit'])} seconds`,
+    zh: `不得超过 ${String(p['limit'])} 秒`,
+  }),
   visible: (p) => ({
     en: `must be 1 to ${String(p['limit'])} visible ASCII characters`,
     zh: `必须为 1 至 ${String(p['limit'])} 个可见 ASCII 字符`,
   }),
   http: () => ({ en: 'is not proper HTTP', zh: '不符合 HTTP 规范' }),
+  login: () => ({ en: 'user name or password is wrong', zh: '用户名或密码错误' }),
+  cidr: () => ({
+    en: 'must be an address, or a network such as 192.0.2.0/24 without host bits',
+    zh: '必须为 IP 地址，或不含主机位的网段，例如 192.0.2.0/24',
+  }),
+  future: () => ({ en: 'must lie in the future', zh: '必须为将来的时间' }),
+  currency: () => ({ en: 'is not an ISO 4217 currency', zh: '不是有效的 ISO 4217 货币代码' }),
 };
 
 export function ruleText(fault: FieldFault, language: Language): string {

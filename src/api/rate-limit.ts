@@ -51,6 +51,12 @@ export class RateLimiter {
     return this.#stateOf(bucket, allowed);
   }
 
+  /** Puts a token back that was taken too early. */
+  giveBack(key: string): void {
+    const bucket = this.#buckets.get(key);
+    if (bucket !== undefined) bucket.tokens = Math.min(this.#limit.burst, bucket.tokens + 1);
+  }
+
   /** The bucket's state, leaving it as it is. */
   peek(key: string): RateState {
     const bucket = this.#bucketOf(key);
@@ -83,5 +89,53 @@ export class RateLimiter {
       this.#evicted++;
       return;
     }
+  }
+}
+
+/** At most `limit` attempts of one key within any window; the refused ones do not count. In a table of bounded size. */
+export class AttemptLimiter {
+  readonly #limit: number;
+  readonly #windowMs: number;
+  readonly #clock: Clock;
+  readonly #capacity: number;
+  readonly #attempts = new Map<string, number[]>();
+
+  constructor(options: {
+    readonly limit: number;
+    readonly windowMs: number;
+    readonly clock: Clock;
+    readonly capacity?: number;
+  }) {
+    this.#limit = options.limit;
+    this.#windowMs = options.windowMs;
+    this.#clock = options.clock;
+    this.#capacity = options.capacity ?? 10_000;
+  }
+
+  get size(): number {
+    return this.#attempts.size;
+  }
+
+  take(key: string): RateState {
+    const nowMs = this.#clock.now();
+    const recent = (this.#attempts.get(key) ?? []).filter((ms) => nowMs - ms < this.#windowMs);
+    const allowed = recent.length < this.#limit;
+    if (allowed) recent.push(nowMs);
+    this.#attempts.delete(key);
+    this.#attempts.set(key, recent);
+    if (this.#attempts.size > this.#capacity) this.#forgetOldest();
+    const leftMs = (at: number | undefined): number => this.#windowMs - (nowMs - (at ?? nowMs));
+    return {
+      allowed,
+      limit: this.#limit,
+      remaining: this.#limit - recent.length,
+      resetS: Math.ceil(leftMs(recent.at(-1)) / 1000),
+      retryAfterS: Math.max(1, Math.ceil(leftMs(recent[0]) / 1000)),
+    };
+  }
+
+  #forgetOldest(): void {
+    const oldest = this.#attempts.keys().next();
+    if (!oldest.done) this.#attempts.delete(oldest.value);
   }
 }

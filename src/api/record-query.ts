@@ -1,10 +1,12 @@
 /** The query of the record list (contract 1.7, 2.1): pages, cursors, days of the account's zone, filters. */
 import { Type, type Static } from 'typebox';
-import { isId } from '#lib/ids.ts';
+import { parseIsoTime } from '#lib/iso-time.ts';
 import { isLocalDate, nextLocalDate, startOfLocalDate } from '#lib/local-date.ts';
+import { maskText } from '#lib/mask.ts';
 import { normalizePhonePrefix } from '#lib/phone.ts';
 import type { Caller } from './auth.ts';
-import type { RecordPage, RecordPosition, RecordQuery } from '#lib/call-record.ts';
+import type { RecordQuery } from '#lib/call-record.ts';
+import { pageFields, pageOf, type ListPage } from './paging.ts';
 import { invalid } from './problem.ts';
 import {
   ChannelSchema,
@@ -13,25 +15,16 @@ import {
   IdSchema,
   OutcomeSchema,
   StatusSchema,
-  type Pagination,
 } from './schemas.ts';
 
 const DAY_MS = 86_400_000;
-const MAX_ROWS_BY_PAGE = 10_000;
 const SEARCH_MAX_DAYS = 31;
-const DEFAULT_PAGE_SIZE = 20;
+/** What masking (contract 7.3) shows of the beginning of every number. */
+const VISIBLE_DIGITS = 3;
 
 export const RecordListQuery = Type.Object(
   {
-    page: Type.Optional(Type.Integer({ minimum: 1, description: 'Default 1; not with `cursor`' })),
-    page_size: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, description: 'Default 20' })),
-    cursor: Type.Optional(
-      Type.String({
-        minLength: 1,
-        maxLength: 200,
-        description: '`next_cursor` of the last answer',
-      }),
-    ),
+    ...pageFields,
     agent_id: Type.Optional(IdSchema),
     start_date: Type.Optional(
       Type.String({
@@ -48,14 +41,21 @@ export const RecordListQuery = Type.Object(
     hangup_reason: Type.Optional(HangupReasonSchema),
     outcome: Type.Optional(OutcomeSchema),
     channel: Type.Optional(ChannelSchema),
-    caller_phone: Type.Optional(Type.String({ maxLength: 50, description: 'A prefix' })),
+    caller_phone: Type.Optional(
+      Type.String({
+        maxLength: 50,
+        description:
+          'A prefix; without `+` also of numbers of the account’s country. A viewer may give 3 digits, which is what masking shows',
+      }),
+    ),
     customer_id: Type.Optional(Type.String({ minLength: 1, maxLength: 64 })),
     campaign_id: Type.Optional(IdSchema),
     q: Type.Optional(
       Type.String({
         minLength: 2,
         maxLength: 64,
-        description: 'A part of name, number or summary; needs a range of at most 31 days',
+        description:
+          'A part of name, number or summary; needs a range of at most 31 days. For a viewer it is looked for in name and summary alone, digits and mail addresses left out',
       }),
     ),
   },
@@ -63,26 +63,21 @@ export const RecordListQuery = Type.Object(
 );
 export type RecordListQuery = Static<typeof RecordListQuery>;
 
-type Page = {
-  readonly number: number;
-  readonly size: number;
-  readonly from: RecordQuery['from'];
-};
-
 /** The store's query for a request. Errors: VALIDATION_FAILED. */
 export function recordQueryOf(
   query: RecordListQuery,
   caller: Caller,
   zone: string,
   nowMs: number,
-): { readonly page: Page; readonly query: RecordQuery } {
+): { readonly page: ListPage; readonly query: RecordQuery } {
   const page = pageOf(query);
+  if (caller.role === 'viewer') refuseGuesses(query);
   const range = rangeOf(query, zone);
   if (query.q !== undefined) refuseLongSearch(range, nowMs);
   return {
     page,
     query: {
-      limit: page.size,
+      limit: page.limit,
       from: page.from,
       agentIds: caller.agentIds,
       agentId: query.agent_id ?? null,
@@ -98,19 +93,8 @@ export function recordQueryOf(
       customerId: query.customer_id ?? null,
       campaignId: query.campaign_id ?? null,
       search: query.q ?? null,
+      isSearchMasked: caller.role === 'viewer',
     },
-  };
-}
-
-export function paginationOf(page: Page, found: RecordPage): Pagination {
-  return {
-    page: page.number,
-    page_size: page.size,
-    total: found.total,
-    total_exact: found.totalExact,
-    total_pages: Math.ceil(found.total / page.size),
-    has_next: found.next !== null,
-    next_cursor: found.next === null ? null : cursorOf(page.number + 1, found.next),
   };
 }
 
@@ -119,37 +103,16 @@ export function namesDay(query: RecordListQuery): boolean {
   return [query.start_date, query.end_date].some((each) => each !== undefined && isLocalDate(each));
 }
 
-function pageOf(query: RecordListQuery): Page {
-  const size = query.page_size ?? DEFAULT_PAGE_SIZE;
-  if (query.cursor !== undefined) {
-    if (query.page !== undefined) throw invalid('?cursor', 'exclusive', { other: 'page' });
-    const { page, after } = positionOf(query.cursor);
-    return { number: page, size, from: { after } };
+/** A filter must not tell a viewer what masking hides: longer and longer prefixes would give every number away. */
+function refuseGuesses(query: RecordListQuery): void {
+  const { caller_phone: prefix, customer_id: customer } = query;
+  const digits = prefix === undefined ? '' : (normalizePhonePrefix(prefix) ?? '').replace('+', '');
+  if (digits.length > VISIBLE_DIGITS) {
+    throw invalid('?caller_phone', 'masked', { limit: `${VISIBLE_DIGITS} digits` });
   }
-  const number = query.page ?? 1;
-  if (number * size > MAX_ROWS_BY_PAGE) {
-    throw invalid('?page', 'maximum', { limit: Math.floor(MAX_ROWS_BY_PAGE / size) });
+  if (customer !== undefined && maskText(customer) !== customer) {
+    throw invalid('?customer_id', 'masked', { limit: 'what is shown' });
   }
-  return { number, size, from: { offset: (number - 1) * size } };
-}
-
-/** A cursor is the page it leads to and the row before it: opaque to clients, and safe to have forged. */
-function cursorOf(page: number, after: RecordPosition): string {
-  return Buffer.from(`1|${page}|${after.startTime}|${after.id}`).toString('base64url');
-}
-
-/** ISO-8601, or a timestamptz as Postgres writes it: a space for the T, an offset of hours alone. */
-const POSITION_TIME =
-  /^(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}:\d{2})(?:\.\d{1,6})?(?:Z|[+-]\d{2}(?::\d{2}){0,2})$/;
-
-function positionOf(cursor: string): { readonly page: number; readonly after: RecordPosition } {
-  const text = Buffer.from(cursor, 'base64url').toString('latin1');
-  const [version, page = '', startTime = '', id = '', ...rest] = text.split('|');
-  const [, day = '', time = ''] = POSITION_TIME.exec(startTime) ?? [];
-  const isTime = isLocalDate(day) && !Number.isNaN(Date.parse(`${day}T${time}Z`));
-  const isWhole = version === '1' && rest.length === 0 && /^[1-9]\d{0,8}$/.test(page);
-  if (!isWhole || !isTime || !isId(id)) throw invalid('?cursor', 'cursor');
-  return { page: Number(page), after: { startTime, id } };
 }
 
 type Range = { readonly fromMs: number | null; readonly beforeMs: number | null };
@@ -159,14 +122,12 @@ function rangeOf(query: RecordListQuery, zone: string): Range {
   const beforeMs = instantOf(query.end_date, '?end_date', (day) =>
     startOfLocalDate(nextLocalDate(day), zone),
   );
-  if (fromMs !== null && beforeMs !== null && beforeMs < fromMs) {
-    throw invalid('?end_date', 'order');
-  }
+  if (fromMs === null || beforeMs === null) return { fromMs, beforeMs };
+  // A day ends just before the instant that bounds it.
+  const endMs = isLocalDate(query.end_date ?? '') ? beforeMs - 1 : beforeMs;
+  if (endMs < fromMs) throw invalid('?end_date', 'order');
   return { fromMs, beforeMs };
 }
-
-const TIME =
-  /^(\d{4}-\d{2}-\d{2})[Tt]([01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/;
 
 function instantOf(
   text: string | undefined,
@@ -176,10 +137,8 @@ function instantOf(
   if (text === undefined) return null;
   if (isLocalDate(text)) return ofDay(text);
   // A `+` that was not escaped in the URL arrives as a space.
-  const time = text.replace(/ (?=\d{2}:\d{2}$)/, '+');
-  const day = TIME.exec(time)?.[1];
-  const ms = day !== undefined && isLocalDate(day) ? Date.parse(time) : Number.NaN;
-  if (Number.isNaN(ms)) throw invalid(path, 'time');
+  const ms = parseIsoTime(text.replace(/ (?=\d{2}:\d{2}$)/, '+'));
+  if (ms === null) throw invalid(path, 'time');
   return ms;
 }
 

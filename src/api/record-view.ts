@@ -3,7 +3,8 @@ import type { Message } from '#lib/call-events.ts';
 import { maskDeep, maskNumber, maskText } from '#lib/mask.ts';
 import { isLiveStatus, type LiveCallView } from '#sessions/call-service-types.ts';
 import type { Role } from '#lib/actor.ts';
-import type { RecordDetail, RecordRow } from '#lib/call-record.ts';
+import type { RecordDetail, RecordRow, StoredEvent } from '#lib/call-record.ts';
+import type { Caller } from './auth.ts';
 import type { CallRecord, CallRow } from './schemas.ts';
 
 export function rowView(row: RecordRow, role: Role): CallRow {
@@ -66,6 +67,35 @@ export function messagesView(messages: readonly Message[], role: Role): Message[
 /** The remote party of a call as this role may see it. */
 export function phoneView(number: string | null, role: Role): string | null {
   return masksFor(role).number(number);
+}
+
+/** An event in the shape of the contract (section 3). */
+export function eventView(event: StoredEvent, caller: Pick<Caller, 'accountId' | 'role'>) {
+  return {
+    id: event.id,
+    type: event.type,
+    alias: /^call\.(?:initiated|trying|ringing|answered|failed|timeout|ended)$/.test(event.type)
+      ? event.type.replace('.', '-')
+      : null,
+    time: event.time,
+    account_id: caller.accountId,
+    call_id: event.callId,
+    conversation_id: event.callId,
+    seq: event.seq,
+    node: event.node,
+    // Where the request of an event is known, it goes out with the event itself; it is not stored.
+    request_id: null,
+    data: caller.role === 'viewer' ? maskEventData(event.data) : event.data,
+  };
+}
+
+/** Numbers are masked by their place, and digits dialled one by one may be a card number or a PIN. */
+function maskEventData(data: Readonly<Record<string, unknown>>): object {
+  const masked = maskDeep(data) as Record<string, unknown>;
+  for (const name of ['from', 'to']) {
+    if (typeof data[name] === 'string') masked[name] = maskNumber(data[name]);
+  }
+  return typeof data['digit'] === 'string' ? { ...masked, digit: '*' } : masked;
 }
 
 /** A call whose record has not reached the database yet, as the record it will become. */

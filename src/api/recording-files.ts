@@ -1,32 +1,135 @@
-/** Recordings on this machine's disk, under one folder. */
+/** Recordings as files to hear: on this machine's disk or in an object store, sealed or (of earlier versions) plain. */
 import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
-import { resolve, sep } from 'node:path';
-import { AppError, systemCodeOf } from '#lib/errors.ts';
+import { open, stat } from 'node:fs/promises';
+import { Readable } from 'node:stream';
+import type { Actor } from '#lib/actor.ts';
+import type { RecordingRow } from '#lib/call-record.ts';
+import { AppError, systemCodeOf, toAppError } from '#lib/errors.ts';
+import type { Log } from '#lib/log.ts';
+import type { Id } from '#lib/ids.ts';
+import { isStoredObject, type RecordingPlace } from '#lib/recording-place.ts';
+import {
+  looksSealed,
+  checkSealedHeader,
+  SEALED_END_BYTES,
+  SEALED_HEADER_BYTES,
+  SealedAudio,
+} from '#lib/sealed-audio.ts';
+import { WAV_HEADER_BYTES } from '#lib/wav.ts';
+import type { ObjectStorage } from '#store/object-storage.ts';
+import type { HeardRecording, KeptRecording, Recordings } from '#store/recordings.ts';
+import type { RecordingRemoval } from '#store/recording-removal.ts';
 import type { RecordingFile, RecordingFiles } from './ports.ts';
+import { Problem } from './problem.ts';
+import { openedWav, type ReadSealed } from './sealed-stream.ts';
 
-/** `uri` of a recording is a path relative to `folder`; one that leaves it is refused. Errors: E_MEDIA. */
-export function diskRecordingFiles(folder: string): RecordingFiles {
-  const root = resolve(folder);
+export type RecordingFilesOptions = {
+  readonly place: RecordingPlace;
+  readonly recordings: Pick<Recordings, 'find' | 'shred' | 'markRemoved' | 'noteHeard'>;
+  readonly removal: Pick<RecordingRemoval, 'removeOrNote'>;
+  /** Null: no bucket is configured. */
+  readonly objects: ObjectStorage | null;
+  readonly log: Log;
+};
+
+/** The bytes of a file as it is, wherever it is. */
+type RawFile = { readonly bytes: number; readonly read: ReadSealed };
+
+export function createRecordingFiles(options: RecordingFilesOptions): RecordingFiles {
+  const { recordings, removal } = options;
   return {
-    open: async (_accountId, recording) => {
-      const path = resolve(root, recording.uri);
-      if (!path.startsWith(`${root}${sep}`)) {
-        throw new AppError('E_MEDIA', 'a recording lies outside the data directory', {
-          details: { recordingId: recording.id },
-        });
-      }
-      return openFile(path);
+    async open(accountId, { id }) {
+      const kept = await recordings.find(accountId, id);
+      if (kept === null) return null;
+      if (kept.status === 'expired') throw new Problem('RECORDING_EXPIRED');
+      const raw = await findFile(options, kept.uri);
+      if (raw === null) return null;
+      return kept.key === null
+        ? openPlain(raw, options.log, id)
+        : openSealed(raw, options.log, kept);
+    },
+    noteHeard: (actor: Actor, heard: HeardRecording) => recordings.noteHeard(actor, heard),
+    async remove(accountId: Id, recording: RecordingRow) {
+      // The key first: whatever happens to the file afterwards, nobody hears it again. With its row it is gone already.
+      const [shredded] = await recordings.shred(accountId, recording.id);
+      const isGone = await removal.removeOrNote(shredded?.uri ?? recording.uri);
+      if (shredded !== undefined && isGone) await recordings.markRemoved([shredded.id]);
     },
   };
 }
 
-async function openFile(path: string): Promise<RecordingFile | null> {
+async function findFile(options: RecordingFilesOptions, uri: string): Promise<RawFile | null> {
+  if (isStoredObject(uri)) {
+    const { objects } = options;
+    if (objects === null) throw new AppError('E_STORAGE', 'no bucket is configured');
+    const bytes = await objects.size(uri);
+    return bytes === null ? null : { bytes, read: (from, to) => objects.read(uri, from, to) };
+  }
+  const path = options.place.pathOf(uri) as string;
   try {
     const { size } = await stat(path);
-    return { bytes: size, read: (from, to) => createReadStream(path, { start: from, end: to }) };
+    const read: ReadSealed = async (from, to) => {
+      // Opened first, so that a file that is gone meanwhile rejects here and not within the stream.
+      const file = await open(path);
+      return createReadStream(path, { fd: file, start: from, end: to, highWaterMark: 65_536 });
+    };
+    return { bytes: size, read };
   } catch (error) {
     if (systemCodeOf(error) === 'ENOENT') return null;
     throw new AppError('E_MEDIA', 'a recording cannot be read', { cause: error });
   }
+}
+
+async function openPlain(raw: RawFile, log: Log, id: Id): Promise<RecordingFile | null> {
+  // Without its key a sealed file is nothing but noise.
+  if (raw.bytes === 0 || looksSealed(await bytesOf(raw, 0, Math.min(raw.bytes, 8)))) return null;
+  return fileOf(raw.bytes, log, id, (from, to) => passOn(raw.read, from, to));
+}
+
+async function* passOn(read: ReadSealed, from: number, to: number) {
+  yield* await read(from, to);
+}
+
+async function openSealed(raw: RawFile, log: Log, kept: KeptRecording): Promise<RecordingFile> {
+  const audio = new SealedAudio({ recordingId: kept.id, key: kept.key as Uint8Array });
+  try {
+    checkSealedHeader(await bytesOf(raw, 0, SEALED_HEADER_BYTES), kept.id);
+    const end = await bytesOf(raw, raw.bytes - SEALED_END_BYTES, SEALED_END_BYTES);
+    const dataBytes = audio.openEnd(end, raw.bytes);
+    const source = { audio, dataBytes, read: raw.read };
+    return fileOf(WAV_HEADER_BYTES + dataBytes, log, kept.id, (from, to) =>
+      openedWav(source, from, to),
+    );
+  } catch (error) {
+    log.error('recording.damaged', { recordingId: kept.id, error: toAppError(error) });
+    throw error;
+  }
+}
+
+function fileOf(
+  bytes: number,
+  log: Log,
+  recordingId: Id,
+  read: (from: number, to: number) => AsyncIterable<Uint8Array>,
+): RecordingFile {
+  return {
+    bytes,
+    read(from, to) {
+      const stream = Readable.from(read(from, to), { objectMode: false, highWaterMark: 65_536 });
+      // The connection is cut: the client sees fewer bytes than were promised, and never wrong ones.
+      stream.once('error', (error) => {
+        log.error('recording.readFailed', { recordingId, error: toAppError(error) });
+      });
+      return stream;
+    },
+  };
+}
+
+async function bytesOf(raw: RawFile, from: number, count: number): Promise<Buffer> {
+  if (from < 0 || from + count > raw.bytes) {
+    throw new AppError('E_MEDIA', 'a recording is damaged: it is cut off');
+  }
+  const parts: Uint8Array[] = [];
+  for await (const bytes of await raw.read(from, from + count - 1)) parts.push(bytes);
+  return Buffer.concat(parts);
 }

@@ -1,43 +1,42 @@
 /** Call records: the list, one record, its recording (contract 2.1). */
-import { Readable } from 'node:stream';
 import { Type } from 'typebox';
-import type { FastifyReply, FastifyRequest } from 'fastify';
-import { isLiveStatus } from '#sessions/call-service-types.ts';
-import { byteRangeOf } from './byte-range.ts';
-import type { RecordingFile, RecordingFiles } from './ports.ts';
-import type { RecordDetail, RecordingRow } from '#lib/call-record.ts';
-import { Problem } from './problem.ts';
-import { namesDay, paginationOf, RecordListQuery, recordQueryOf } from './record-query.ts';
+import { pageFields, pageOf, paginationOf } from './paging.ts';
+import type { RecordingFiles, RecordKeeping } from './ports.ts';
+import { namesDay, RecordListQuery, recordQueryOf } from './record-query.ts';
+import { EventSchema } from './record-schemas.ts';
 import { findRecord, fromStore, type RecordSource } from './record-source.ts';
-import { recordView, rowView } from './record-view.ts';
+import { eventView, recordView, rowView } from './record-view.ts';
+import { dispositionField, downloadAnswers, sendRecording } from './recording-download.ts';
+import { addRecordWriteRoutes } from './records-write.ts';
 import { callerOf, type ApiServer } from './routing.ts';
 import {
   answers,
   CallRecordSchema,
   CallRowSchema,
-  failures,
   IdParams,
   ok,
   PaginationSchema,
   ref,
 } from './schemas.ts';
+import { addStatisticsRoute } from './statistics.ts';
 
 const NoQuery = Type.Object({}, { additionalProperties: false });
 
-const RecordingQuery = Type.Object(
-  {
-    disposition: Type.Optional(
-      Type.Enum(['inline', 'attachment'], { description: 'Default attachment' }),
-    ),
-  },
-  { additionalProperties: false },
-);
+const RecordingQuery = Type.Object(dispositionField, { additionalProperties: false });
 
-export type RecordsPart = RecordSource & { readonly recordings: RecordingFiles };
+const EventsQuery = Type.Object(pageFields, { additionalProperties: false });
+
+export type RecordsPart = RecordSource & {
+  readonly recordings: RecordingFiles;
+  readonly keeping: RecordKeeping;
+};
 
 export function addRecordRoutes(app: ApiServer, part: RecordsPart): void {
   addList(app, part);
+  addStatisticsRoute(app, part);
   addGet(app, part);
+  addRecordWriteRoutes(app, part);
+  addEvents(app, part);
   addRecording(app, part);
 }
 
@@ -102,11 +101,42 @@ function addGet(app: ApiServer, part: RecordsPart): void {
   });
 }
 
+function addEvents(app: ApiServer, part: RecordsPart): void {
+  app.route({
+    method: 'GET',
+    url: '/api/v1/call-records/:id/events',
+    config: { capability: 'any' },
+    schema: {
+      operationId: 'listCallEvents',
+      tags: ['Call records'],
+      summary: 'List what happened in a call, oldest first',
+      description:
+        'Events are kept as long as the account’s settings say. For a viewer what was said and dialled is masked.',
+      params: IdParams,
+      querystring: EventsQuery,
+      response: answers(
+        200,
+        Type.Object({
+          events: Type.Array(ref(EventSchema)),
+          pagination: ref(PaginationSchema),
+        }),
+        { description: 'One page', problems: ['NOT_FOUND', 'NODE_TIMEOUT'] },
+      ),
+    },
+    handler: async (request) => {
+      const caller = callerOf(request);
+      const page = pageOf(request.query, 'number');
+      const { id } = await findRecord(part, caller, request.params.id);
+      const found = await fromStore(part, part.keeping.events(caller.accountId, id, page));
+      return ok({
+        events: found.rows.map((event) => eventView(event, caller)),
+        pagination: paginationOf(page, found),
+      });
+    },
+  });
+}
+
 function addRecording(app: ApiServer, part: RecordsPart): void {
-  const audio = {
-    description: 'The audio: stereo WAV, caller left, agent right',
-    content: { 'audio/wav': { schema: { type: 'string', format: 'binary' } } },
-  };
   app.route({
     method: 'GET',
     url: '/api/v1/call-records/:id/recording',
@@ -118,70 +148,11 @@ function addRecording(app: ApiServer, part: RecordsPart): void {
       description: '`Range` is honoured for one range.',
       params: IdParams,
       querystring: RecordingQuery,
-      response: {
-        200: audio,
-        206: { ...audio, description: 'The part asked for by `Range`' },
-        ...failures({
-          problems: [
-            'NOT_FOUND',
-            'NO_RECORDING',
-            'CALL_LIVE',
-            'RECORDING_EXPIRED',
-            'RANGE_NOT_SATISFIABLE',
-            'NODE_TIMEOUT',
-          ],
-        }),
-      },
+      response: downloadAnswers(),
     },
-    handler: async (request, reply) => {
-      const caller = callerOf(request);
-      const record = await findRecord(part, caller, request.params.id);
-      const recording = readyRecordingOf(record);
-      const file = await fromStore(part, part.recordings.open(caller.accountId, recording));
-      if (file === null) throw new Problem('NO_RECORDING');
-      const disposition = request.query.disposition ?? 'attachment';
-      reply.header('content-disposition', `${disposition}; filename="call-${record.id}.wav"`);
-      return sendAudio(request, reply, recording, file);
+    handler: (request, reply) => {
+      const { disposition = 'attachment' } = request.query;
+      return sendRecording(part, request, reply, { id: request.params.id, disposition });
     },
   });
-}
-
-/** Errors: NO_RECORDING, CALL_LIVE, RECORDING_EXPIRED. */
-function readyRecordingOf(record: RecordDetail): RecordingRow {
-  const { recording } = record;
-  const status = recording?.status ?? record.recordingStatus;
-  if (status === 'expired') throw new Problem('RECORDING_EXPIRED');
-  if (status === 'active') throw new Problem('CALL_LIVE');
-  if (status === 'ready' && isLiveStatus(record.status)) throw new Problem('CALL_LIVE');
-  // Ready, but the row with its place has not arrived yet: it will in a moment.
-  if (status === 'ready' && recording === null) throw new Problem('CALL_LIVE');
-  if (recording === null || status !== 'ready') throw new Problem('NO_RECORDING');
-  return recording;
-}
-
-function sendAudio(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  recording: RecordingRow,
-  file: RecordingFile,
-): FastifyReply {
-  const etag = `"${recording.id}-${file.bytes}"`;
-  const ifRange = request.headers['if-range'];
-  const isCurrent = ifRange === undefined || ifRange === etag;
-  const range = byteRangeOf(isCurrent ? request.headers.range : undefined, file.bytes);
-  if (range === 'none') {
-    reply.removeHeader('content-disposition');
-    throw new Problem('RANGE_NOT_SATISFIABLE', {
-      headers: { 'content-range': `bytes */${file.bytes}` },
-    });
-  }
-  const { from, to } = range === 'whole' ? { from: 0, to: file.bytes - 1 } : range;
-  reply.headers({ 'accept-ranges': 'bytes', etag, 'content-length': String(to - from + 1) });
-  reply.type('audio/wav');
-  if (range !== 'whole') {
-    reply.code(206).header('content-range', `bytes ${from}-${to}/${file.bytes}`);
-  }
-  // HEAD must not read the file: an empty stream leaves the headers as they are.
-  const isEmpty = request.method === 'HEAD' || to < from;
-  return reply.send(isEmpty ? Readable.from([]) : file.read(from, to));
 }

@@ -10,9 +10,9 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Actor } from '#lib/actor.ts';
 import { AppError } from '#lib/errors.ts';
-import { plainAddress } from './addresses.ts';
+import { addressOf } from './addresses.ts';
 import type { Capability, Caller } from './auth.ts';
-import type { Claim } from './idempotency.ts';
+import type { Claim } from './idempotency-claims.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -22,6 +22,8 @@ declare module 'fastify' {
     placesCalls?: true;
     /** The route honours Idempotency-Key. */
     idempotent?: true;
+    /** The answer shows a secret once: kept for Idempotency-Key it is sealed. */
+    holdsSecret?: true;
   }
   interface FastifyRequest {
     caller: Caller | null;
@@ -54,7 +56,7 @@ export function actorOf(request: FastifyRequest): Actor {
     role: caller.role,
     agentIds: caller.agentIds,
     requestId: request.id,
-    ip: plainAddress(request.ip),
+    ip: addressOf(request),
   };
 }
 

@@ -213,14 +213,20 @@ export const FailureSchema = Type.Object(
       code: Type.Enum(Object.keys(PROBLEMS)),
       message: Type.String({ description: 'For people; may change' }),
       details: Type.Optional(
-        Type.Array(
-          Type.Object({
-            path: Type.String({ description: 'JSON pointer, or `?name` for a query parameter' }),
-            rule: Type.String(),
-            message: Type.String(),
-          }),
-          { maxItems: 20 },
-        ),
+        Type.Union([
+          Type.Array(
+            Type.Object({
+              path: Type.String({ description: 'JSON pointer, or `?name` for a query parameter' }),
+              rule: Type.String(),
+              message: Type.String(),
+            }),
+            { maxItems: 20 },
+          ),
+          Type.Object(
+            { vendor_code: Type.String({ description: "The vendor's own code for its refusal" }) },
+            { description: 'Of `PROVIDER_REJECTED`' },
+          ),
+        ]),
       ),
     }),
     message: Type.String(),
@@ -245,11 +251,18 @@ function refOf(schema: TSchema): string {
   return `${String((schema as { $id?: string }).$id)}#`;
 }
 
-export type Answer<T extends TSchema> = { readonly success: true; readonly data: Static<T> };
+export type Answer<T extends TSchema> = {
+  readonly success: true;
+  readonly data: Static<T>;
+  readonly message?: string;
+};
 
-/** A success in the envelope. */
-export function ok<T>(data: T): { readonly success: true; readonly data: T } {
-  return { success: true, data };
+/** A success in the envelope; `message` where the route's answers are declared with `hasMessage` (contract 1.5). */
+export function ok<T>(
+  data: T,
+  message?: string,
+): { readonly success: true; readonly data: T; readonly message?: string } {
+  return { success: true, data, ...(message === undefined ? {} : { message }) };
 }
 
 export type AnswerOptions = {
@@ -257,6 +270,8 @@ export type AnswerOptions = {
   readonly problems: readonly ProblemCode[];
   readonly description: string;
   readonly hasBody?: boolean;
+  /** The success carries an outer `message` for people: `/api/call-center` and configuration writes. */
+  readonly hasMessage?: boolean;
 };
 
 const COMMON: readonly ProblemCode[] = [
@@ -282,6 +297,8 @@ const WITH_BODY: readonly ProblemCode[] = [
   'IDEMPOTENCY_MISMATCH',
 ];
 
+const MESSAGE = Type.String({ description: 'For people; may change' });
+
 /** The `response` part of a route's schema: its success in the envelope, and every failure it can give. */
 export function answers<const S extends number, T extends TSchema>(
   status: S,
@@ -289,7 +306,11 @@ export function answers<const S extends number, T extends TSchema>(
   options: AnswerOptions,
 ): Record<S, TUnsafe<Answer<T>>> {
   const envelope = Type.Object(
-    { success: Type.Literal(true), data },
+    {
+      success: Type.Literal(true),
+      data,
+      ...(options.hasMessage === true ? { message: MESSAGE } : {}),
+    },
     { description: options.description },
   );
   return { [status]: envelope, ...failures(options) } as unknown as Record<S, TUnsafe<Answer<T>>>;

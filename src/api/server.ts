@@ -5,10 +5,19 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import { systemClock, type Clock } from '#lib/clock.ts';
 import { AppError, systemCodeOf } from '#lib/errors.ts';
 import type { Log } from '#lib/log.ts';
-import { KeyAuthenticator } from './auth.ts';
+import { addIntelligenceRoutes } from './ai.ts';
+import { createTokens, type JwtSettings } from './auth-jwt.ts';
+import { KeyAuthenticator } from './auth-keys.ts';
+import { Authenticator } from './auth.ts';
+import { addAnsweringRoutes, ANSWERING_SCHEMAS } from './answering.ts';
 import { addCallRoutes } from './call.ts';
+import { addFamilyRoutes, FAMILY_SCHEMAS } from './families.ts';
 import { answerClientError } from './client-errors.ts';
+import { addConsoleRecordingRoutes } from './console-recordings.ts';
+import { CONSOLE_SCHEMAS } from './console-schemas.ts';
+import { addCors } from './cors.ts';
 import {
+  addFirstHook,
   addHooks,
   createLimiters,
   markReply,
@@ -18,15 +27,21 @@ import {
   sendProblem,
   type Limiters,
 } from './hooks.ts';
+import { IdempotencyClaims } from './idempotency-claims.ts';
+import { addIdempotencyHooks } from './idempotency-hooks.ts';
+import { addIdentityRoutes } from './identity-routes.ts';
+import { addMetricsHooks } from './metrics.ts';
 import { openApiOptions } from './openapi.ts';
 import { addOpsRoutes } from './ops.ts';
 import type { ApiPorts } from './ports.ts';
+import { RECORD_SCHEMAS } from './record-schemas.ts';
 import { addRecordRoutes } from './records.ts';
 import type { RateLimit } from './rate-limit.ts';
 import { checkRoute, RouteTable, type ApiServer } from './routing.ts';
 import { SHARED_SCHEMAS } from './schemas.ts';
 import { parseJsonObject } from './strict-json.ts';
 import { validatorCompiler } from './validation.ts';
+import { addVendorRoutes } from './vendors.ts';
 
 /** Times and sizes that bound what one client can hold. */
 export type ApiLimits = {
@@ -67,6 +82,12 @@ export type ApiOptions = {
   /** `/docs` and `/openapi.json`; on unless switched off. */
   readonly hasDocs?: boolean;
   readonly limits?: Partial<ApiLimits>;
+  /** How tokens of people are verified; without it API keys alone are taken. */
+  readonly jwt?: JwtSettings;
+  /** Networks (CIDR) whose X-Forwarded-For names the client. */
+  readonly trustedProxies?: readonly string[];
+  /** Origins of web pages that may call the API. */
+  readonly corsOrigins?: readonly string[];
 };
 
 /** A facade that is ready to listen. `close()` ends it: no new request, those in work are finished. */
@@ -76,26 +97,41 @@ export async function createApi(options: ApiOptions): Promise<ApiServer> {
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const routes = new RouteTable();
   const limiters = createLimiters(limits.requestRate, limits.callRate, clock);
-  const app = createFastify(limits, limiters, log);
+  const app = createFastify(options, limits, limiters);
   app.server.maxConnections = limits.maxConnections;
   app.setValidatorCompiler(validatorCompiler);
   // Answers are written as the handlers made them; the tests hold each against its declared schema.
   app.setSerializerCompiler(() => (data) => JSON.stringify(data));
   app.setErrorHandler((error, request, reply) => sendProblem(error, request, reply, log));
   readJsonAlone(app);
+  addFirstHook(app, limiters);
+  await addCors(app, options.corsOrigins ?? []);
   app.addHook('onRoute', (route) => {
     checkRoute(route);
     routes.add(route);
   });
+  const { identity } = ports;
+  const tokens = options.jwt === undefined ? null : createTokens(options.jwt, clock, log);
+  const keys = new KeyAuthenticator(identity.keys, clock);
   addHooks(app, {
-    auth: new KeyAuthenticator(ports.authenticator, clock),
+    auth: new Authenticator({ keys, tokens, users: identity.users, clock }),
     routes,
     clock,
     log,
     limiters,
     maxInFlight: limits.maxInFlight,
   });
-  for (const schema of SHARED_SCHEMAS) app.addSchema(schema);
+  const claims = new IdempotencyClaims({ table: identity.idempotency, clock, log });
+  addIdempotencyHooks(app, claims, log);
+  addMetricsHooks(app, ports.families.metrics);
+  const schemas = [
+    SHARED_SCHEMAS,
+    RECORD_SCHEMAS,
+    CONSOLE_SCHEMAS,
+    FAMILY_SCHEMAS,
+    ANSWERING_SCHEMAS,
+  ];
+  for (const schema of schemas.flat()) app.addSchema(schema);
   await app.register(swagger, openApiOptions(version));
   const source = { records: ports.records, calls: ports.calls, clock };
   addOpsRoutes(app, {
@@ -104,8 +140,18 @@ export async function createApi(options: ApiOptions): Promise<ApiServer> {
     clock,
     hasDocs: options.hasDocs ?? true,
   });
-  addRecordRoutes(app, { ...source, recordings: ports.recordings });
+  addRecordRoutes(app, { ...source, recordings: ports.recordings, keeping: ports.recordKeeping });
+  addConsoleRecordingRoutes(app, {
+    ...source,
+    recordings: ports.recordings,
+    recordingList: ports.recordingList,
+  });
   addCallRoutes(app, source);
+  addFamilyRoutes(app, { ...source, ...ports.families, readiness: ports.readiness, version });
+  addVendorRoutes(app, { ...ports.vendors, clock });
+  addIntelligenceRoutes(app, { ...source, intelligence: ports.intelligence });
+  addAnsweringRoutes(app, { ...ports.answering, clock });
+  addIdentityRoutes(app, { ...identity, tokens, clock });
   await app.ready();
   return app;
 }
@@ -124,8 +170,10 @@ export async function listenApi(app: ApiServer, host: string, port: number): Pro
   }
 }
 
-function createFastify(limits: ApiLimits, limiters: Limiters, log: Log): ApiServer {
+function createFastify(options: ApiOptions, limits: ApiLimits, limiters: Limiters): ApiServer {
+  const { log, trustedProxies = [] } = options;
   return fastify({
+    ...(trustedProxies.length === 0 ? {} : { trustProxy: [...trustedProxies] }),
     bodyLimit: limits.bodyBytes,
     requestTimeout: limits.requestTimeoutMs,
     connectionTimeout: limits.connectionTimeoutMs,

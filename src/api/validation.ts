@@ -42,8 +42,14 @@ export const validatorCompiler: FastifySchemaCompiler<TSchema> = ({ schema, http
   };
 };
 
-/** Faults of a free-form object: more than 16 KiB as JSON, or a key of more than 64 characters. */
+/** Refuses a free-form object of more than 16 KiB as JSON, or with a key of more than 64 characters. */
 export function refuseFreeForm(value: object, path: string): void {
+  const faults = freeFormFaults(value, path);
+  if (faults.length > 0) throw new Problem('VALIDATION_FAILED', { faults });
+}
+
+/** What `refuseFreeForm` refuses, for bodies whose faults are gathered. */
+export function freeFormFaults(value: object, path: string): FieldFault[] {
   const faults: FieldFault[] = [];
   for (const key of Object.keys(value)) {
     if (key.length <= FREE_FORM_KEY_CHARS) continue;
@@ -52,7 +58,7 @@ export function refuseFreeForm(value: object, path: string): void {
   if (Buffer.byteLength(JSON.stringify(value)) > FREE_FORM_BYTES) {
     faults.push({ path, rule: 'size', params: { limit: FREE_FORM_BYTES } });
   }
-  if (faults.length > 0) throw new Problem('VALIDATION_FAILED', { faults });
+  return faults;
 }
 
 /** Schema errors as faults: one per missing or unknown name, and none twice for one place and rule. */
@@ -73,10 +79,31 @@ export function faultsOf(errors: readonly SchemaError[]): FieldFault[] {
       add(instancePath, 'uuid');
     } else if (keyword !== 'additionalProperties' && keyword !== 'anyOf') {
       // Both only repeat what was said of the properties, or of the branches.
-      add(instancePath, keyword, params);
+      const types = faults.get(`${instancePath} type`)?.params?.['type'];
+      const isOther = keyword === 'type' && types !== undefined && types !== params['type'];
+      add(instancePath, keyword, isOther ? { type: eitherOf(types, params['type']) } : params);
     }
   }
-  return [...faults.values()].slice(0, MAX_FAULTS);
+  return withoutOtherBranches([...faults.values()]).slice(0, MAX_FAULTS);
+}
+
+/** Types that branches of a union ask for; null is taken as known. */
+function eitherOf(known: unknown, more: unknown): string {
+  return [known, more]
+    .map(String)
+    .filter((type) => type !== 'null')
+    .join(' or ');
+}
+
+/** Of a union's branches the one that got further speaks: `must be null` says nothing of a wrong length. */
+function withoutOtherBranches(faults: readonly FieldFault[]): FieldFault[] {
+  return faults.filter(({ path, rule }) => {
+    if (rule !== 'type') return true;
+    return !faults.some(
+      (other) =>
+        (other.path === path && other.rule !== 'type') || other.path.startsWith(`${path}/`),
+    );
+  });
 }
 
 /** Strings no database column and no other client could take, and keys that reach into prototypes. */

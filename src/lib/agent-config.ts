@@ -15,6 +15,12 @@ export type AgentConfig = {
     readonly llm: string | null;
     readonly tts: string | null;
   };
+  /** The account at the vendor that the agent names (`config_id`); null: whichever there is. */
+  readonly vendorConfigs?: {
+    readonly stt: Id | null;
+    readonly llm: Id | null;
+    readonly tts: Id | null;
+  };
   readonly llm: {
     readonly model: string | null;
     readonly temperature: number | null;
@@ -38,4 +44,8 @@ export type AgentConfig = {
   /** Null: the installation's default decides. */
   readonly recording: boolean | null;
   readonly variables: Readonly<Record<string, string>>;
+  /** A summary is made after the end of the call. */
+  readonly autoSummary: boolean;
+  /** `metadata.mask_at_rest`: what is said is masked before it is stored (contract 7.3). */
+  readonly maskAtRest: boolean;
 };

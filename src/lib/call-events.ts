@@ -144,6 +144,8 @@ export type EventData = {
     readonly duration_ms: number;
     readonly bytes: number;
   };
+  /** Masked (7.3). */
+  'summary.ready': { readonly summary: string; readonly source: 'llm' | 'extractive' };
 };
 
 export type EventType = keyof EventData;
@@ -200,11 +202,15 @@ export type RecordPatch = {
   readonly customer_ref?: string | null;
 };
 
-/** Row of `recordings` that an event sets, keyed by `id`. `uri` is relative to the data directory. */
+/** Row of `recordings` that an event sets, keyed by `id`. `uri` is relative to the data directory, or `file:…`. */
 export type RecordingPatch = {
   readonly id: Id;
   readonly status: 'active' | 'ready' | 'failed';
   readonly uri: string;
+  /** The recording's own key, sealed; absent for a plain WAV. Later patches neither change it nor bring it back. */
+  readonly key_enc?: string;
+  /** Of the file, hex. */
+  readonly sha256?: string;
   readonly started_at?: string;
   readonly duration_ms?: number;
   readonly bytes?: number;

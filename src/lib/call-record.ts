@@ -11,6 +11,7 @@ import type {
   Quality,
 } from './call-events.ts';
 import type { Id } from './ids.ts';
+import type { Page, PageQuery } from './page.ts';
 
 export type RecordingStatus = 'none' | 'active' | 'ready' | 'failed' | 'expired';
 
@@ -73,14 +74,8 @@ export type RecordDetail = RecordRow & {
   readonly updatedAt: string;
 };
 
-/** The place behind which a cursor goes on. `startTime` is the column's text in full: ISO-8601, or as Postgres writes it. */
-export type RecordPosition = { readonly startTime: string; readonly id: Id };
-
 /** Filters are ANDed; absent ones are null. Order is `start_time` descending, then id descending. */
-export type RecordQuery = {
-  readonly limit: number;
-  /** Rows to skip (page mode), or the row to go on behind (cursor mode). */
-  readonly from: { readonly offset: number } | { readonly after: RecordPosition };
+export type RecordQuery = PageQuery & {
   /** Null: all agents; a list: these alone (a key with `agent_ids`). */
   readonly agentIds: readonly Id[] | null;
   readonly agentId: Id | null;
@@ -92,19 +87,89 @@ export type RecordQuery = {
   readonly hangupReason: HangupReason | null;
   readonly outcome: Outcome | null;
   readonly channels: readonly Channel[];
-  /** A prefix in normal form. */
+  /** A prefix in normal form; without `+` also that of a number of the account's country. */
   readonly callerPhonePrefix: string | null;
   readonly customerId: string | null;
   readonly campaignId: Id | null;
   /** A substring of name, number or summary, case-insensitive; `%` and `_` are plain characters. */
   readonly search: string | null;
+  /** Searches name and summary alone, with digits and mail addresses hidden: for those who see records masked. */
+  readonly isSearchMasked?: boolean;
 };
 
-export type RecordPage = {
-  readonly rows: readonly RecordRow[];
-  /** Exact up to 10,000; 10,000 with `totalExact: false` above. */
-  readonly total: number;
-  readonly totalExact: boolean;
-  /** Behind the last row of this page; null on the last page. */
-  readonly next: RecordPosition | null;
+/** The key of a position is `start_time` as ISO-8601 or as Postgres writes it. */
+export type RecordPage = Page<RecordRow>;
+
+/** A record that a client keeps; absent values are null. */
+export type NewRecord = {
+  readonly agentId: Id;
+  /** ISO-8601 UTC. */
+  readonly startTime: string;
+  readonly callerName: string | null;
+  /** In normal form. */
+  readonly callerPhone: string | null;
+  readonly callerApp: string | null;
+  readonly direction: Direction;
+  readonly fromNumber: string | null;
+  readonly toNumber: string | null;
+  readonly metadata: Readonly<Record<string, unknown>>;
+};
+
+/** What a client sets; an absent field stays as it is, null clears it. */
+export type RecordChange = {
+  readonly endTime?: string | null;
+  readonly durationSeconds?: number | null;
+  readonly hangupReason?: HangupReason | null;
+  readonly messages?: readonly Message[];
+  readonly callerName?: string | null;
+  readonly callerPhone?: string | null;
+  readonly callerApp?: string | null;
+  /** With `language`, that of the text. */
+  readonly summary?: { readonly text: string; readonly language: string } | null;
+  /** Merged one level deep; a null deletes its key. */
+  readonly metadata?: Readonly<Record<string, unknown>>;
+};
+
+/** Why a record was not changed: expected, hence a value. */
+export type RecordRefusal =
+  | 'missing'
+  | 'live'
+  | 'readOnly'
+  | 'endBeforeStart'
+  | 'endTooLate'
+  | 'durationTooLong'
+  | 'metadataTooLarge';
+
+/** An event of a call as stored (contract 3). */
+export type StoredEvent = {
+  readonly id: Id;
+  readonly type: string;
+  readonly time: string;
+  readonly callId: Id;
+  readonly seq: number;
+  readonly node: string | null;
+  readonly data: Readonly<Record<string, unknown>>;
+};
+
+export type StatisticsPeriod = 'today' | 'week' | 'month' | 'year';
+
+/** Numbers of one period (contract 6). */
+export type CallStatistics = {
+  readonly totalCalls: number;
+  readonly totalDurationSeconds: number;
+  readonly avgDurationSeconds: number;
+  readonly successCalls: number;
+  readonly failedCalls: number;
+  readonly otherCalls: number;
+  /** Per cent, one decimal. */
+  readonly successRate: number;
+  readonly hangupReasons: Readonly<Record<HangupReason, number>>;
+  /** Every day of the period, `YYYY-MM-DD` of the account's zone, oldest first. */
+  readonly days: readonly {
+    readonly date: string;
+    readonly calls: number;
+    readonly seconds: number;
+  }[];
+  /** Most frequent first. */
+  readonly apps: readonly { readonly name: string; readonly calls: number }[];
 };

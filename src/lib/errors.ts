@@ -22,6 +22,7 @@ export const ERROR_CODES = {
   E_SDP: { fault: 'caller', retryable: false },
   E_MEDIA: { fault: 'us', retryable: false },
   E_MEDIA_PORTS: { fault: 'operator', retryable: true },
+  E_STORAGE: { fault: 'operator', retryable: true },
   E_PROVIDER_AUTH: { fault: 'operator', retryable: false },
   E_PROVIDER_PARAM: { fault: 'us', retryable: false },
   E_PROVIDER_QUOTA: { fault: 'provider', retryable: true },

@@ -22,11 +22,41 @@ type Rule = (run: Run, start: number) => Hit | null;
 
 /** `text` with identity numbers, payment cards, telephone numbers and e-mail addresses masked. */
 export function maskText(text: string): string {
+  return maskNumbers(text).replace(EMAIL, '$1***@$2');
+}
+
+/** `maskText`, and where a place in the masked text was in the original. */
+export function maskWithPlaces(text: string): {
+  readonly text: string;
+  originalIndex(maskedIndex: number): number;
+} {
+  /** Only addresses change their length: where each ends in the masked text, and by how much it was longer before. */
+  const ends: { readonly at: number; readonly longer: number }[] = [];
+  let longer = 0;
+  const masked = maskNumbers(text).replace(
+    EMAIL,
+    (whole: string, first: string, domain: string, at: number) => {
+      const short = `${first}***@${domain}`;
+      ends.push({
+        at: at - longer + short.length,
+        longer: (longer += whole.length - short.length),
+      });
+      return short;
+    },
+  );
+  return {
+    text: masked,
+    originalIndex: (index) => index + (ends.findLast(({ at }) => at <= index)?.longer ?? 0),
+  };
+}
+
+/** Digit by digit, so that the text keeps its length. */
+function maskNumbers(text: string): string {
   let masked = text;
   for (const rule of [identityNumber, paymentCard, mobileNumber, plusNumber]) {
     masked = applyRule(masked, rule);
   }
-  return masked.replace(EMAIL, '$1***@$2');
+  return masked;
 }
 
 /** A number on its own (a record's `caller_phone`): also masked when only its place says that it is a number. */

@@ -36,6 +36,17 @@ export function comparablePhone(normal: string, countryCode: string | null): str
   return `+${code}${normal.replace(/^0/, '')}`;
 }
 
+/** Every normal form in which one and the same number may have been written down: international and national. */
+export function phoneForms(normal: string, countryCode: string | null): string[] {
+  const code = countryCode?.replace(/^\+/, '') ?? '';
+  const comparable = comparablePhone(normal, countryCode);
+  const national =
+    code !== '' && comparable.startsWith(`+${code}`) ? comparable.slice(code.length + 1) : '';
+  // So short a remainder would be an extension, and extensions are somebody else's numbers.
+  if (national.length <= SHORT_CODE_DIGITS) return [...new Set([normal, comparable])];
+  return [...new Set([normal, comparable, national, `0${national}`])];
+}
+
 function bareOf(text: string): string | null {
   if (text.length > PHONE_MAX_CHARS) return null;
   return text.replace(SEPARATORS, '').replace(/^00/, '+');

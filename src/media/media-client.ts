@@ -1,6 +1,6 @@
 /** The media plane on the main thread: worker threads, port leases, and the sessions of live calls. */
 import { Worker } from 'node:worker_threads';
-import { systemClock, type Clock } from '#lib/clock.ts';
+import { systemClock, type Clock, type TimerHandle } from '#lib/clock.ts';
 import { withDeadline } from '#lib/deadline.ts';
 import { AppError } from '#lib/errors.ts';
 import type { Log } from '#lib/log.ts';
@@ -8,7 +8,7 @@ import type { MediaCommand, MediaReply, OpenRequest, WorkerCensus } from './medi
 import { ClientSession } from './media-session.ts';
 import type { PacingStats } from './pacer.ts';
 import { PortRange } from './port-range.ts';
-import type { MediaEngine, MediaOptions, MediaSession } from './types.ts';
+import type { MediaEngine, MediaOptions, MediaSession, MediaStats } from './types.ts';
 
 export type MediaEngineOptions = {
   /** UDP ports for RTP (even) and RTCP (odd), inclusive. */
@@ -17,12 +17,16 @@ export type MediaEngineOptions = {
   readonly log: Log;
   /** Worker threads; calls go to the one with the fewest. */
   readonly workers?: number;
+  /** Told the counters of each call when its media is closed. */
+  readonly onClosed?: (stats: MediaStats) => void;
 };
 
 /** The engine, with what benches and operators look at besides. */
 export type LocalMediaEngine = MediaEngine & {
   /** Lateness of outgoing packets per worker, since the last reset. */
   pacing(options?: { readonly reset: boolean }): Promise<readonly PacingStats[]>;
+  /** False while a worker thread is dead: it is started again a second later, or by the next call. */
+  readonly isUp: boolean;
 };
 
 const ANSWER_TIMEOUT_MS = 5000;
@@ -32,6 +36,8 @@ const CLOSE_TIMEOUT_MS = 8000;
 const MAX_BUSY_PORTS = 64;
 const BUSY = new Set(['EADDRINUSE', 'EACCES']);
 const YOUNG_GENERATION_MB = 32;
+/** A thread that dies at once must not be started in a tight loop. */
+const RESTART_MS = 1000;
 
 /** Starts the media plane: its threads are warm before the first call. Close it, or the process stays. */
 export function createMediaEngine(options: MediaEngineOptions): LocalMediaEngine {
@@ -53,8 +59,12 @@ class WorkerEngine implements LocalMediaEngine {
     this.#log = options.log;
     this.#ports = new PortRange({ ...options.rtpPorts, clock: this.#clock });
     for (let i = 0; i < (options.workers ?? 1); i++) {
-      this.#threads.push(new MediaThread(this.#clock, this.#log));
+      this.#threads.push(new MediaThread(this.#clock, this.#log, options.onClosed));
     }
+  }
+
+  get isUp(): boolean {
+    return !this.#isClosed && this.#threads.every((thread) => thread.isAlive);
   }
 
   async open(options: MediaOptions): Promise<MediaSession> {
@@ -156,11 +166,18 @@ class MediaThread {
   readonly #opening = new Map<number, Opening>();
   readonly #asking = new Map<number, PromiseWithResolvers<WorkerCensus>>();
   #lastRequest = 0;
+  readonly #onClosed: MediaEngineOptions['onClosed'];
+  #restart: TimerHandle | undefined;
 
-  constructor(clock: Clock, log: Log) {
+  constructor(clock: Clock, log: Log, onClosed: MediaEngineOptions['onClosed']) {
     this.#clock = clock;
     this.#log = log;
+    this.#onClosed = onClosed;
     this.#start();
+  }
+
+  get isAlive(): boolean {
+    return this.#worker !== null;
   }
 
   get load(): number {
@@ -214,6 +231,7 @@ class MediaThread {
     await Promise.allSettled([...this.#sessions.values()].map((session) => session.close()));
     const worker = this.#worker;
     this.#worker = null;
+    this.#clock.clearTimer(this.#restart);
     worker?.removeAllListeners();
     const ended = new AppError('E_MEDIA', 'the media plane is closed');
     for (const opening of this.#opening.values()) opening.reject(ended);
@@ -250,9 +268,12 @@ class MediaThread {
       case 'census':
         this.#asking.get(reply.request)?.resolve(reply.census);
         break;
+      case 'closed':
+        this.#onClosed?.(reply.closed.stats);
+        this.#sessions.get(reply.session)?.receive(reply);
+        break;
       case 'event':
       case 'room':
-      case 'closed':
         this.#sessions.get(reply.session)?.receive(reply);
         break;
     }
@@ -266,5 +287,7 @@ class MediaThread {
     for (const opening of this.#opening.values()) opening.reject(new AppError('E_MEDIA', message));
     for (const asking of this.#asking.values()) asking.reject(new AppError('E_MEDIA', message));
     for (const session of this.#sessions.values()) session.workerLost(message);
+    this.#clock.clearTimer(this.#restart);
+    this.#restart = this.#clock.setTimer(() => this.#start(), RESTART_MS);
   }
 }

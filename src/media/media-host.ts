@@ -3,6 +3,7 @@ import type { Clock } from '#lib/clock.ts';
 import { messageOf, systemCodeOf } from '#lib/errors.ts';
 import { randomToken } from '#lib/ids.ts';
 import { SampleRing } from '#lib/sample-ring.ts';
+import type { RecordingSeal } from '#lib/sealed-audio.ts';
 import { buildChain, type MediaChain } from './media-chain.ts';
 import type { MediaCommand, MediaReply, OpenRequest, WorkerCensus } from './media-protocol.ts';
 import { Pacer, type PacerOptions } from './pacer.ts';
@@ -91,7 +92,7 @@ export class MediaHost {
 
   #host(session: number, request: OpenRequest, transport: RtpTransport): MediaChain {
     const { clock, wireOriginMs, newClassifier, reply } = this.#options;
-    const { recordingPath } = request;
+    const { recordingPath, recordingSeal = null } = request;
     return buildChain({
       clock,
       wireOriginMs,
@@ -101,7 +102,8 @@ export class MediaHost {
       callerRing: SampleRing.attach(request.callerRing),
       playoutRing: SampleRing.attach(request.playoutRing),
       marks: UtteranceMarks.attach(request.marks),
-      record: recordingPath === null ? null : (tell) => this.#record(recordingPath, tell),
+      record:
+        recordingPath === null ? null : (tell) => this.#record(recordingPath, recordingSeal, tell),
       firstRtpTimeoutMs: request.firstRtpTimeoutMs,
       rtpTimeoutMs: request.rtpTimeoutMs,
       cname: randomToken(12),
@@ -110,11 +112,12 @@ export class MediaHost {
     });
   }
 
-  #record(path: string, onFailed: (message: string) => void): Recorder {
+  #record(path: string, seal: RecordingSeal | null, onFailed: (message: string) => void): Recorder {
     const { clock, openRecording } = this.#options;
     return new Recorder(
       new RecordingFile({
         path,
+        seal,
         clock,
         onFailed,
         ...(openRecording === undefined ? {} : { open: openRecording }),

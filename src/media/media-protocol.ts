@@ -1,4 +1,5 @@
 /** Messages between the main thread and a media worker. Audio is not among them: it goes through shared rings. */
+import type { RecordingSeal } from '#lib/sealed-audio.ts';
 import type { PacingStats } from './pacer.ts';
 import type { MediaClosed, MediaEvent, NegotiatedAudio } from './types.ts';
 
@@ -7,6 +8,7 @@ export type OpenRequest = {
   readonly localAddress: string;
   readonly port: number;
   readonly recordingPath: string | null;
+  readonly recordingSeal?: RecordingSeal | null;
   readonly firstRtpTimeoutMs: number;
   readonly rtpTimeoutMs: number;
   readonly callerRing: SharedArrayBuffer;

@@ -64,10 +64,12 @@ export class ClientSession implements MediaSession {
 
   /** What the worker is to open. */
   request(): OpenRequest {
-    const { localAddress, recordingPath, firstRtpTimeoutMs, rtpTimeoutMs } = this.#parts.options;
+    const { localAddress, recordingPath, recordingSeal, ...timeouts } = this.#parts.options;
+    const { firstRtpTimeoutMs, rtpTimeoutMs } = timeouts;
     return {
       localAddress,
       recordingPath,
+      recordingSeal: recordingSeal ?? null,
       firstRtpTimeoutMs,
       rtpTimeoutMs,
       port: this.localPort,

@@ -2,9 +2,9 @@
  * Stereo recording of one call on the RTP clock: caller left, agent right, each placed by its own count of samples and
  * never by when it was handed in. Mixing is in memory; the disk is another object's matter.
  */
+import { WAV_FRAME_BYTES } from '#lib/wav.ts';
 import type { RecordingFile } from './recording-file.ts';
 import type { RecordingResult } from './types.ts';
-import { WAV_FRAME_BYTES } from './wav.ts';
 
 /** One side may run this far behind the other (learning window, jitter buffer) before it counts as silent. */
 const LANE = 16_384;

@@ -1,28 +1,23 @@
 /**
- * Writes a recording's chunks to disk in the background: bounded, positional, one write at a time. A slow disk loses
- * chunks (they stay silent in the file), a full disk ends the recording; the call goes on either way.
+ * Writes a recording's samples to disk in the background: bounded, positional, one write at a time. A slow disk loses
+ * some (they are silent in the file), a full disk ends the recording; the call goes on either way.
  */
 import { mkdir, open, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { withDeadline } from '#lib/deadline.ts';
 import { messageOf } from '#lib/errors.ts';
 import type { Clock } from '#lib/clock.ts';
-import { WAV_HEADER_BYTES, wavDurationMs, wavHeader } from './wav.ts';
+import type { RecordingSeal } from '#lib/sealed-audio.ts';
+import { WAV_HEADER_BYTES, wavDurationMs } from '#lib/wav.ts';
+import { recordingWriter, type RecordingHandle, type RecordingWriter } from './recording-writer.ts';
 import type { RecordingResult } from './types.ts';
-
-/** The part of a file handle that is used; tests bring their own. */
-export type RecordingHandle = {
-  /** Writes all of `bytes` at `position` or rejects. */
-  write(bytes: Uint8Array, position: number): Promise<void>;
-  close(): Promise<void>;
-  /** Removes the file; comes after close(). */
-  remove(): Promise<void>;
-};
 
 export type OpenRecording = (path: string) => Promise<RecordingHandle>;
 
 export type RecordingFileOptions = {
   readonly path: string;
+  /** Null writes a plain WAV. */
+  readonly seal?: RecordingSeal | null;
   readonly clock: Clock;
   readonly open?: OpenRecording;
   /** Told once, when something could not be written. */
@@ -49,9 +44,9 @@ export class RecordingFile {
   #isFailed = false;
   #isOpened = false;
   #truncated = false;
-  /** finish() has said that there is no recording, so none may stay. */
+  /** There is no recording, or finish() has said so: no file may stay. */
   #isDiscarded = false;
-  #writtenEnd = 0;
+  #writer: RecordingWriter | undefined;
 
   constructor(options: RecordingFileOptions) {
     this.#options = options;
@@ -82,7 +77,7 @@ export class RecordingFile {
     return this.#spare.pop() ?? new Uint8Array(bytes.byteLength);
   }
 
-  /** Writes what is queued, then the header. Null when nothing could be written; no file stays then. */
+  /** Writes what is queued and closes the file. Null when nothing could be written; no file stays then. */
   async finish(): Promise<RecordingResult | null> {
     this.#isEnding = true;
     this.#wake?.();
@@ -96,15 +91,17 @@ export class RecordingFile {
     } catch (error) {
       this.#fail(error);
     }
-    if (!this.#isOpened || this.#isWorthless) {
+    if (!this.#isOpened || this.#isWorthless || this.#isDiscarded) {
       this.#isDiscarded = true;
       return null;
     }
+    const { dataBytes, sha256 } = this.#writer ?? { dataBytes: 0, sha256: null };
     return {
       path: this.#options.path,
-      durationMs: wavDurationMs(this.#writtenEnd),
-      bytes: WAV_HEADER_BYTES + this.#writtenEnd,
+      durationMs: wavDurationMs(dataBytes),
+      bytes: WAV_HEADER_BYTES + dataBytes,
       truncated: this.#truncated,
+      sha256,
     };
   }
 
@@ -121,8 +118,9 @@ export class RecordingFile {
     try {
       handle = await (this.#options.open ?? openRecordingFile)(this.#options.path);
       this.#isOpened = true;
-      await handle.write(wavHeader(0), 0);
-      await this.#writeChunks(handle);
+      this.#writer = recordingWriter(handle, this.#options.seal ?? null);
+      await this.#writer.start();
+      await this.#writeChunks(this.#writer);
     } catch (error) {
       this.#fail(error);
     }
@@ -131,9 +129,11 @@ export class RecordingFile {
 
   async #end(handle: RecordingHandle): Promise<void> {
     try {
-      if (!this.#isWorthless) await handle.write(wavHeader(this.#writtenEnd), 0);
+      if (!this.#isWorthless) await this.#writer?.finish();
     } catch (error) {
       this.#fail(error);
+      // A sealed file without its end is not readable; a WAV whose header is old still is.
+      if ((this.#options.seal ?? null) !== null) this.#isDiscarded = true;
     }
     try {
       await handle.close();
@@ -148,12 +148,12 @@ export class RecordingFile {
     }
   }
 
-  /** Nothing but a header could be written. */
+  /** No sample could be written. */
   get #isWorthless(): boolean {
-    return this.#isFailed && this.#writtenEnd === 0;
+    return this.#isFailed && (this.#writer?.dataBytes ?? 0) === 0;
   }
 
-  async #writeChunks(handle: RecordingHandle): Promise<void> {
+  async #writeChunks(writer: RecordingWriter): Promise<void> {
     for (;;) {
       const chunk = this.#queue[0];
       if (chunk === undefined) {
@@ -163,10 +163,9 @@ export class RecordingFile {
         await promise;
         continue;
       }
-      await handle.write(chunk.bytes.subarray(0, chunk.length), WAV_HEADER_BYTES + chunk.position);
+      await writer.write(chunk.bytes.subarray(0, chunk.length), chunk.position);
       this.#queue.shift();
       this.#spare.push(chunk.bytes);
-      this.#writtenEnd = Math.max(this.#writtenEnd, chunk.position + chunk.length);
     }
   }
 
@@ -195,6 +194,7 @@ async function openRecordingFile(path: string): Promise<RecordingHandle> {
         done += bytesWritten;
       }
     },
+    truncate: (bytes) => file.truncate(bytes),
     close: () => file.close(),
     remove: () => rm(path, { force: true }),
   };

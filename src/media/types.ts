@@ -2,6 +2,7 @@
  * The media plane as the rest of Callyard sees it. Frames stay inside the media worker; what crosses is a shared ring of
  * samples each way, commands in, events out. All PCM is 16-bit mono at 8 kHz; all times are milliseconds.
  */
+import type { RecordingSeal } from '#lib/sealed-audio.ts';
 
 /** Samples per second inside the media plane. */
 export const SAMPLE_RATE_HZ = 8000;
@@ -32,8 +33,10 @@ export type MediaOptions = {
   readonly callId: string;
   /** Local address the call's INVITE arrived on (or leaves from); the RTP socket binds exactly this. */
   readonly localAddress: string;
-  /** Absolute path of the stereo WAV to write; null records nothing. */
+  /** Absolute path of the stereo recording to write; null records nothing. */
   readonly recordingPath: string | null;
+  /** Seals the recording under its own key; null or absent writes a plain WAV. */
+  readonly recordingSeal?: RecordingSeal | null;
   /** RTP silence before the first packet, and after it, that counts as media lost. */
   readonly firstRtpTimeoutMs: number;
   readonly rtpTimeoutMs: number;
@@ -126,8 +129,11 @@ export type MediaStats = {
 export type RecordingResult = {
   readonly path: string;
   readonly durationMs: number;
+  /** Of the WAV that a reader gets. */
   readonly bytes: number;
   readonly truncated: boolean;
+  /** SHA-256 of the sealed file, hex; null for a plain WAV. */
+  readonly sha256: string | null;
 };
 
 export type MediaClosed = {

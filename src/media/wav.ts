@@ -1,40 +1,7 @@
-/** The WAV header of recordings (RIFF, 16-bit PCM, stereo, 8 kHz), and its repair after a crash. */
+/** Mends plain WAV recordings that a crash left open; versions before sealing wrote them. */
 import { open } from 'node:fs/promises';
 import { AppError, toAppError } from '#lib/errors.ts';
-import { SAMPLE_RATE_HZ } from './types.ts';
-
-export const WAV_HEADER_BYTES = 44;
-/** One sample of each channel. */
-export const WAV_FRAME_BYTES = 4;
-const CHANNELS = 2;
-const PCM = 1;
-
-/** The 44 bytes before `dataBytes` bytes of samples. */
-export function wavHeader(dataBytes: number): Uint8Array {
-  const bytes = new Uint8Array(WAV_HEADER_BYTES);
-  const view = new DataView(bytes.buffer);
-  const text = (at: number, tag: string): void => {
-    for (let i = 0; i < tag.length; i++) bytes[at + i] = tag.charCodeAt(i);
-  };
-  text(0, 'RIFF');
-  view.setUint32(4, WAV_HEADER_BYTES - 8 + dataBytes, true);
-  text(8, 'WAVEfmt ');
-  view.setUint32(16, 16, true);
-  view.setUint16(20, PCM, true);
-  view.setUint16(22, CHANNELS, true);
-  view.setUint32(24, SAMPLE_RATE_HZ, true);
-  view.setUint32(28, SAMPLE_RATE_HZ * WAV_FRAME_BYTES, true);
-  view.setUint16(32, WAV_FRAME_BYTES, true);
-  view.setUint16(34, 16, true);
-  text(36, 'data');
-  view.setUint32(40, dataBytes, true);
-  return bytes;
-}
-
-/** Length of `dataBytes` bytes of recording, whole milliseconds. */
-export function wavDurationMs(dataBytes: number): number {
-  return Math.round((dataBytes / WAV_FRAME_BYTES / SAMPLE_RATE_HZ) * 1000);
-}
+import { WAV_FRAME_BYTES, WAV_HEADER_BYTES, wavDurationMs, wavHeader } from '#lib/wav.ts';
 
 /**
  * Makes the header of a recording agree with the file's length, for a file left open by a crash. Idempotent.

@@ -85,6 +85,22 @@ export type ReplyPart =
 
 export type LlmUsage = { readonly inputTokens: number; readonly outputTokens: number };
 
+/** One question with one answer, outside a conversation: a summary, an analysis. */
+export type CompletionRequest = {
+  readonly system: string;
+  readonly user: string;
+  /** 0-2. */
+  readonly temperature: number;
+  readonly maxTokens: number;
+};
+
+export type Completion = {
+  readonly text: string;
+  /** The model's name as it was asked for. */
+  readonly model: string;
+  readonly usage: LlmUsage | null;
+};
+
 export type LlmProvider = {
   readonly vendor: string;
   /** First words of a call whose agent has no greeting of its own; null or absent: the installation's prompt. */
@@ -97,6 +113,11 @@ export type LlmProvider = {
     request: ReplyRequest,
     signal: AbortSignal,
   ): AsyncGenerator<ReplyPart, LlmUsage | undefined>;
+  /**
+   * The whole answer at once. Absent where there is no language model behind (`local`). It has no deadline of its own:
+   * `signal` is the caller's. Errors: as `reply`.
+   */
+  readonly complete?: (request: CompletionRequest, signal: AbortSignal) => Promise<Completion>;
 };
 
 // ---- Text to speech ----

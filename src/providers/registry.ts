@@ -3,6 +3,14 @@ import type { Clock } from '#lib/clock.ts';
 import { AppError } from '#lib/errors.ts';
 import type { Log } from '#lib/log.ts';
 import type { Language, LlmProvider, ProviderSet, SttProvider, TtsProvider } from './contract.ts';
+import {
+  chooseAccount,
+  describeAccount,
+  llmSettingsOf,
+  type Kind,
+  type LlmSettings,
+  type VendorAccount,
+} from './accounts.ts';
 import { createLocalAgent } from './local/agent.ts';
 import { createLocalStt } from './local/stt.ts';
 import { createLocalTts, type LocalTts } from './local/tts.ts';
@@ -14,11 +22,7 @@ import { createSimTts } from './sim/tts.ts';
 
 export type ProviderSettings = {
   /** The OpenAI-compatible model of the installation. */
-  readonly llm: {
-    readonly baseUrl: string;
-    readonly apiKey: string;
-    readonly model: string;
-  } | null;
+  readonly llm: LlmSettings | null;
   /** Null: `local`; for llm `openai` when `llm` is set. */
   readonly sttVendor: string | null;
   readonly llmVendor: string | null;
@@ -27,9 +31,15 @@ export type ProviderSettings = {
   readonly simScript?: string | SimScript | null;
 };
 
-/** What an agent asks for; null means the installation's default. */
+/** What an agent asks for; null means the account's own vendors, else the installation's default. */
 export type AgentProviders = {
   readonly vendors: {
+    readonly stt: string | null;
+    readonly llm: string | null;
+    readonly tts: string | null;
+  };
+  /** The account at the vendor that the agent insists on, by id. */
+  readonly vendorConfigs?: {
     readonly stt: string | null;
     readonly llm: string | null;
     readonly tts: string | null;
@@ -42,8 +52,14 @@ export type AgentProviders = {
 };
 
 export type Providers = {
-  /** Errors: E_CONFIG for a vendor that does not exist, naming the agent's setting or the environment's. */
-  forAgent(agent: AgentProviders): ProviderSet;
+  /**
+   * An agent that names no vendor uses the first of `accounts` that fits, then the environment's default, then `local`.
+   * `accounts`: the active ones at vendors, by priority. Errors: E_CONFIG for a vendor that does not exist, naming the
+   * agent's setting, the account's or the environment's.
+   */
+  forAgent(agent: AgentProviders, accounts?: readonly VendorAccount[]): ProviderSet;
+  /** Asks the vendor of an account for the least it can do. Errors: E_CONFIG, E_PROVIDER_*, E_TIMEOUT, E_ABORTED. */
+  probe(account: VendorAccount, signal: AbortSignal): Promise<void>;
   /** Brings the local voice to the point where its first chunk comes at once; `texts` are greetings of agents. */
   warmUp(texts?: readonly { readonly text: string; readonly language: Language }[]): Promise<void>;
   /** Whether the local voice can say any text, or only its recorded prompts. */
@@ -60,8 +76,6 @@ export type ProvidersOptions = {
   /** Replaces the local voice, for tests. */
   readonly localTts?: LocalTts;
 };
-
-type Kind = 'stt' | 'llm' | 'tts';
 
 const KIND_NAMES: { readonly [K in Kind]: string } = {
   stt: 'speech recogniser',
@@ -83,19 +97,21 @@ export function createProviders(options: ProvidersOptions): Providers {
     local: localTts,
     sim: createSimTts({ script: sim, clock }),
   };
-  const llm: Readonly<Record<string, (agent: AgentProviders, setting: string) => LlmProvider>> = {
+  const llm: Readonly<Record<string, MakeLlm>> = {
     local: once(createLocalAgent),
     sim: once(() => createSimLlm({ script: sim, clock })),
-    openai: (agent, setting) => openAiFor(options, agent, setting),
+    openai: (agent, source) => openAiFor(options, agent, source),
   };
-  const forAgent = (agent: AgentProviders): ProviderSet => {
+  const forAgent: Providers['forAgent'] = (agent, accounts = []) => {
     const { sttVendor, llmVendor, ttsVendor } = settings;
     const defaultLlm = llmVendor ?? (settings.llm === null ? 'local' : 'openai');
-    const llmSetting = settingName('llm', agent.vendors.llm);
+    const own = (kind: Kind, known: object, fallback: string): Source =>
+      sourceOf({ kind, agent, accounts, known, fallback });
+    const llmSource = own('llm', llm, defaultLlm);
     return {
-      stt: pick(stt, 'stt', agent.vendors.stt, sttVendor ?? 'local'),
-      llm: pick(llm, 'llm', agent.vendors.llm, defaultLlm)(agent, llmSetting),
-      tts: pick(tts, 'tts', agent.vendors.tts, ttsVendor ?? 'local'),
+      stt: pick(stt, own('stt', stt, sttVendor ?? 'local')),
+      llm: pick(llm, llmSource)(agent, llmSource),
+      tts: pick(tts, own('tts', tts, ttsVendor ?? 'local')),
     };
   };
   try {
@@ -106,6 +122,7 @@ export function createProviders(options: ProvidersOptions): Providers {
   }
   return {
     forAgent,
+    probe: (account, signal) => probe({ stt, tts, llm }, account, signal),
     warmUp: (texts) => localTts.warmUp(texts),
     hasVoice: localTts.hasVoice,
     close: () => localTts.close(),
@@ -123,41 +140,103 @@ function once<T>(make: () => T): () => T {
   return () => (made ??= make());
 }
 
-function settingName(kind: Kind, own: string | null): string {
-  return own === null ? `CALLYARD_${kind.toUpperCase()}_VENDOR` : `the agent's vendors.${kind}`;
+/** Who decided on a vendor, to be named when it does not work. */
+type Source = {
+  readonly kind: Kind;
+  readonly vendor: string;
+  /** Null: the agent's word alone, or the environment's. */
+  readonly account: VendorAccount | null;
+  readonly setting: string;
+};
+
+type MakeLlm = (agent: AgentProviders, source: Source) => LlmProvider;
+
+function sourceOf(from: {
+  readonly kind: Kind;
+  readonly agent: AgentProviders;
+  readonly accounts: readonly VendorAccount[];
+  readonly known: object;
+  readonly fallback: string;
+}): Source {
+  const { kind, agent, accounts, known, fallback } = from;
+  const vendor = agent.vendors[kind];
+  const wish = { vendor, configId: agent.vendorConfigs?.[kind] ?? null };
+  const account = chooseAccount(kind, wish, accounts, (name) => Object.hasOwn(known, name));
+  if (account !== null) {
+    return { kind, vendor: account.vendor, account, setting: describeAccount(account) };
+  }
+  const setting =
+    vendor === null ? `CALLYARD_${kind.toUpperCase()}_VENDOR` : `the agent's vendors.${kind}`;
+  return { kind, vendor: vendor ?? fallback, account, setting };
 }
 
-function pick<T>(
-  known: Readonly<Record<string, T>>,
-  kind: Kind,
-  own: string | null,
-  fallback: string,
-): T {
-  const name = own ?? fallback;
-  if (Object.hasOwn(known, name)) return known[name] as T;
+function pick<T>(known: Readonly<Record<string, T>>, { kind, vendor, setting }: Source): T {
+  if (Object.hasOwn(known, vendor)) return known[vendor] as T;
   const names = Object.keys(known).join(', ');
   throw new AppError(
     'E_CONFIG',
-    `${settingName(kind, own)}: there is no ${KIND_NAMES[kind]} called "${name}"; there are ${names}`,
+    `${setting}: there is no ${KIND_NAMES[kind]} called "${vendor}"; there are ${names}`,
   );
 }
 
-function openAiFor(options: ProvidersOptions, agent: AgentProviders, setting: string): LlmProvider {
+function openAiFor(options: ProvidersOptions, agent: AgentProviders, source: Source): LlmProvider {
   const { log, clock, settings } = options;
-  if (settings.llm === null) {
+  const { account, setting } = source;
+  const found = account === null ? settings.llm : llmSettingsOf(account);
+  if (found === null) {
     throw new AppError(
       'E_CONFIG',
       `${setting} is openai, which needs CALLYARD_LLM_BASE_URL and CALLYARD_LLM_MODEL`,
     );
   }
-  const { baseUrl, apiKey, model } = settings.llm;
   const { model: ownModel = null, temperature = null, maxTokens = null } = agent.llm ?? {};
-  if (URL.parse(baseUrl)?.protocol.startsWith('http') !== true) {
-    throw new AppError('E_CONFIG', `CALLYARD_LLM_BASE_URL is not an http address: ${baseUrl}`);
+  if (URL.parse(found.baseUrl)?.protocol.startsWith('http') !== true) {
+    const what =
+      account === null
+        ? `CALLYARD_LLM_BASE_URL is not an http address: ${found.baseUrl}`
+        : `base_url of ${setting} is not an http address`;
+    throw new AppError('E_CONFIG', what);
   }
-  if ((ownModel ?? model) === '') {
-    throw new AppError('E_CONFIG', `CALLYARD_LLM_MODEL is not set, and ${setting} is openai`);
+  const model = ownModel ?? found.model;
+  if (model === '') {
+    const what =
+      account === null
+        ? `CALLYARD_LLM_MODEL is not set, and ${setting} is openai`
+        : `${setting} has no model in its options, and the agent names none`;
+    throw new AppError('E_CONFIG', what);
   }
-  const tuning = { model: ownModel ?? model, temperature, maxTokens };
-  return createOpenAiLlm({ log, clock, baseUrl, apiKey, ...tuning });
+  const { baseUrl, apiKey } = found;
+  return createOpenAiLlm({ log, clock, baseUrl, apiKey, model, temperature, maxTokens });
+}
+
+type Clients = {
+  readonly stt: Readonly<Record<string, SttProvider>>;
+  readonly tts: Readonly<Record<string, TtsProvider>>;
+  readonly llm: Readonly<Record<string, MakeLlm>>;
+};
+
+/** A language model is asked for one word: address, key and model are right then. What runs here needs no asking. */
+async function probe(clients: Clients, account: VendorAccount, signal: AbortSignal): Promise<void> {
+  const setting = describeAccount(account);
+  const { kind, vendor } = account;
+  if (kind === 'realtime' || kind === 'speech') {
+    throw new AppError('E_CONFIG', `${setting}: this version has no client for it`);
+  }
+  if (account.credentials === null) {
+    throw new AppError('E_CONFIG', `${setting}: its secrets cannot be opened`);
+  }
+  const source: Source = { kind, vendor, account, setting };
+  if (kind !== 'llm') {
+    pick<unknown>(clients[kind], source);
+    return;
+  }
+  const agent: AgentProviders = { vendors: { stt: null, llm: null, tts: null } };
+  const llm = pick(clients.llm, source)(agent, source);
+  const question = {
+    system: 'Answer with one word.',
+    user: 'Hello',
+    temperature: 0,
+    maxTokens: 16,
+  };
+  await llm.complete?.(question, signal);
 }

@@ -8,8 +8,6 @@ import type { EndCause } from './outcome.ts';
 import type { TurnEndCause } from './turn-types.ts';
 
 export type CallEvent =
-  /** 18x on an outbound call. */
-  | { readonly type: 'callee.ringing' }
   | { readonly type: 'remote.bye'; readonly q850: number | null }
   | { readonly type: 'remote.cancel' }
   | { readonly type: 'signalling.lost' }
@@ -80,7 +78,6 @@ function causeOf(event: CallEvent): EndCause | null {
       return event.cause === 'caller.silent'
         ? { type: 'caller.silent' }
         : { type: 'provider.failed' };
-    case 'callee.ringing':
     case 'deadline.reached':
       return null;
   }

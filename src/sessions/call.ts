@@ -7,8 +7,9 @@ import type { RecordingPatch } from '#lib/call-events.ts';
 import type { Clock, TimerHandle } from '#lib/clock.ts';
 import { withDeadline } from '#lib/deadline.ts';
 import { messageOf, toAppError } from '#lib/errors.ts';
-import { newId } from '#lib/ids.ts';
+import type { Id } from '#lib/ids.ts';
 import type { Log, LogEvent } from '#lib/log.ts';
+import type { NewRecording } from '#lib/recording-place.ts';
 import type {
   MediaClosed,
   MediaEngine,
@@ -21,7 +22,7 @@ import type { SipDialog, SipEnd } from '#sip/types.ts';
 import type { AudioPump } from './audio-pump.ts';
 import { callMachine, type CallEvent, type Connected } from './call.machine.ts';
 import { Conversation } from './conversation.ts';
-import type { Answered, Leg, Refusal } from './leg.ts';
+import type { Answered, Leg, LegEvents, Refusal } from './leg.ts';
 import { endingOf, type EndCause, type Ending } from './outcome.ts';
 import type { AgentConfig } from '#lib/agent-config.ts';
 import { finalFactsOf } from './final-facts.ts';
@@ -39,18 +40,29 @@ export type CallDeps = {
   readonly pump: AudioPump;
   readonly clock: Clock;
   readonly log: Log;
-  /** Where the recording of a call goes: absolute path and the same relative to the data directory. */
-  recordingFile(callId: string): Promise<{ readonly path: string; readonly uri: string }>;
-  recordByDefault(): boolean;
+  /** A place and a key of its own for the recording of a call. */
+  newRecording(call: { readonly accountId: Id }): NewRecording;
+  /** Told once all of a call's events are journaled, before the BYE is acknowledged. Returns at once; never throws. */
+  onEnded?(call: EndedCall): void;
 };
+
+/** A call whose last events are journaled. */
+export type EndedCall = { readonly story: CallStory; readonly agent: AgentConfig };
 
 export type CallSetup = {
   readonly leg: Leg;
   readonly story: CallStory;
   readonly agent: AgentConfig;
+  /** The greeting is all that is said; then we hang up. */
+  readonly announceOnly?: boolean;
+  /** Whether the call is recorded: asked once somebody will be heard. */
+  records(): Promise<boolean>;
   /** Resolved when the call is prepared; errors: E_CONFIG for a vendor nobody set up. */
-  providers(): ProviderSet;
+  providers(): ProviderSet | Promise<ProviderSet>;
 };
+
+/** The call ended while this was under way: the machine has its cause already and does not look at this one. */
+const GONE = { ok: false, cause: { type: 'node.stop' } } as const;
 
 /** A running call: what the registry holds. */
 export type LiveCall = {
@@ -83,6 +95,8 @@ class RunningCall {
   #conversation: Conversation | null = null;
   #connecting: Promise<Answered | Refusal> | null = null;
   #recording: RecordingPatch | null = null;
+  #recordingFile: NewRecording | null = null;
+  #boundTo = '';
   #codec: string | null = null;
   #providers: ProviderSet | null = null;
   #timer: TimerHandle | undefined;
@@ -93,7 +107,7 @@ class RunningCall {
     this.#log = deps.log.child({ callId: setup.story.callId });
     const machine = callMachine.provide({
       actors: {
-        prepare: fromPromise<Connected>(() => this.#prepare()),
+        prepare: fromPromise<Connected>(({ signal }) => this.#prepare(signal)),
         connect: fromPromise<Connected>(({ signal }) => this.#connect(signal)),
         release: fromPromise<void>(() => this.#release()),
       },
@@ -125,45 +139,72 @@ class RunningCall {
 
   // ---- The machine's actors ----
 
-  async #prepare(): Promise<Connected> {
-    const { leg, agent, story } = this.#setup;
-    const checked = leg.check();
+  async #prepare(signal: AbortSignal): Promise<Connected> {
+    const { leg, story } = this.#setup;
+    const checked = await leg.check(this.#legEvents, signal);
     if (!checked.ok) return checked;
-    this.#providers = this.#setup.providers();
-    const records = agent.recording ?? this.#deps.recordByDefault();
-    const file = records ? await this.#deps.recordingFile(story.callId) : null;
-    if (file !== null) this.#recording = { id: newId(), status: 'active', uri: file.uri };
-    const media = await this.#deps.media.open({
-      callId: story.callId,
-      localAddress: await leg.localAddress(),
-      recordingPath: file?.path ?? null,
-      firstRtpTimeoutMs: FIRST_RTP_TIMEOUT_MS,
-      rtpTimeoutMs: RTP_TIMEOUT_MS,
-    });
-    this.#media = media;
+    if (signal.aborted) return GONE;
+    this.#providers = await this.#setup.providers();
+    if (await this.#setup.records()) {
+      const file = this.#deps.newRecording(story);
+      const { recordingId: id } = file.seal;
+      this.#recording = { id, status: 'active', uri: file.uri, key_enc: file.keyEnc };
+      this.#recordingFile = file;
+    }
+    await this.#openMedia();
     if (this.#isEnding()) await this.#closeMedia(); // hung up while the port was being leased
     return { ok: true };
   }
 
-  async #connect(signal: AbortSignal): Promise<Connected> {
+  async #openMedia(): Promise<void> {
     const { leg, story } = this.#setup;
-    const media = this.#media as MediaSession;
-    media.onEvent((event) => this.#onMedia(event));
-    const local = { address: media.localAddress, port: media.localPort };
-    const events = {
-      onRinging: (status: number, early: boolean) => story.ringing(status, early),
-      onCancel: () => this.send({ type: 'remote.cancel' }),
-    };
-    this.#connecting = leg.connect(local, events, signal);
+    this.#boundTo = await leg.localAddress();
+    this.#media = await this.#deps.media.open({
+      callId: story.callId,
+      localAddress: this.#boundTo,
+      recordingPath: this.#recordingFile?.path ?? null,
+      recordingSeal: this.#recordingFile?.seal ?? null,
+      firstRtpTimeoutMs: FIRST_RTP_TIMEOUT_MS,
+      rtpTimeoutMs: RTP_TIMEOUT_MS,
+    });
+  }
+
+  readonly #legEvents: LegEvents = {
+    onTrying: () => this.#setup.story.trying(),
+    onRinging: (status, early) => this.#setup.story.ringing(status, early),
+    onCancel: () => this.send({ type: 'remote.cancel' }),
+  };
+
+  async #connect(signal: AbortSignal): Promise<Connected> {
+    this.#connecting = this.#attempt(signal);
     const result = await this.#connecting;
     if (!result.ok) return result;
     if (this.#isEnding()) {
       // `release` waits only so long for a late answer; this one comes later still. `bye` is idempotent.
       void result.dialog.bye({ q850: 16, text: 'Normal call clearing' });
-      return { ok: false, cause: { type: 'node.stop' } };
+      return GONE;
     }
     this.#goLive(result);
     return { ok: true };
+  }
+
+  /** One way to the other side after the other, until one is answered or none is left. */
+  async #attempt(signal: AbortSignal): Promise<Answered | Refusal> {
+    const { leg } = this.#setup;
+    for (;;) {
+      const media = this.#media as MediaSession;
+      media.onEvent((event) => this.#onMedia(event));
+      const local = { address: media.localAddress, port: media.localPort };
+      const result = await leg.connect(local, this.#legEvents, signal);
+      if (result.ok || signal.aborted || !(await leg.advance()) || this.#isEnding()) return result;
+      if ((await leg.localAddress()) === this.#boundTo) continue;
+      // The next trunk is reached through another of our addresses: media follow the signalling.
+      await this.#closeMedia();
+      await this.#openMedia();
+      if (!this.#isEnding()) continue;
+      await this.#closeMedia(); // hung up meanwhile
+      return result;
+    }
   }
 
   /** Between ACK and the first greeting packet: every line here is on the caller's clock. */
@@ -180,6 +221,7 @@ class RunningCall {
     story.answered(audio.codec, dialog.sipCallId, this.#recording);
     this.#conversation = new Conversation({
       agent,
+      announceOnly: this.#setup.announceOnly ?? false,
       providers,
       media,
       story,
@@ -223,6 +265,7 @@ class RunningCall {
       }),
     );
     if (recording !== null) story.recordingEnded(recording);
+    this.#deps.onEnded?.({ story, agent: this.#setup.agent });
     this.#log.info('call.ended', { outcome: ending.outcome, endedBy: ending.endedBy });
     await goodbye; // last: a peer that answers no BYE must not hold the record up
   }
@@ -313,8 +356,11 @@ class RunningCall {
     if (recording === null || recording.started_at === undefined) return null;
     const file = this.#mediaClosed?.recording ?? null;
     if (file === null) return { ...recording, status: 'failed' };
-    const { durationMs, bytes, truncated } = file;
-    return { ...recording, status: 'ready', duration_ms: Math.round(durationMs), bytes, truncated };
+    const { durationMs, bytes, truncated, sha256 } = file;
+    return {
+      ...{ ...recording, status: 'ready', duration_ms: Math.round(durationMs), bytes, truncated },
+      ...(sha256 === null ? {} : { sha256 }),
+    };
   }
 
   #isEnding(): boolean {

@@ -1,11 +1,14 @@
 /** The core call service: takes inbound calls, places outbound ones, knows which are live, and lets them drain. */
+import type { AgentConfig } from '#lib/agent-config.ts';
 import type { Clock } from '#lib/clock.ts';
-import { toAppError } from '#lib/errors.ts';
+import { AppError, toAppError } from '#lib/errors.ts';
 import { newId, type Id } from '#lib/ids.ts';
 import type { Log } from '#lib/log.ts';
+import type { AccountTrunk } from '#lib/trunk.ts';
 import type { ProviderSet } from '#providers/contract.ts';
-import type { InboundCall, SipAgent, Trunk } from '#sip/types.ts';
-import { runCall, type CallDeps, type LiveCall } from './call.ts';
+import type { InboundCall, SipAgent } from '#sip/types.ts';
+import { routeArrival, type Arrival } from './arrival.ts';
+import { runCall, type CallDeps, type CallSetup, type LiveCall } from './call.ts';
 import {
   conversationStatusOf,
   isLiveStatus,
@@ -15,18 +18,30 @@ import {
   type PlaceCall,
   type PlaceResult,
 } from './call-service-types.ts';
+import { Capacity } from './capacity.ts';
 import { inboundLeg } from './inbound-leg.ts';
-import { isEmergencyNumber } from './numbers.ts';
-import { outboundLeg } from './outbound-leg.ts';
-import type { AgentDirectory, CallJournal, TrunkDirectory } from './ports.ts';
-import type { AgentConfig } from '#lib/agent-config.ts';
-import { CallStory } from './story.ts';
+import { needsCallControl, planOf } from './inbound-plan.ts';
+import { numberOf } from './numbers.ts';
+import { outboundLeg, shownNumber } from './outbound-leg.ts';
+import { checkPlacing, limitOf, type Placing } from './placing.ts';
+import type {
+  AccountDirectory,
+  AgentDirectory,
+  CallJournal,
+  ContactPolicy,
+  RuleDirectory,
+  TrunkDirectory,
+} from './ports.ts';
+import { mayRecord } from './recording-choice.ts';
+import { CallStory, type StoryOptions } from './story.ts';
 
 /** A finished call stays visible for this long, so that a record on its way to the database is never a 404. */
 const KEEP_ENDED_MS = 60_000;
 const MAX_ENDED = 5000;
 const RETRY_AFTER_S = 5;
-const RING_TIMEOUT_MS = 30_000;
+const RING_TIMEOUT_S = 30;
+/** How long a call rings that another device may take (contract section 5). */
+const RING_ELSEWHERE_MS = 30_000;
 const HANGUP_WAIT_MS = 2000;
 
 export type CallsOptions = {
@@ -34,11 +49,18 @@ export type CallsOptions = {
   readonly sip: SipAgent;
   readonly journal: CallJournal;
   readonly agents: AgentDirectory;
+  readonly rules: RuleDirectory;
   readonly trunks: TrunkDirectory;
+  readonly contacts: ContactPolicy;
+  readonly accounts: AccountDirectory;
   readonly node: string;
   readonly maxCalls: number;
+  /** Answer `ring`: rings this long, 30 s unless a test is in a hurry. */
+  readonly ringElsewhereMs?: number;
+  /** Whether a call is recorded when neither request, agent nor account says so. */
+  recordByDefault(): boolean;
   /** Errors: E_CONFIG for a vendor nobody set up. */
-  providersFor(agent: AgentConfig): ProviderSet;
+  providersFor(agent: AgentConfig): ProviderSet | Promise<ProviderSet>;
   /** The address a peer is told to send RTP to, by the local address and the peer's. */
   readonly shownAddress: (localAddress: string, peerAddress: string) => string;
   /** Normal form of a number (contract 1.1); null when it is none. */
@@ -50,6 +72,7 @@ export class Calls implements CallService {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #live = new Map<Id, LiveCall>();
+  readonly #capacity: Capacity;
   /** Ended calls by id with the time they may be forgotten; insertion order is time order. */
   readonly #ended = new Map<Id, { readonly story: CallStory; readonly forgetAtMs: number }>();
   /** INVITEs whose agent is being looked up. */
@@ -60,6 +83,7 @@ export class Calls implements CallService {
     this.#options = options;
     this.#clock = options.deps.clock;
     this.#log = options.deps.log;
+    this.#capacity = new Capacity(this.#clock, () => this.#loads());
   }
 
   /** From now on inbound calls are taken: the last step of a start. */
@@ -73,33 +97,18 @@ export class Calls implements CallService {
     return this.#live.size;
   }
 
+  *#loads(): Generator<CallStory> {
+    for (const { story } of this.#live.values()) yield story;
+  }
+
   // ---- Inbound ----
 
   async #take(call: InboundCall): Promise<void> {
     this.#arriving++;
     try {
-      const agent = await this.#options.agents.forInbound(call.called);
-      const isFull = this.#live.size + this.#arriving > this.#options.maxCalls;
-      const from = call.from.anonymous ? null : call.from.user || null;
-      const story = this.#story(agent, {
-        direction: 'inbound',
-        from,
-        to: call.called || null,
-        remoteNumber: from === null ? null : (this.#options.normaliseNumber(from) ?? from),
-        remoteName: call.from.displayName,
-        trunkId: null,
-        sipCallId: call.sipCallId,
-        variables: agent.variables,
-        requestId: null,
-      });
-      this.#log.info('call.arrived', { callId: story.callId, transport: call.transport });
-      const refusal =
-        isFull || this.#isDraining ? ({ outcome: 'congestion', status: 503 } as const) : null;
-      this.#run(
-        story,
-        agent,
-        inboundLeg({ call, refusal, shownAddress: this.#options.shownAddress }),
-      );
+      const { agents, rules, trunks, accounts } = this.#options;
+      const ports = { agents, rules, trunks, accounts, clock: this.#clock, log: this.#log };
+      this.#answer(call, await routeArrival(call, ports));
     } catch (error) {
       // No agent can be found: the database has been away since the start. The caller may try elsewhere.
       this.#log.error('call.refused', { error: toAppError(error) });
@@ -109,51 +118,130 @@ export class Calls implements CallService {
     }
   }
 
+  #answer(call: InboundCall, arrival: Arrival): void {
+    const { action, policy, fault } = arrival;
+    const plan = planOf(action);
+    const { then } = plan;
+    const greeting = then.type === 'answer' ? then.greeting : null;
+    const agent = { ...arrival.agent, greeting: greeting ?? arrival.agent.greeting };
+    const isFull = this.#isFullFor(arrival);
+    const story = this.#inboundStory(call, arrival, agent);
+    const { callId } = story;
+    this.#log.info('call.arrived', {
+      ...{ callId, transport: call.transport, ruleId: arrival.ruleId },
+      ...(needsCallControl(action) ? { note: 'the agent answers: no call control yet' } : {}),
+    });
+    const { shownAddress, ringElsewhereMs: ringMs = RING_ELSEWHERE_MS } = this.#options;
+    this.#run({
+      story,
+      agent,
+      announceOnly: then.type === 'answer' && then.announceOnly,
+      leg: inboundLeg({ call, plan, isFull, ringMs, shownAddress, clock: this.#clock }),
+      records: () => this.#mayRecord(agent, policy, story, undefined),
+    });
+    if (fault === null) return;
+    const { code, message, ruleId } = fault;
+    this.#log.error('rule.failed', { callId, ruleId, message });
+    const kind = { fault: 'operator', fatal: false, retryable: false };
+    story.fact('call-error', { code, message, ...kind });
+  }
+
+  /** What is refused by rule takes no room. */
+  #isFullFor({ accountId, trunk, policy, action }: Arrival): boolean {
+    if (this.#isDraining || this.#live.size + this.#arriving > this.#options.maxCalls) return true;
+    if (action.reject !== null && action.delayRingMs === 0) return false;
+    if (policy !== null && !this.#capacity.hasRoom(accountId, policy.maxConcurrentCalls))
+      return true;
+    return trunk !== null && !this.#capacity.hasLine(trunk.trunkId, trunk);
+  }
+
+  #inboundStory(call: InboundCall, arrival: Arrival, agent: AgentConfig): CallStory {
+    const from = call.from.anonymous ? null : call.from.user || null;
+    const { trunk, callerApp, squadId, ruleId } = arrival;
+    return this.#story(agent, {
+      direction: 'inbound',
+      from,
+      to: call.called || null,
+      remoteNumber: from === null ? null : (this.#options.normaliseNumber(from) ?? from),
+      remoteName: call.from.displayName,
+      trunkId: trunk?.trunkId ?? null,
+      trunkTransport: trunk?.transport ?? null,
+      sipCallId: call.sipCallId,
+      variables: agent.variables,
+      ...{ metadata: {}, customerId: null, requestId: null },
+      ...{ callerApp, squadId, ruleId },
+    });
+  }
+
   // ---- Outbound ----
 
   async place(request: PlaceCall): Promise<PlaceResult> {
-    const { trunks, maxCalls, sip } = this.#options;
-    if (isEmergencyNumber(request.to)) return refuse('NUMBER_NOT_ALLOWED');
-    const agent = await this.#agentOf(request);
-    if (agent === null) return refuse('REFERENCE_NOT_FOUND');
-    const trunk = await trunks.trunkFor(request.accountId);
-    if (trunk === null) return refuse('NO_ROUTE');
+    const { maxCalls, sip } = this.#options;
+    const checked = await this.#check(request);
+    if (!checked.ok) return checked;
+    const limit = limitOf(this.#capacity, checked.placing);
+    if (limit !== null) return { ok: false, refusal: limit };
     if (this.#isDraining) return refuse('DRAINING', RETRY_AFTER_S);
     if (!sip.isUp) return refuse('UNAVAILABLE', RETRY_AFTER_S);
     if (this.#live.size >= maxCalls) return refuse('OVERLOADED', RETRY_AFTER_S);
     // Whoever was told "try again" meanwhile would else reach the same person twice.
     if (request.signal?.aborted === true) return refuse('UNAVAILABLE', RETRY_AFTER_S);
-    return { ok: true, call: this.#dial(request, agent, trunk) };
+    return { ok: true, call: this.#dial(request, checked.placing) };
   }
 
-  #dial(request: PlaceCall, agent: AgentConfig, trunk: Trunk): LiveCallView {
-    const variables = { ...agent.variables, ...request.variables };
-    const told = { ...agent, variables, systemPrompt: request.prompt ?? agent.systemPrompt };
-    const story = this.#story(told, {
+  async #check(request: PlaceCall): ReturnType<typeof checkPlacing> {
+    const { agents, trunks, contacts, accounts } = this.#options;
+    const ports = { agents, trunks, contacts, accounts };
+    try {
+      return await checkPlacing(request, ports);
+    } catch (error) {
+      // Nobody is called by guess: who may not be called is known to the database alone.
+      const isAway =
+        error instanceof AppError && ['E_DATABASE_UNREACHABLE', 'E_TIMEOUT'].includes(error.code);
+      if (!isAway) throw error;
+      this.#log.warn('call.notPlaced', { error });
+      return refuse('UNAVAILABLE', RETRY_AFTER_S);
+    }
+  }
+
+  #dial(request: PlaceCall, placing: Placing): LiveCallView {
+    const { agent, policy, squadId } = placing;
+    const { to, ringTimeoutS = RING_TIMEOUT_S, recordingEnabled } = request;
+    const from = request.from ?? null;
+    const mayUse = (trunk: AccountTrunk): boolean =>
+      this.#capacity.hasLine(trunk.id, trunk) && this.#capacity.mayStart(trunk.id, trunk);
+    const routes = placing.routes.slice(placing.routes.findIndex(mayUse));
+    const trunk = routes[0] as AccountTrunk; // limitOf has found one with room
+    const story = this.#story(agent, {
       direction: 'outbound',
-      from: trunk.fromNumber ?? trunk.username,
-      to: request.to,
-      remoteNumber: request.to,
+      from: shownNumber(trunk, from),
+      to,
+      remoteNumber: numberOf(to) ?? to,
       remoteName: null,
       trunkId: trunk.id,
+      trunkTransport: trunk.transport,
       sipCallId: null,
-      variables,
+      variables: agent.variables,
+      metadata: request.metadata ?? {},
+      customerId: request.customerId ?? null,
       requestId: request.requestId ?? null,
+      ...{ squadId, ruleId: null, callerApp: null },
     });
     const { sip, shownAddress } = this.#options;
-    const ringTimeoutMs = RING_TIMEOUT_MS;
-    this.#run(
+    const onRoute = (next: AccountTrunk, shown: string | null): void => {
+      this.#log.info('call.rerouted', { callId: story.callId, trunkId: next.id });
+      this.#capacity.noteStart(next.id);
+      story.reroute({ trunkId: next.id, trunkTransport: next.transport, from: shown });
+    };
+    this.#capacity.noteStart(trunk.id);
+    const ringTimeoutMs = ringTimeoutS * 1000;
+    this.#run({
       story,
-      told,
-      outboundLeg({ sip, trunk, to: request.to, ringTimeoutMs, shownAddress }),
-    );
+      agent,
+      leg: outboundLeg({ sip, routes, to, from, ringTimeoutMs, mayUse, onRoute, shownAddress }),
+      records: () => this.#mayRecord(agent, policy, story, recordingEnabled),
+    });
     return story.snapshot();
-  }
-
-  async #agentOf(request: PlaceCall): Promise<AgentConfig | null> {
-    const { agents } = this.#options;
-    if (request.agentId === undefined) return agents.defaultFor(request.accountId);
-    return agents.byId(request.accountId, request.agentId);
   }
 
   // ---- What is live ----
@@ -184,7 +272,7 @@ export class Calls implements CallService {
     const { status, outcome } = story.snapshot();
     return Promise.resolve({
       status: conversationStatusOf(status, outcome),
-      messages: [...story.messages],
+      messages: [...story.transcript],
     });
   }
 
@@ -210,14 +298,28 @@ export class Calls implements CallService {
     await allDone();
   }
 
-  #run(story: CallStory, agent: AgentConfig, leg: Parameters<typeof runCall>[1]['leg']): void {
-    const providers = (): ProviderSet => this.#options.providersFor(agent);
-    const call = runCall(this.#options.deps, { leg, story, agent, providers });
+  #run(setup: Omit<CallSetup, 'providers'>): void {
+    const { story, agent } = setup;
+    const providers: CallSetup['providers'] = () => this.#options.providersFor(agent);
+    const call = runCall(this.#options.deps, { ...setup, providers });
     this.#live.set(story.callId, call);
     void call.done.then(() => {
       this.#live.delete(story.callId);
       this.#remember(story);
     });
+  }
+
+  #mayRecord(
+    agent: AgentConfig,
+    policy: Arrival['policy'],
+    story: CallStory,
+    requested: boolean | undefined,
+  ): Promise<boolean> {
+    const { contacts } = this.#options;
+    const byDefault = this.#options.recordByDefault();
+    const { accountId, remoteNumber: number } = story;
+    const choice = { requested, agent: agent.recording, policy, byDefault };
+    return mayRecord(choice, { accountId, number, contacts, clock: this.#clock, log: this.#log });
   }
 
   #remember(story: CallStory): void {
@@ -243,8 +345,8 @@ export class Calls implements CallService {
       accountId: agent.accountId,
       agentId: agent.id,
       agentName: agent.name,
+      maskAtRest: agent.maskAtRest,
       channel: 'phone',
-      ...{ trunkTransport: null, customerId: null, squadId: null, ruleId: null, callerApp: null },
       ...facts,
     });
   }
@@ -260,19 +362,23 @@ export class Calls implements CallService {
   }
 }
 
-type StoryFacts = Pick<
-  ConstructorParameters<typeof CallStory>[0],
-  | 'direction'
-  | 'from'
-  | 'to'
-  | 'remoteNumber'
-  | 'remoteName'
-  | 'trunkId'
-  | 'sipCallId'
-  | 'variables'
-  | 'requestId'
+/** What a call brings with it; the rest follows from the agent and the node. */
+type StoryFacts = Omit<
+  StoryOptions,
+  | 'journal'
+  | 'clock'
+  | 'node'
+  | 'callId'
+  | 'accountId'
+  | 'agentId'
+  | 'agentName'
+  | 'maskAtRest'
+  | 'channel'
 >;
 
-function refuse(code: CallRefusal['code'], retryAfterS: number | null = null): PlaceResult {
+function refuse(
+  code: CallRefusal['code'],
+  retryAfterS: number,
+): { readonly ok: false; readonly refusal: CallRefusal } {
   return { ok: false, refusal: { code, retryAfterS } };
 }

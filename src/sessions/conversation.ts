@@ -34,9 +34,19 @@ const STT_FINAL_MS = 2000;
 /** At the end of a call: how long the worker may take to say what was heard of the last utterance. */
 const LAST_WORDS_MS = 250;
 const PUMP_SAMPLES = 1600;
+/** What the caller does, as the turn machine hears of it. */
+const CALLER_EVENTS: ReadonlySet<TurnEvent['type']> = new Set([
+  'speech.started',
+  'speech.stopped',
+  'stt.partial',
+  'stt.final',
+  'dtmf',
+]);
 
 export type ConversationOptions = {
   readonly agent: AgentConfig;
+  /** The greeting is all that is said, whatever is heard meanwhile. */
+  readonly announceOnly: boolean;
   readonly providers: ProviderSet;
   readonly media: MediaSession;
   readonly story: CallStory;
@@ -76,6 +86,7 @@ export class Conversation {
     this.#speaker = new Speaker({
       callId: story.callId,
       agent,
+      announceOnly: options.announceOnly,
       providers,
       media,
       history: () => historyOf(agent, story.messages),
@@ -83,17 +94,19 @@ export class Conversation {
         this.#tokens += input + output;
       },
     });
-    this.#actor = createActor(turnMachine, { input: { config: configOf(agent, providers) } });
+    this.#actor = createActor(turnMachine, { input: { config: configOf(options) } });
   }
 
   /** Takes the floor with the greeting. The media session must have been started. */
   start(): void {
-    const { providers, story, pump, log } = this.#options;
-    this.#stt = providers.stt.open({
-      callId: story.callId,
-      language: this.#speaker.language,
-      onEvent: (event) => this.#onStt(event),
-    });
+    const { providers, story, pump, log, announceOnly } = this.#options;
+    if (!announceOnly) {
+      this.#stt = providers.stt.open({
+        callId: story.callId,
+        language: this.#speaker.language,
+        onEvent: (event) => this.#onStt(event),
+      });
+    }
     for (const type of TURN_COMMANDS) this.#actor.on(type, (command) => this.#carryOut(command));
     this.#actor.subscribe({
       next: (snapshot) => this.#arm(snapshot.context.deadlineAt),
@@ -332,6 +345,7 @@ export class Conversation {
   }
 
   #send(event: TurnEvent): void {
+    if (this.#options.announceOnly && CALLER_EVENTS.has(event.type)) return; // nobody listens
     const isActive = !this.#isClosed && this.#actor.getSnapshot().status === 'active';
     if (isActive) this.#actor.send(event);
   }
@@ -351,11 +365,11 @@ export class Conversation {
   }
 }
 
-function configOf(agent: AgentConfig, providers: ProviderSet): TurnConfig {
+function configOf({ agent, providers, announceOnly }: ConversationOptions): TurnConfig {
   const { turn, silence } = agent;
   return {
     endpointMinMs: turn.endpointMinMs,
-    bargeIn: turn.bargeIn,
+    bargeIn: turn.bargeIn && !announceOnly,
     bargeInConfirmMs: turn.bargeInConfirmMs,
     falseBargeInMs: turn.falseBargeInMs,
     vadHangoverMs: VAD_HANGOVER_MS,

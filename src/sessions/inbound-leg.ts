@@ -1,11 +1,13 @@
 /** An INVITE that came in, as a leg: our answer, or our refusal. */
-import { withDeadline } from '#lib/deadline.ts';
+import type { Clock } from '#lib/clock.ts';
+import { delay, withDeadline } from '#lib/deadline.ts';
 import { AppError } from '#lib/errors.ts';
 import type { NegotiatedAudio } from '#media/types.ts';
 import { createSdpSession, type SdpCodec, type SdpSession } from '#sip/sdp.ts';
 import { readSdp } from '#sip/sdp-read.ts';
 import type { InboundCall, SipDialog } from '#sip/types.ts';
-import type { Answered, Leg, Refusal } from './leg.ts';
+import type { InboundPlan } from './inbound-plan.ts';
+import type { Answered, Leg, LegEvents, Refusal } from './leg.ts';
 import type { EndCause } from './outcome.ts';
 import { offerRefusal, renegotiateWith } from './renegotiate.ts';
 
@@ -14,30 +16,36 @@ const CODECS: readonly SdpCodec[] = ['PCMA', 'PCMU'];
 const RETRY_AFTER_S = 5;
 /** The dialog stands, so the ACK is in: its body is there at once or never. */
 const ACK_BODY_MS = 1000;
+const MAX_PHRASE_CHARS = 128;
 
 export type InboundLegOptions = {
   readonly call: InboundCall;
-  /** Decided before anything else, e.g. no room for another call. */
-  readonly refusal: { readonly outcome: 'congestion'; readonly status: number } | null;
+  /** What the rules want. */
+  readonly plan: InboundPlan;
+  /** There is no room for another call: 503 before anything else. */
+  readonly isFull: boolean;
+  /** How long a call rings that another device may take. */
+  readonly ringMs: number;
+  readonly clock: Clock;
   /** The address a peer is told to send RTP to, by the local address and the peer's. */
   readonly shownAddress: (localAddress: string, peerAddress: string) => string;
 };
 
-export function inboundLeg({ call, refusal, shownAddress }: InboundLegOptions): Leg {
+export function inboundLeg(options: InboundLegOptions): Leg {
+  const { call, shownAddress } = options;
   let sdp: SdpSession | null = null;
   let isSettled = false;
   return {
     sipCallId: call.sipCallId,
     localAddress: () => Promise.resolve(call.receivedAddress),
-    check: () => {
-      if (refusal !== null) return refused(refusal.outcome, refusal.status);
-      return call.offer === null ? { ok: true } : checkOffer(call.offer);
-    },
-    connect: async (local, events): Promise<Answered | Refusal> => {
+    check: (events, signal) => {
       call.onCancel(() => {
         isSettled = true;
         events.onCancel();
       });
+      return carryOut(options, events, signal);
+    },
+    connect: async (local): Promise<Answered | Refusal> => {
       const address = shownAddress(local.address, call.sourceAddress);
       const session = createSdpSession({ address, port: local.port, codecs: CODECS });
       sdp = session;
@@ -48,6 +56,7 @@ export function inboundLeg({ call, refusal, shownAddress }: InboundLegOptions): 
       const dialog = await acknowledged(call, answer.sdp);
       return 'cause' in dialog ? dialog : { ok: true, dialog, audio: answer.audio };
     },
+    advance: () => Promise.resolve(false),
     renegotiate: (offer) => renegotiateWith(sdp, offer),
     acceptLate: (text) => sdp?.accept(text) ?? null,
     refuse: (cause) => {
@@ -57,6 +66,29 @@ export function inboundLeg({ call, refusal, shownAddress }: InboundLegOptions): 
       call.reject(status, reason, status === 503 ? { 'Retry-After': String(RETRY_AFTER_S) } : {});
     },
   };
+}
+
+/** Everything the plan has before the answer. Gives up, with any result, when `signal` aborts. */
+async function carryOut(
+  { call, plan, isFull, ringMs, clock }: InboundLegOptions,
+  events: LegEvents,
+  signal: AbortSignal,
+): Promise<{ readonly ok: true } | Refusal> {
+  const { then, delayRingMs } = plan;
+  if (isFull) return refused('congestion', 503);
+  const checked =
+    then.type === 'answer' && call.offer !== null
+      ? checkOffer(call.offer)
+      : ({ ok: true } as const);
+  if (!checked.ok) return checked;
+  const waitMs = delayRingMs + (then.type === 'ring' ? ringMs : 0);
+  if (waitMs > 0) {
+    call.progress(180);
+    events.onRinging(180, false);
+    await delay(waitMs, signal, clock);
+  }
+  if (then.type === 'refuse') return refused('blocked', then.status, then.reason);
+  return then.type === 'ring' ? refused('blocked', 480) : checked;
 }
 
 /** The 200 and its ACK. What the caller's side did wrong is a cause, not a fault of ours. */
@@ -115,14 +147,21 @@ async function answerLate(
   return refused('incompatible_media', 488);
 }
 
-function refused(outcome: 'incompatible_media' | 'congestion', status: number): Refusal {
-  return { ok: false, cause: { type: 'we.refused', outcome, status } };
+function refused(
+  outcome: 'incompatible_media' | 'congestion' | 'blocked',
+  status: number,
+  reason: string | null = null,
+): Refusal {
+  return { ok: false, cause: { type: 'we.refused', outcome, status, reason } };
 }
 
 /** The refusal that a caller sees when we end an INVITE that nobody answered. */
 function statusFor(cause: EndCause): { status: number; reason: string } {
   if (cause.type === 'we.refused')
-    return { status: cause.status, reason: REASONS[cause.status] ?? 'Refused' };
+    return {
+      status: cause.status,
+      reason: phraseOf(cause.reason) ?? REASONS[cause.status] ?? 'Refused',
+    };
   if (cause.type === 'api.hangup') return { status: 603, reason: 'Decline' };
   if (cause.type === 'node.stop') return { status: 503, reason: 'Service Unavailable' };
   if (cause.type === 'fault' && cause.code === 'E_MEDIA_PORTS')
@@ -130,8 +169,19 @@ function statusFor(cause: EndCause): { status: number; reason: string } {
   return { status: 500, reason: 'Server Internal Error' };
 }
 
+/** A rule's own words as a reason phrase: one line (RFC 3261 25.1). */
+function phraseOf(reason: string | null): string | null {
+  const line = (reason ?? '').replaceAll(/\p{Cc}+/gu, ' ').trim();
+  return line === '' ? null : Array.from(line).slice(0, MAX_PHRASE_CHARS).join('');
+}
+
 const REASONS: Readonly<Record<number, string>> = {
   400: 'Bad SDP',
+  403: 'Forbidden',
+  404: 'Not Found',
+  480: 'Temporarily Unavailable',
+  486: 'Busy Here',
   488: 'Not Acceptable Here',
   503: 'Service Unavailable',
+  603: 'Decline',
 };

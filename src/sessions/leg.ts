@@ -16,6 +16,8 @@ export type Answered = {
 };
 
 export type LegEvents = {
+  /** 100 of an outbound call: the next hop has the INVITE. */
+  onTrying(): void;
   /** 18x of an outbound call, or our own 180. */
   onRinging(status: number, earlyMedia: boolean): void;
   onCancel(): void;
@@ -25,10 +27,12 @@ export type Leg = {
   readonly sipCallId: string | null;
   /** Local address that media binds. */
   localAddress(): Promise<string>;
-  /** Looks at the offer before a port is leased; a refusal ends the call before it began. */
-  check(): { readonly ok: true } | Refusal;
+  /** Whatever comes before a port is leased: a look at the offer, the ringing that a rule wants. A refusal ends the call. */
+  check(events: LegEvents, signal: AbortSignal): Promise<{ readonly ok: true } | Refusal>;
   /** Until ACK (inbound) or the final answer (outbound). Aborting gives up: CANCEL, or a refusal of the INVITE. */
   connect(local: LocalMedia, events: LegEvents, signal: AbortSignal): Promise<Answered | Refusal>;
+  /** After a refusal: true when there is another way to the same party, which `connect` then takes. */
+  advance(): Promise<boolean>;
   /** A re-INVITE's offer -> our answer and what it changes; a refusal is answered with that status. */
   renegotiate(
     offer: string | null,

@@ -27,11 +27,13 @@ export type EndCause =
       readonly status: number | null;
       readonly q850: number | null;
     }
-  /** We refused an inbound INVITE: no common codec, or no room. */
+  /** We refused an inbound INVITE: no common codec, no room, or a rule. */
   | {
       readonly type: 'we.refused';
       readonly outcome: 'incompatible_media' | 'congestion' | 'blocked';
       readonly status: number;
+      /** The rule's own words; null: the usual ones. */
+      readonly reason: string | null;
     }
   | { readonly type: 'fault'; readonly code: ErrorCode; readonly message: string };
 

@@ -12,6 +12,7 @@ import type {
   TurnInput,
 } from '#providers/contract.ts';
 import type { AgentConfig } from '#lib/agent-config.ts';
+import { fillIn } from './history.ts';
 import type { FloorTask } from './turn-types.ts';
 import type { TurnTimes } from './latency.ts';
 import type { PieceBase, Utterance } from './utterance.ts';
@@ -22,6 +23,8 @@ const PROVIDER_STALL_MS = 10_000;
 export type SpeakerOptions = {
   readonly callId: string;
   readonly agent: AgentConfig;
+  /** Whatever is said first is said last. */
+  readonly announceOnly: boolean;
   readonly providers: ProviderSet;
   readonly media: MediaSession;
   /** The conversation as it was heard, system prompt first. */
@@ -50,13 +53,13 @@ export class Speaker {
    * E_ABORTED after `utterance.abort`. What was queued until then still plays unless it is flushed.
    */
   async speak(utterance: Utterance, task: FloorTask, input: TurnInput | null): Promise<Spoken> {
-    const { media } = this.#options;
+    const { media, announceOnly } = this.#options;
     const { times } = utterance;
     media.beginUtterance(utterance.number);
     try {
       if (task.kind === 'prompt') {
         await this.#say(utterance, this.#promptText(task.name), times);
-        return { endCall: false, empty: utterance.audioMs === 0 };
+        return { endCall: announceOnly, empty: utterance.audioMs === 0 };
       }
       const endCall = await this.#reply(
         utterance,
@@ -75,12 +78,10 @@ export class Speaker {
 
   #promptText(name: 'greeting' | 'still_there' | 'goodbye_silence' | 'apology'): string {
     const { agent, providers } = this.#options;
+    if (name === 'greeting' && agent.greeting !== null)
+      return fillIn(agent.greeting, agent.variables);
     if (name === 'greeting')
-      return (
-        agent.greeting ??
-        providers.llm.greeting?.(this.#language) ??
-        promptText(name, this.#language)
-      );
+      return providers.llm.greeting?.(this.#language) ?? promptText(name, this.#language);
     if (name === 'still_there' && agent.silence.promptText !== null)
       return agent.silence.promptText;
     return promptText(name, this.#language);

@@ -17,6 +17,7 @@ import type {
 } from '#lib/call-events.ts';
 import type { Clock } from '#lib/clock.ts';
 import { newId, type Id } from '#lib/ids.ts';
+import { maskText } from '#lib/mask.ts';
 import type { LiveCallView } from './call-service-types.ts';
 import type { CallJournal } from './ports.ts';
 import type { Ending } from './outcome.ts';
@@ -44,8 +45,15 @@ export type StoryOptions = {
   readonly callerApp: string | null;
   readonly sipCallId: string | null;
   readonly variables: Readonly<Record<string, string>>;
+  /** What the client wants kept with the record. */
+  readonly metadata: Readonly<Record<string, unknown>>;
   readonly requestId: string | null;
+  /** Words are masked before they are journaled (contract 7.3). */
+  readonly maskAtRest: boolean;
 };
+
+/** How the call goes out, while that may still change. */
+export type StoryRoute = Pick<StoryOptions, 'trunkId' | 'trunkTransport' | 'from'>;
 
 export type FinalFacts = {
   readonly ending: Ending;
@@ -68,6 +76,11 @@ export class CallStory {
   readonly #startWallMs: number;
   readonly #startMs: number;
   readonly #messages: Message[] = [];
+  readonly #told: Message[] = [];
+  #route: StoryRoute;
+  /** The route has changed since the record was last told. */
+  #isRerouted = false;
+  #isTried = false;
   #seq = 0;
   #status: CallStatus = 'dialing';
   #answeredAtMs: number | null = null;
@@ -76,7 +89,7 @@ export class CallStory {
   #recording: RecordingPatch | null = null;
   #sipCallId: string | null;
   #sipStatus: number | null = null;
-  #metadata: Readonly<Record<string, unknown>> = {};
+  #metadata: Readonly<Record<string, unknown>>;
   #quality: Quality | null = null;
   #latency: Latency | null = null;
 
@@ -85,6 +98,9 @@ export class CallStory {
     this.#startWallMs = options.clock.wallMs();
     this.#startMs = options.clock.now();
     this.#sipCallId = options.sipCallId;
+    this.#metadata = options.metadata;
+    const { trunkId, trunkTransport, from } = options;
+    this.#route = { trunkId, trunkTransport, from };
   }
 
   get callId(): Id {
@@ -95,12 +111,27 @@ export class CallStory {
     return this.#options.accountId;
   }
 
+  /** The other side, also of an outbound call. */
+  get remoteNumber(): string | null {
+    return this.#options.remoteNumber;
+  }
+
   get isAnswered(): boolean {
     return this.#answeredAtMs !== null;
   }
 
+  get trunkId(): Id | null {
+    return this.#route.trunkId;
+  }
+
+  /** What was really said: for the language model, never for anything that is kept or shown. */
   get messages(): readonly Message[] {
     return this.#messages;
+  }
+
+  /** The messages as they are journaled. */
+  get transcript(): readonly Message[] {
+    return this.#told;
   }
 
   /** Milliseconds since the answer; 0 before it. */
@@ -110,7 +141,7 @@ export class CallStory {
   }
 
   initiated(): void {
-    const { agentId, direction, channel, from, to, trunkId } = this.#options;
+    const { agentId, direction, channel, from, to, trunkId, squadId, ruleId } = this.#options;
     const data = {
       direction,
       channel,
@@ -135,7 +166,25 @@ export class CallStory {
       node: this.#options.node,
       sip_call_id: this.#options.sipCallId,
       variables: this.#options.variables,
+      caller_app: this.#options.callerApp,
+      squad_id: squadId,
+      rule_id: ruleId,
+      ...(Object.keys(this.#metadata).length === 0 ? {} : { metadata: this.#metadata }),
     });
+  }
+
+  /** Another trunk is tried; the record says so from the next event on. */
+  reroute(route: StoryRoute): void {
+    this.#route = route;
+    this.#isRerouted = true;
+    this.#isTried = false;
+  }
+
+  /** The next hop has the INVITE. */
+  trying(): void {
+    if (this.#status !== 'dialing' || this.#isTried) return;
+    this.#isTried = true;
+    this.#tell('call.trying', { sip_status: 100 }, null);
   }
 
   ringing(sipStatus: number, earlyMedia: boolean): void {
@@ -179,14 +228,20 @@ export class CallStory {
       timestamp: Math.round(wallMs) / 1000,
     };
     this.#messages.push(stamped);
-    this.#tell('conversation.message', { message: stamped }, null);
+    const told = this.#masked(stamped);
+    this.#told.push(told);
+    this.#tell('conversation.message', { message: told }, null);
   }
 
   /** Any event that changes no column of the record. */
   fact<
     T extends 'user-speech' | 'ai-response' | 'user-interrupted' | 'call-error' | 'dtmf.received',
   >(type: T, data: EventData[T]): void {
-    this.#tell(type, data, null);
+    this.#tell(type, this.#masked(data), null);
+  }
+
+  #masked<T extends object>(data: T): T {
+    return this.#options.maskAtRest ? maskWords(data) : data;
   }
 
   /** The call is over now; what follows is clearing up and does not count towards its duration. */
@@ -201,7 +256,7 @@ export class CallStory {
     this.#ending = ending;
     this.#status = ending.status;
     this.#sipStatus = facts.sipStatus ?? this.#sipStatus;
-    this.#metadata = facts.metadata;
+    this.#metadata = { ...this.#metadata, ...facts.metadata };
     this.#quality = facts.quality;
     this.#latency = facts.latency;
     const duration = this.snapshot().durationSeconds;
@@ -264,10 +319,16 @@ export class CallStory {
     this.#tell('recording.ready', data, { recording_status: recording.status }, recording);
   }
 
+  /** After the final event (contract 3); the record has the summary already. */
+  summaryReady(summary: string, source: EventData['summary.ready']['source']): void {
+    this.#tell('summary.ready', { summary, source }, null);
+  }
+
   /** The call as the API sees it while it lives and shortly after. */
   snapshot(): LiveCallView {
-    const { callId, clock, remoteName, remoteNumber, from, to, ...options } = this.#options;
-    const { accountId, agentId, agentName, direction, channel, trunkId, node, variables } = options;
+    const { callId, clock, remoteName, remoteNumber, to, ...options } = this.#options;
+    const { accountId, agentId, agentName, direction, channel, node, variables } = options;
+    const { trunkId, trunkTransport, from } = this.#route;
     const answeredAtMs = this.#answeredAtMs;
     const endedAtMs = this.#endedAtMs;
     const talkMs = answeredAtMs === null ? 0 : (endedAtMs ?? clock.now()) - answeredAtMs;
@@ -294,7 +355,7 @@ export class CallStory {
       recordingStatus: this.#recording?.status ?? 'none',
       recordingId: this.#recording?.id ?? null,
       trunkId,
-      trunkTransport: this.#options.trunkTransport,
+      trunkTransport,
       customerId: this.#options.customerId,
       campaignId: null,
       squadId: this.#options.squadId,
@@ -319,6 +380,10 @@ export class CallStory {
     record: RecordPatch | null,
     recording: RecordingPatch | null = null,
   ): void {
+    const rerouted = this.#isRerouted
+      ? { trunk_id: this.#route.trunkId, from_number: this.#route.from }
+      : null;
+    this.#isRerouted = false;
     const event: CallEvent<T> = {
       id: newId(),
       type,
@@ -330,6 +395,18 @@ export class CallStory {
       request_id: this.#options.requestId,
       data,
     };
-    this.#options.journal.append({ event: event as CallEvent, record, recording });
+    const patch = rerouted === null ? record : { ...record, ...rerouted };
+    this.#options.journal.append({ event: event as CallEvent, record: patch, recording });
   }
+}
+
+/** Whatever somebody said, wherever it stands. */
+function maskWords<T extends object>(data: T): T {
+  const isWords = (key: string): boolean => ['content', 'text', 'heard_text'].includes(key);
+  return Object.fromEntries(
+    Object.entries(data).map(([key, value]: [string, unknown]) => [
+      key,
+      isWords(key) && typeof value === 'string' ? maskText(value) : value,
+    ]),
+  ) as T;
 }

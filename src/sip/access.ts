@@ -19,11 +19,18 @@ const LOOPBACK_BLOCKS = '127.0.0.0/8 ::1';
 
 /** A test for source addresses. Errors: E_CONFIG when an entry of `allow` is no address or block. */
 export function createAccess(rules: AccessRules): (address: string) => boolean {
+  const blocks = [LOOPBACK_BLOCKS, rules.hasTrunk ? '' : PRIVATE_BLOCKS, rules.allow].join(' ');
+  return matcherOf(blocks, [...rules.ownAddresses, ...rules.trunkAddresses]);
+}
+
+/** A test for these blocks and addresses and nothing else. Errors: E_CONFIG for a block that cannot be read. */
+export function matcherOf(
+  blocks: string,
+  addresses: readonly string[],
+): (address: string) => boolean {
   const list = new BlockList();
-  addBlocks(list, LOOPBACK_BLOCKS);
-  for (const address of [...rules.ownAddresses, ...rules.trunkAddresses]) addAddress(list, address);
-  if (!rules.hasTrunk) addBlocks(list, PRIVATE_BLOCKS);
-  addBlocks(list, rules.allow);
+  for (const address of addresses) addAddress(list, address);
+  addBlocks(list, blocks);
   return (address) => {
     const plain = plainAddress(address);
     return isIP(plain) !== 0 && list.check(plain, familyOf(plain));

@@ -3,6 +3,7 @@ import { backoffMs } from '#lib/backoff.ts';
 import type { Clock, TimerHandle } from '#lib/clock.ts';
 import { AppError, toAppError } from '#lib/errors.ts';
 import type { Log } from '#lib/log.ts';
+import type { Trunk } from '#lib/trunk.ts';
 import { ACCEPT, ALLOW, sdpOf } from './body.ts';
 import type { DialogKey, DialogLeg } from './dialog.ts';
 import { createInbound, type Inbound } from './inbound.ts';
@@ -10,7 +11,7 @@ import { placeCall, type Attempt } from './outbound.ts';
 import { parseNameAddr } from './party.ts';
 import { connectSrf, type SrfLink, type WireRequest } from './srf.ts';
 import { localAddressTowards } from './trunk.ts';
-import type { InboundCall, OutboundRequest, OutboundResult, SipAgent, Trunk } from './types.ts';
+import type { InboundCall, OutboundRequest, OutboundResult, SipAgent } from './types.ts';
 
 export type SipAgentOptions = {
   /** The engine's control port, read anew for every connection: getters may follow an engine that moved. */

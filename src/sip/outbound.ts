@@ -3,6 +3,7 @@ import type { Clock, TimerHandle } from '#lib/clock.ts';
 import { AppError } from '#lib/errors.ts';
 import { randomToken } from '#lib/ids.ts';
 import type { Log } from '#lib/log.ts';
+import type { Trunk } from '#lib/trunk.ts';
 import { ALLOW, sdpOf } from './body.ts';
 import { DialogLeg } from './dialog.ts';
 import { DigestClient, type Credentials } from './digest.ts';
@@ -10,7 +11,7 @@ import { encodeUser, parseNameAddr, quoteDisplayName } from './party.ts';
 import { parseReason, type Refusal } from './status.ts';
 import type { Headers, SentRequest, SrfLink, WireRequest, WireResponse } from './srf.ts';
 import { checkedTrunk, routeUriOf, uriHost } from './trunk.ts';
-import type { OutboundRequest, OutboundResult, Trunk } from './types.ts';
+import type { OutboundRequest, OutboundResult } from './types.ts';
 
 export type OutboundOptions = {
   readonly request: OutboundRequest;
@@ -61,6 +62,7 @@ class OutboundAttempt {
   #sent: SentRequest | null = null;
   /** A response to the INVITE now on its way has come. */
   #heard = false;
+  #isTried = false;
   readonly #timers: (TimerHandle | undefined)[] = [];
   #silenceTimer: TimerHandle | undefined;
   readonly #earlySdp = new Map<string, string>();
@@ -110,7 +112,8 @@ class OutboundAttempt {
     const { uri, route } = this.#target;
     this.#heard = false;
     clock.clearTimer(this.#silenceTimer);
-    this.#silenceTimer = clock.setTimer(() => this.giveUp('unreachable'), SILENCE_TIMEOUT_MS);
+    const { silenceTimeoutMs = SILENCE_TIMEOUT_MS } = request;
+    this.#silenceTimer = clock.setTimer(() => this.giveUp('unreachable'), silenceTimeoutMs);
     link.send(
       { method: 'INVITE', uri, ...(route === null ? {} : { route }), headers, body: request.offer },
       {
@@ -140,11 +143,18 @@ class OutboundAttempt {
     this.#heard = true;
     this.#options.clock.clearTimer(this.#silenceTimer);
     if (response.header('rseq') !== undefined) response.acknowledge();
-    if (response.status === 100 || this.#givingUp !== null || this.#settled) return;
+    if (this.#givingUp !== null || this.#settled) return;
+    if (response.status === 100) return this.#onTrying();
     const found = sdpOf(response.header('content-type'), response.body);
     const sdp = found === 'unsupported' ? null : found.sdp;
     if (sdp !== null) this.#earlySdp.set(tagOf(response.header('to')), sdp);
     this.#options.request.onProgress({ status: response.status, sdp });
+  }
+
+  #onTrying(): void {
+    if (this.#isTried) return; // again after a challenge
+    this.#isTried = true;
+    this.#options.request.onTrying?.();
   }
 
   #onSuccess(response: WireResponse): void {

@@ -4,8 +4,8 @@ import { lookup } from 'node:dns/promises';
 import { isIP, isIPv6 } from 'node:net';
 import { withDeadline } from '#lib/deadline.ts';
 import { AppError, messageOf } from '#lib/errors.ts';
+import type { Trunk } from '#lib/trunk.ts';
 import { parseUri } from './party.ts';
-import type { Trunk } from './types.ts';
 
 export type TrunkSettings = {
   /** CALLYARD_TRUNK: `sip:host:port;transport=udp`. */

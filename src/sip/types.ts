@@ -1,4 +1,5 @@
 /** Signalling as the rest of Callyard sees it: typed legs and values, no drachtio-srf object leaves src/sip. */
+import type { Trunk } from '#lib/trunk.ts';
 
 /** A party from From/To/P-Asserted-Identity: what the headers say, not yet normalised. */
 export type Party = {
@@ -70,26 +71,6 @@ export type InboundCall = {
   onCancel(listener: (end: SipEnd) => void): void;
 };
 
-/** Where outbound calls go: a `sip_configs` row or the environment trunk. */
-export type Trunk = {
-  readonly id: string | null;
-  readonly name: string;
-  readonly host: string;
-  readonly port: number;
-  readonly transport: 'udp' | 'tcp';
-  readonly username: string | null;
-  /** Plain text in memory only; never logged. */
-  readonly password: string | null;
-  readonly realm: string | null;
-  /** Host part of From and Request-URI; null = `host`. */
-  readonly domain: string | null;
-  readonly outboundProxy: string | null;
-  readonly fromNumber: string | null;
-  readonly displayName: string | null;
-  readonly localHost: string | null;
-  readonly codecs: readonly ('PCMA' | 'PCMU')[];
-};
-
 export type OutboundRequest = {
   readonly trunk: Trunk;
   readonly to: string;
@@ -98,7 +79,11 @@ export type OutboundRequest = {
   readonly offer: string;
   /** No final answer within this: CANCEL. */
   readonly ringTimeoutMs: number;
+  /** No response at all within this: the trunk counts as unreachable. RFC 3261's timer B when absent. */
+  readonly silenceTimeoutMs?: number;
   onProgress(progress: { readonly status: number; readonly sdp: string | null }): void;
+  /** 100: the next hop has the INVITE. At most once. */
+  onTrying?(): void;
 };
 
 /** How an outbound attempt came out. Refusals are values, not exceptions. */

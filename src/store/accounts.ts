@@ -19,6 +19,8 @@ export type AccountSettings = AccountDefaults & {
   readonly answerDefault: 'agent' | 'ring' | 'reject';
   readonly maxConcurrentCalls: number;
   readonly recordingDefault: boolean;
+  /** Recording only after a consent of the other side. */
+  readonly requireConsent: boolean;
 };
 
 export type Accounts = {
@@ -26,6 +28,8 @@ export type Accounts = {
   ensureDefault(): Promise<Id>;
   /** Created with the installation's defaults on first use. Null when there is no such account. */
   settings(accountId: Id): Promise<AccountSettings | null>;
+  /** After a change, so that it works on this node at once; other nodes follow within a second. */
+  forgetSettings(accountId: Id): void;
 };
 
 type SettingsRow = {
@@ -36,6 +40,7 @@ type SettingsRow = {
   answer_default: AccountSettings['answerDefault'];
   max_concurrent_calls: number;
   recording_default: boolean;
+  require_consent: boolean;
 };
 
 export type AccountsOptions = {
@@ -65,6 +70,7 @@ export function createAccounts(options: AccountsOptions): Accounts {
       cache.get(accountId, () =>
         database.withSystem((sql) => loadSettings(sql, accountId, defaults)),
       ),
+    forgetSettings: (accountId) => cache.delete(accountId),
   };
 }
 
@@ -83,7 +89,12 @@ async function findOrMakeUser(sql: Sql, email: string): Promise<Id> {
   return (made[0] as { id: Id }).id;
 }
 
-async function makeSettings(sql: Sql, accountId: Id, defaults: AccountDefaults): Promise<void> {
+/** Does nothing where the account has settings already. */
+export async function makeSettings(
+  sql: Sql,
+  accountId: Id,
+  defaults: AccountDefaults,
+): Promise<void> {
   await sql.run(
     `INSERT INTO account_settings (user_id, timezone, language, country_code, currency)
      VALUES ($1, $2, $3, $4, $5) ON CONFLICT (user_id) DO NOTHING`,
@@ -100,7 +111,8 @@ async function loadSettings(
   if (known.length === 0) return null;
   await makeSettings(sql, accountId, defaults);
   const [row] = await sql.rows<SettingsRow>(
-    `SELECT timezone, language, country_code, currency, answer_default, max_concurrent_calls, recording_default
+    `SELECT timezone, language, country_code, currency, answer_default, max_concurrent_calls, recording_default,
+            require_consent
        FROM account_settings WHERE user_id = $1`,
     [accountId],
   );
@@ -113,5 +125,6 @@ async function loadSettings(
     answerDefault: row.answer_default,
     maxConcurrentCalls: row.max_concurrent_calls,
     recordingDefault: row.recording_default,
+    requireConsent: row.require_consent,
   };
 }

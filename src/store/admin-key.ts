@@ -2,7 +2,7 @@
 import path from 'node:path';
 import { AppError } from '#lib/errors.ts';
 import type { Id } from '#lib/ids.ts';
-import { generateKey, hashOf, insertKey, KEY_FORMAT, prefixOf } from './api-keys.ts';
+import { generateKey, hashOf, insertKey, KEY_FORMAT, prefixOf } from './api-keys-new.ts';
 import type { Database, Sql } from './pool.ts';
 import { createSecret, readSecret, replaceSecret } from './secret-files.ts';
 

@@ -41,6 +41,11 @@ export function agentOf(row: AgentRow): AgentConfig {
       llm: textOf(llm['vendor']),
       tts: textOf(tts['vendor']),
     },
+    vendorConfigs: {
+      stt: textOf(objectOf(config['stt'])['config_id']),
+      llm: textOf(llm['config_id']),
+      tts: textOf(tts['config_id']),
+    },
     llm: {
       model: textOf(llm['model']),
       temperature: numberOf(llm['temperature'], 0, 2),
@@ -63,6 +68,8 @@ export function agentOf(row: AgentRow): AgentConfig {
     maxHistory: numberOf(config['max_history'], 0, 10_000) ?? 40,
     recording: booleanOf(config['recording']),
     variables: stringsOf(config['variables']),
+    autoSummary: booleanOf(config['auto_summary']) ?? true,
+    maskAtRest: booleanOf(objectOf(config['metadata'])['mask_at_rest']) ?? false,
   };
 }
 

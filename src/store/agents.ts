@@ -6,7 +6,13 @@ import { withDeadline } from '#lib/deadline.ts';
 import { AppError, messageOf } from '#lib/errors.ts';
 import type { Id } from '#lib/ids.ts';
 import type { Log } from '#lib/log.ts';
-import { comparablePhone, normalizePhone } from '#lib/phone.ts';
+import {
+  AGENT_COLUMNS,
+  candidateNumbers,
+  chooseAgent,
+  type AgentChoice,
+  type ChosenRow,
+} from './agent-choice.ts';
 import {
   agentOf,
   DEFAULT_AGENT_CONFIG,
@@ -23,6 +29,16 @@ export type Agents = {
   forInbound(called: string): Promise<AgentConfig>;
   byId(accountId: Id, agentId: Id): Promise<AgentConfig | null>;
   defaultFor(accountId: Id): Promise<AgentConfig>;
+  /** The agent named, else the one bound: see sessions/ports.ts. */
+  forCall(accountId: Id, choice: AgentChoice): Promise<ChosenAgent>;
+  /** The account that owns a number, else the default account. */
+  accountOfNumber(called: string): Promise<Id>;
+};
+
+export type ChosenAgent = {
+  readonly agent: AgentConfig;
+  /** The squad that `agent` stands for. */
+  readonly squadId: Id | null;
 };
 
 export type AgentsOptions = {
@@ -36,69 +52,85 @@ export type AgentsOptions = {
   readonly clock?: Clock;
 };
 
-type Binding = { user_id: Id; agent_id: Id | null; squad_id: Id | null };
-
 const FRESH_MS = 1_000;
+/** Account, rules and agent are asked one after the other, all within `ROUTE_MS`. */
+const PATIENCE_MS = 200;
 /** A caller hears nothing until the agent is known. */
 const ROUTE_MS = 800;
-const AGENT_COLUMNS = `a.id, a.user_id, a.name, a.config, s.language AS account_language
-  FROM agents a LEFT JOIN account_settings s ON s.user_id = a.user_id`;
+const NO_CHOICE = { called: null, app: null, trunkId: null } as const;
 
 export function createAgents(options: AgentsOptions): Agents {
   const { database, log, clock } = options;
-  const caching = { log, freshMs: FRESH_MS, ...(clock === undefined ? {} : { clock }) };
+  const caching = cachingOf(options);
   const byId = new StaleCache<AgentConfig | null>({ name: 'agents', ...caching });
-  const byNumber = new StaleCache<AgentConfig>({ name: 'agents of numbers', ...caching });
-  const byAccount = new StaleCache<AgentConfig>({ name: 'default agents', ...caching });
+  const byChoice = new StaleCache<ChosenAgent>({ name: 'agents of calls', ...caching });
+  const byNumber = new StaleCache<Id>({ name: 'accounts of numbers', ...caching });
+  const byAccount = new StaleCache<ChosenAgent>({ name: 'default agents', ...caching });
   const lastDefault = new LastDefault(path.join(options.dataDir, 'default-agent.json'), log);
 
-  const defaultFor = (accountId: Id): Promise<AgentConfig> =>
+  const chosenDefault = (accountId: Id): Promise<ChosenAgent> =>
     byAccount.get(accountId, async () => {
-      const agent = await database.withSystem((sql) => findOrMakeDefault(sql, accountId));
-      if (accountId === (await options.defaultAccount())) await lastDefault.keep(agent);
-      return agent;
+      const chosen = await database.withSystem((sql) => findOrMakeDefault(sql, accountId));
+      if (accountId === (await options.defaultAccount())) await lastDefault.keep(chosen.agent);
+      return chosen;
     });
 
-  const routed = async (called: string): Promise<AgentConfig> => {
-    const numbers = candidateNumbers(called, options.countryCode);
-    const defaultAccount = await options.defaultAccount();
-    const found = await database.withSystem(async (sql) => {
-      const accountId = (await ownerOf(sql, numbers)) ?? defaultAccount;
-      return { accountId, agent: await findByNumber(sql, accountId, numbers) };
+  const accountOfNumber = (called: string): Promise<Id> =>
+    byNumber.get(called, async () => {
+      const numbers = candidateNumbers(called, options.countryCode);
+      const owner = await database.withSystem((sql) => ownerOf(sql, numbers));
+      return owner ?? options.defaultAccount();
     });
-    return found.agent ?? (await defaultFor(found.accountId));
+
+  const choose = (accountId: Id, choice: AgentChoice): Promise<ChosenAgent> => {
+    const { agentId = null, squadId = null, called, app, trunkId } = choice;
+    const key = JSON.stringify([accountId, agentId, squadId, called, app, trunkId]);
+    return byChoice.get(key, async () => {
+      const found = await database.withSystem((sql) =>
+        chooseAgent(sql, accountId, choice, options.countryCode),
+      );
+      return found === null ? chosenDefault(accountId) : chosenOf(found);
+    });
+  };
+
+  const orLast = async (error: unknown, accountId: Id | null): Promise<ChosenAgent> => {
+    const known = accountId === null ? undefined : byAccount.peek(accountId);
+    return isServerAway(error) && known !== undefined
+      ? known
+      : lastDefault.instead(error, accountId);
+  };
+
+  const forCall = async (accountId: Id, choice: AgentChoice): Promise<ChosenAgent> => {
+    try {
+      return await withDeadline(choose(accountId, choice), ROUTE_MS, 'finding the agent', clock);
+    } catch (error) {
+      return orLast(error, accountId);
+    }
   };
 
   return {
-    defaultFor,
+    defaultFor: async (accountId) => (await chosenDefault(accountId)).agent,
     byId: (accountId, agentId) =>
       byId.get(`${accountId} ${agentId}`, () =>
         database.withSystem((sql) => findById(sql, accountId, agentId)),
       ),
+    forCall,
+    accountOfNumber,
     async forInbound(called) {
+      const routed = async (): Promise<ChosenAgent> =>
+        choose(await accountOfNumber(called), { ...NO_CHOICE, called });
       try {
-        return await withDeadline(
-          byNumber.get(called, () => routed(called)),
-          ROUTE_MS,
-          'finding the agent',
-          clock,
-        );
+        return (await withDeadline(routed(), ROUTE_MS, 'finding the agent', clock)).agent;
       } catch (error) {
-        // A number never called before, and no database to ask: the default agent is better than no answer.
-        const agent = isServerAway(error) ? await lastDefault.read() : null;
-        if (agent === null) throw error;
-        return agent;
+        return (await orLast(error, null)).agent;
       }
     },
   };
 }
 
-/** The ways in which a dialled number may have been written into a table. */
-export function candidateNumbers(called: string, countryCode: string | null): string[] {
-  const normal = normalizePhone(called) ?? called;
-  return [
-    ...new Set([normal, comparablePhone(normal, countryCode), `+${normal.replace(/^\+/, '')}`]),
-  ];
+function cachingOf({ log, clock }: AgentsOptions) {
+  const times = { freshMs: FRESH_MS, patienceMs: PATIENCE_MS };
+  return { log, ...times, ...(clock === undefined ? {} : { clock }) };
 }
 
 async function ownerOf(sql: Sql, numbers: readonly string[]): Promise<Id | null> {
@@ -109,43 +141,24 @@ async function ownerOf(sql: Sql, numbers: readonly string[]): Promise<Id | null>
   return owner?.user_id ?? null;
 }
 
-/** Bindings of the number's own account only: another account must not draw its calls. */
-async function findByNumber(
-  sql: Sql,
-  accountId: Id,
-  numbers: readonly string[],
-): Promise<AgentConfig | null> {
-  const [binding] = await sql.rows<Binding>(
-    `SELECT user_id, agent_id, squad_id FROM agent_bindings
-      WHERE user_id = $1 AND kind = 'number' AND value = ANY ($2) ORDER BY created_at, id LIMIT 1`,
-    [accountId, numbers],
-  );
-  return binding === undefined ? null : findBound(sql, binding);
-}
-
-async function findBound(sql: Sql, binding: Binding): Promise<AgentConfig | null> {
-  // A squad stands for its primary member.
+async function findById(sql: Sql, accountId: Id, agentId: Id): Promise<AgentConfig | null> {
   const [row] = await sql.rows<AgentRow>(
-    `SELECT ${AGENT_COLUMNS} WHERE a.user_id = $1 AND a.deleted_at IS NULL AND a.id = coalesce($2::uuid,
-       (SELECT m.agent_id FROM squad_members m WHERE m.squad_id = $3::uuid AND m.role = 'primary'))`,
-    [binding.user_id, binding.agent_id, binding.squad_id],
+    `SELECT ${AGENT_COLUMNS} FROM agents a LEFT JOIN account_settings t ON t.user_id = a.user_id
+      WHERE a.user_id = $1 AND a.id = $2 AND a.deleted_at IS NULL`,
+    [accountId, agentId],
   );
   return row === undefined ? null : agentOf(row);
 }
 
-async function findById(sql: Sql, accountId: Id, agentId: Id): Promise<AgentConfig | null> {
-  return findBound(sql, { user_id: accountId, agent_id: agentId, squad_id: null });
-}
-
 /** An account's first need of an agent makes `Default agent` and its binding. */
-async function findOrMakeDefault(sql: Sql, accountId: Id): Promise<AgentConfig> {
-  const known = await findDefault(sql, accountId);
-  if (known !== null) return known;
+async function findOrMakeDefault(sql: Sql, accountId: Id): Promise<ChosenAgent> {
+  const known = await chooseAgent(sql, accountId, NO_CHOICE, null);
+  if (known !== null) return chosenOf(known);
   await sql.rows('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [
     `callyard default agent ${accountId}`,
   ]);
-  const meanwhile = await findDefault(sql, accountId);
-  if (meanwhile !== null) return meanwhile;
+  const meanwhile = await chooseAgent(sql, accountId, NO_CHOICE, null);
+  if (meanwhile !== null) return chosenOf(meanwhile);
   const [made] = await sql.rows<{ id: Id }>(
     'INSERT INTO agents (user_id, name, config) VALUES ($1, $2, $3) RETURNING id',
     [accountId, DEFAULT_AGENT_NAME, JSON.stringify(DEFAULT_AGENT_CONFIG)],
@@ -155,17 +168,13 @@ async function findOrMakeDefault(sql: Sql, accountId: Id): Promise<AgentConfig> 
      ON CONFLICT (user_id, kind, value) DO UPDATE SET agent_id = EXCLUDED.agent_id, squad_id = NULL, updated_at = now()`,
     [accountId, made?.id],
   );
-  const agent = await findDefault(sql, accountId);
+  const agent = await chooseAgent(sql, accountId, NO_CHOICE, null);
   if (agent === null) throw new AppError('E_DATABASE', 'the default agent could not be made');
-  return agent;
+  return chosenOf(agent);
 }
 
-async function findDefault(sql: Sql, accountId: Id): Promise<AgentConfig | null> {
-  const [binding] = await sql.rows<Binding>(
-    "SELECT user_id, agent_id, squad_id FROM agent_bindings WHERE user_id = $1 AND kind = 'default'",
-    [accountId],
-  );
-  return binding === undefined ? null : findBound(sql, binding);
+function chosenOf({ row, squadId }: ChosenRow): ChosenAgent {
+  return { agent: agentOf(row), squadId };
 }
 
 /** The default agent as last seen, on disk. */
@@ -192,7 +201,14 @@ class LastDefault {
     }
   }
 
-  async read(): Promise<AgentConfig | null> {
+  /** A call never seen before, and no database to ask: the default agent is better than no answer. Errors: `error`. */
+  async instead(error: unknown, accountId: Id | null): Promise<ChosenAgent> {
+    const agent = isServerAway(error) ? await this.#read() : null;
+    if (agent === null || (accountId !== null && agent.accountId !== accountId)) throw error;
+    return { agent, squadId: null };
+  }
+
+  async #read(): Promise<AgentConfig | null> {
     try {
       const text = await readIfThere(this.#file);
       return text === null ? null : (JSON.parse(text) as AgentConfig);

@@ -10,7 +10,13 @@ import type {
   Outcome,
   Quality,
 } from '#lib/call-events.ts';
-import type { RecordDetail, RecordingStatus, RecordRow } from '#lib/call-record.ts';
+import type {
+  RecordDetail,
+  RecordingRow,
+  RecordingStatus,
+  RecordRow,
+  StoredEvent,
+} from '#lib/call-record.ts';
 import type { Id } from '#lib/ids.ts';
 
 /** A soft-deleted agent still gives its name. */
@@ -26,10 +32,14 @@ export const DETAIL_TABLES = `${ROW_TABLES} LEFT JOIN LATERAL (
   SELECT id, status, duration_ms, uri FROM recordings WHERE call_id = r.id AND user_id = r.user_id
    ORDER BY (id = r.recording_id) DESC NULLS LAST, created_at DESC LIMIT 1) f ON true`;
 
+/** Of recording `f`. */
+export const RECORDING_COLUMNS =
+  'f.id AS file_id, f.status AS file_status, f.duration_ms AS file_ms, f.uri AS file_uri';
+
 export const DETAIL_COLUMNS = `${ROW_COLUMNS}, r.source, r.channel, r.from_number, r.to_number, r.answer_time, r.end_time,
   r.ended_by, r.messages, r.metadata, r.variables, r.customer_ref, r.trunk_id, r.rule_id, r.campaign_id, r.squad_id,
   r.quality, r.latency, r.cost, r.currency, r.summary_meta, r.sip_call_id, r.sip_status, r.node, r.created_at,
-  r.updated_at, f.id AS file_id, f.status AS file_status, f.duration_ms AS file_ms, f.uri AS file_uri`;
+  r.updated_at, ${RECORDING_COLUMNS}`;
 
 /** pg's types: times as Date, numeric as text. */
 export type DbRow = {
@@ -47,6 +57,13 @@ export type DbRow = {
   readonly outcome: Outcome | null;
   readonly summary: string | null;
   readonly recording_status: RecordingStatus;
+};
+
+export type DbRecording = {
+  readonly file_id: Id;
+  readonly file_status: Exclude<RecordingStatus, 'none'>;
+  readonly file_ms: number | null;
+  readonly file_uri: string;
 };
 
 export type DbDetail = DbRow & {
@@ -75,11 +92,7 @@ export type DbDetail = DbRow & {
   readonly node: string | null;
   readonly created_at: Date;
   readonly updated_at: Date;
-  readonly file_id: Id | null;
-  readonly file_status: Exclude<RecordingStatus, 'none'>;
-  readonly file_ms: number | null;
-  readonly file_uri: string;
-};
+} & (DbRecording | { readonly file_id: null });
 
 export function rowOf(row: DbRow): RecordRow {
   return {
@@ -97,6 +110,15 @@ export function rowOf(row: DbRow): RecordRow {
     outcome: row.outcome,
     summary: row.summary,
     recordingStatus: row.recording_status,
+  };
+}
+
+export function recordingOf(row: DbRecording): RecordingRow {
+  return {
+    id: row.file_id,
+    status: row.file_status,
+    durationMs: row.file_ms,
+    uri: row.file_uri,
   };
 }
 
@@ -118,10 +140,7 @@ export function detailOf(row: DbDetail): RecordDetail {
     ruleId: row.rule_id,
     campaignId: row.campaign_id,
     squadId: row.squad_id,
-    recording:
-      row.file_id === null
-        ? null
-        : { id: row.file_id, status: row.file_status, durationMs: row.file_ms, uri: row.file_uri },
+    recording: row.file_id === null ? null : recordingOf(row),
     quality: row.quality,
     latency: row.latency,
     cost: row.cost === null ? null : { amount: Number(row.cost), currency: row.currency ?? 'CNY' },
@@ -131,5 +150,27 @@ export function detailOf(row: DbDetail): RecordDetail {
     node: row.node,
     createdAt: row.created_at.toISOString(),
     updatedAt: row.updated_at.toISOString(),
+  };
+}
+
+export type DbEvent = {
+  readonly id: Id;
+  readonly type: string;
+  readonly at: Date;
+  readonly call_id: Id;
+  readonly seq: number;
+  readonly node: string | null;
+  readonly data: Record<string, unknown>;
+};
+
+export function eventOf(row: DbEvent): StoredEvent {
+  return {
+    id: row.id,
+    type: row.type,
+    time: row.at.toISOString(),
+    callId: row.call_id,
+    seq: row.seq,
+    node: row.node,
+    data: row.data,
   };
 }

@@ -1,135 +1,148 @@
 /** Reads call records, always inside the account's own transaction (contract 2.1). */
+import type { CallStatus } from '#lib/call-events.ts';
+import type { RecordDetail, RecordPage, RecordQuery, StoredEvent } from '#lib/call-record.ts';
 import type { Id } from '#lib/ids.ts';
+import type { Page, PageQuery } from '#lib/page.ts';
+import { comparablePhone } from '#lib/phone.ts';
 import {
   DETAIL_COLUMNS,
   DETAIL_TABLES,
   detailOf,
+  eventOf,
   ROW_COLUMNS,
   ROW_TABLES,
   rowOf,
   type DbDetail,
+  type DbEvent,
   type DbRow,
 } from './call-record-rows.ts';
-import type { RecordDetail, RecordPage, RecordQuery } from '#lib/call-record.ts';
-import type { Database, Sql } from './pool.ts';
+import { createRecordWrites, type RecordWrites } from './call-record-writes.ts';
+import { readPage, Where, type PageSource } from './paging.ts';
+import type { Database } from './pool.ts';
+
+/** What of an account's settings its records depend on. */
+export type RecordSettings = {
+  /** IANA name. */
+  readonly timezone: string;
+  readonly countryCode: string | null;
+};
 
 /** Errors of all: E_DATABASE, E_DATABASE_UNREACHABLE. */
-export type CallRecords = {
+export type CallRecords = RecordWrites & {
   list(accountId: Id, query: RecordQuery): Promise<RecordPage>;
   /** Null when it is missing or another account's. */
   get(accountId: Id, id: Id): Promise<RecordDetail | null>;
+  /** Oldest first. */
+  events(accountId: Id, id: Id, query: PageQuery): Promise<Page<StoredEvent>>;
   /** IANA name of the account's zone. */
   timeZone(accountId: Id): Promise<string>;
+  /** A number as it is stored: completed to its `+` form where the account's country is known (contract 1.1). */
+  storedPhone(accountId: Id, normal: string): Promise<string>;
 };
 
-const MAX_COUNTED = 10_000;
 const ACTOR = 'api';
+
+/** A record by `$1`, its id, of account `$2`. */
+export const RECORD_BY_ID = `SELECT ${DETAIL_COLUMNS} FROM ${DETAIL_TABLES} WHERE r.id = $1 AND r.user_id = $2`;
+
+const FINAL: readonly CallStatus[] = ['ended', 'failed'];
+
+/** The page is found in the index; only the rows shown are read whole. */
+const PAGES: PageSource = {
+  columns: ROW_COLUMNS,
+  tables: 'call_records r',
+  rows: ROW_TABLES,
+  ...{ key: 'r.start_time', keyType: 'timestamptz', id: 'r.id' },
+};
+
+const EVENT_PAGES: PageSource = {
+  columns: 'e.id, e.type, e.at, e.call_id, e.seq, e.node, e.data',
+  tables: 'call_events e',
+  ...{ key: 'e.seq', keyType: 'int', id: 'e.id', order: 'ASC' },
+};
 
 export function createCallRecords(
   database: Database,
-  timeZone: (accountId: Id) => Promise<string>,
+  settings: (accountId: Id) => Promise<RecordSettings>,
 ): CallRecords {
   return {
-    timeZone,
-    list: (accountId, query) =>
-      database.withAccount(accountId, ACTOR, (sql) => list(sql, accountId, query)),
-    get: (accountId, id) =>
-      database.withAccount(accountId, ACTOR, async (sql) => {
-        const [row] = await sql.rows<DbDetail>(
-          `SELECT ${DETAIL_COLUMNS} FROM ${DETAIL_TABLES} WHERE r.id = $1 AND r.user_id = $2`,
-          [id, accountId],
-        );
-        return row === undefined ? null : detailOf(row);
+    ...createRecordWrites(database),
+    timeZone: async (accountId) => (await settings(accountId)).timezone,
+    storedPhone: async (accountId, normal) =>
+      comparablePhone(normal, (await settings(accountId)).countryCode),
+    async list(accountId, query) {
+      const needsCountry = query.callerPhonePrefix !== null;
+      const countryCode = needsCountry ? (await settings(accountId)).countryCode : null;
+      return database.withAccount(accountId, ACTOR, (sql) =>
+        readPage<DbRow, RecordPage['rows'][number]>(
+          ...([sql, PAGES, filterOf(accountId, query, countryCode), query, rowOf] as const),
+        ),
+      );
+    },
+    async get(accountId, id) {
+      const [row] = await database.accountRows<DbDetail>(
+        ...([accountId, ACTOR] as const),
+        RECORD_BY_ID,
+        [id, accountId],
+      );
+      return row === undefined ? null : detailOf(row);
+    },
+    events: (accountId, id, query) =>
+      database.withAccount(accountId, ACTOR, (sql) => {
+        const where = new Where().add('e.user_id = ?', accountId).add('e.call_id = ?', id);
+        return readPage<DbEvent, StoredEvent>(sql, EVENT_PAGES, where, query, eventOf);
       }),
   };
 }
 
-async function list(sql: Sql, accountId: Id, query: RecordQuery): Promise<RecordPage> {
-  const where = filterOf(accountId, query);
-  const [count] = await sql.rows<{ n: number }>(
-    `SELECT count(*)::int AS n FROM (SELECT FROM call_records r WHERE ${where.text} LIMIT ${MAX_COUNTED + 1}) t`,
-    where.values,
-  );
-  if ('after' in query.from) {
-    where.add(
-      '(r.start_time, r.id) < (?::timestamptz, ?::uuid)',
-      query.from.after.startTime,
-      query.from.after.id,
-    );
-  }
-  const offset = 'offset' in query.from ? query.from.offset : 0;
-  const found = await sql.rows<DbRow & { start_text: string }>(
-    `SELECT ${ROW_COLUMNS}, r.start_time::text AS start_text FROM ${ROW_TABLES} WHERE ${where.text}
-      ORDER BY r.start_time DESC, r.id DESC LIMIT ${where.next(query.limit + 1)} OFFSET ${where.next(offset)}`,
-    where.values,
-  );
-  const shown = found.slice(0, query.limit);
-  const last = found.length > query.limit ? shown.at(-1) : undefined;
-  const total = count?.n ?? 0;
-  return {
-    rows: shown.map(rowOf),
-    total: Math.min(total, MAX_COUNTED),
-    totalExact: total <= MAX_COUNTED,
-    next: last === undefined ? null : { startTime: last.start_text, id: last.id },
-  };
-}
-
-/** Conditions joined by AND; each `?` becomes the next parameter. */
-class Where {
-  readonly values: unknown[] = [];
-  readonly #parts: string[] = [];
-
-  add(condition: string, ...values: unknown[]): void {
-    const places = values.map((value) => this.next(value));
-    this.#parts.push(condition.replaceAll('?', () => places.shift() ?? '?'));
-  }
-
-  /** The placeholder of one more parameter. */
-  next(value: unknown): string {
-    return `$${this.values.push(value)}`;
-  }
-
-  get text(): string {
-    return this.#parts.join(' AND ');
-  }
-}
-
-function filterOf(accountId: Id, query: RecordQuery): Where {
-  const where = new Where();
-  where.add('r.user_id = ?', accountId);
-  where.add('r.channel = ANY (?::text[])', query.channels);
-  const conditions: readonly (readonly [string, unknown])[] = [
-    ['r.agent_id = ANY (?::uuid[])', query.agentIds],
-    ['r.agent_id = ?', query.agentId],
-    ['r.start_time >= ?::timestamptz', query.startFrom],
-    ['r.start_time < ?::timestamptz', query.startBefore],
-    ['r.direction = ?', query.direction],
-    ['r.status = ?', query.status],
-    ['r.hangup_reason = ?', query.hangupReason],
-    ['r.outcome = ?', query.outcome],
-    ['r.customer_ref = ?', query.customerId],
-    ['r.campaign_id = ?', query.campaignId],
-  ];
-  for (const [condition, value] of conditions) if (value !== null) where.add(condition, value);
-  if (query.callerPhonePrefix !== null && query.callerPhonePrefix !== '') {
-    // As a range: under row-level security a LIKE prefix cannot use the index (contract 4).
-    where.add(
-      'r.caller_phone ~>=~ ? AND r.caller_phone ~<~ ?',
-      query.callerPhonePrefix,
-      prefixEnd(query.callerPhonePrefix),
-    );
-  }
-  if (query.search !== null) {
-    // position() has no wildcards: `%` and `_` are what they are.
-    where.add(
-      "position(lower(?) IN lower(concat_ws(E'\\n', r.caller_name, r.caller_phone, r.summary))) > 0",
-      query.search,
-    );
-  }
+function filterOf(accountId: Id, query: RecordQuery, countryCode: string | null): Where {
+  const where = new Where()
+    .add('r.user_id = ?', accountId)
+    .add('r.channel = ANY (?::text[])', query.channels)
+    .addUnlessNull('r.agent_id = ANY (?::uuid[])', query.agentIds)
+    .addUnlessNull('r.agent_id = ?', query.agentId)
+    .addUnlessNull('r.start_time >= ?::timestamptz', query.startFrom)
+    .addUnlessNull('r.start_time < ?::timestamptz', query.startBefore)
+    .addUnlessNull('r.direction = ?', query.direction)
+    .addUnlessNull('r.status = ?', query.status)
+    .addUnlessNull('r.hangup_reason = ?', query.hangupReason)
+    .addUnlessNull('r.outcome = ?', query.outcome)
+    .addUnlessNull('r.customer_ref = ?', query.customerId)
+    .addUnlessNull('r.campaign_id = ?', query.campaignId);
+  // Such calls have no end yet, and these few have an index of their own.
+  if (query.status !== null && !FINAL.includes(query.status)) where.add('r.end_time IS NULL');
+  addPrefix(where, query.callerPhonePrefix, countryCode);
+  if (query.search !== null) addSearch(where, query.search, query.isSearchMasked === true);
   return where;
+}
+
+/** As ranges: under row-level security a LIKE prefix cannot use the index (contract 4). */
+export function addPrefix(where: Where, prefix: string | null, countryCode: string | null): void {
+  if (prefix === null || prefix === '') return;
+  const prefixes = [...new Set([prefix, ...completed(prefix, countryCode)])];
+  const ranges = prefixes.map(() => '(r.caller_phone ~>=~ ? AND r.caller_phone ~<~ ?)');
+  where.add(`(${ranges.join(' OR ')})`, ...prefixes.flatMap((each) => [each, prefixEnd(each)]));
+}
+
+/** The beginning of a national number as stored numbers of the account's country begin. */
+function completed(prefix: string, countryCode: string | null): string[] {
+  const code = countryCode?.replace(/^\+/, '') ?? '';
+  return code === '' || !/^[0-9]+$/.test(prefix) ? [] : [`+${code}${prefix.replace(/^0/, '')}`];
 }
 
 /** The smallest text above every number that starts with `prefix`; its characters are all ASCII. */
 function prefixEnd(prefix: string): string {
   return prefix.slice(0, -1) + String.fromCharCode(prefix.charCodeAt(prefix.length - 1) + 1);
 }
+
+/** position() has no wildcards: `%` and `_` are what they are. */
+function addSearch(where: Where, search: string, isMasked: boolean): void {
+  const text = isMasked
+    ? `regexp_replace(translate(concat_ws(E'\\n', r.caller_name, r.summary), '${DIGITS}', repeat('*', ${DIGITS.length})), '${EMAIL}', '\\1***@', 'g')`
+    : "concat_ws(E'\\n', r.caller_name, r.caller_phone, r.summary)";
+  where.add(`position(lower(?) IN lower(${text})) > 0`, search);
+}
+
+/** Everything that masking (contract 7.3) can take for a digit, and the part of a mail address that it hides. */
+const DIGITS = '0123456789０１２３４５６７８９零〇一幺二三四五六七八九';
+const EMAIL = '([A-Za-z0-9._%+*-])[A-Za-z0-9._%+*-]*@';

@@ -57,7 +57,7 @@ export class JournalWriter {
       this.#isSpoilt ||
       (this.#bytes > 0 && this.#bytes + line.length > this.#options.maxFileBytes)
     )
-      this.#rotate();
+      this.rotate();
     try {
       for (let done = 0; done < line.length;) {
         done += this.#write(this.#fd, line, done, line.length - done);
@@ -99,7 +99,8 @@ export class JournalWriter {
     });
   }
 
-  #rotate(): void {
+  /** Goes on in the next file. Throws when the disk refuses; the present one stays in use then. */
+  rotate(): void {
     const next = openSync(this.#options.pathOf(this.#file + 1), 'ax', 0o600);
     const old = this.#fd;
     fsync(old, (failed) => {

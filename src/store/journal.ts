@@ -125,6 +125,27 @@ export class Journal {
     return cursor;
   }
 
+  /**
+   * Begins a new file, so that what every reader has had goes, however little it is: keys that were destroyed in the
+   * database must not live on here. Entries of live calls stay. Never throws.
+   */
+  turnOver(): void {
+    if (this.#isClosed) return;
+    try {
+      if (this.#writer.bytes > 0) this.#writer.rotate();
+    } catch (error) {
+      this.#log.warn('journal.notTurnedOver', { message: messageOf(error) });
+      return;
+    }
+    const { file, bytes } = this.#writer;
+    if (!this.#files.has(file)) this.#files.set(file, { bytes, entries: 0 });
+    this.#dropOldFiles((position) =>
+      position.offset >= this.#state(position.file).bytes
+        ? Math.min(position.file + 1, file)
+        : position.file,
+    );
+  }
+
   /** Every entry still in the journal, oldest first. */
   async *readAll(): AsyncGenerator<JournalEntry> {
     let position = this.#clamp(null);
@@ -272,9 +293,10 @@ export class Journal {
 
   #removals: Promise<void> = Promise.resolve();
 
-  #dropOldFiles(): void {
+  /** `neededFrom`: the first file that a reader at this position still needs. */
+  #dropOldFiles(neededFrom = (position: Position): number => position.file): void {
     let keep = Math.min(this.#writer.file, this.#live.oldestFile ?? this.#writer.file);
-    for (const { position } of this.#cursors.values()) keep = Math.min(keep, position.file);
+    for (const { position } of this.#cursors.values()) keep = Math.min(keep, neededFrom(position));
     const old = [...this.#files.keys()].filter((file) => file < keep);
     for (const file of old) this.#files.delete(file);
     if (old.length > 0) this.#removals = this.#removals.then(() => this.#remove(old));

@@ -52,12 +52,13 @@ export async function migrate(options: MigrateOptions): Promise<string[]> {
   }
 }
 
-/** Undoes the newest `count` migrations. For development: it drops tables with their rows. */
-export async function migrateDown(url: string, count: number): Promise<void> {
+/** Undoes the newest `count` migrations and returns their names. It drops tables with their rows. */
+export async function migrateDown(url: string, count: number): Promise<string[]> {
   const client = await connect(url, 5_000);
   try {
     await client.query('SET search_path = public');
-    await runner({
+    if (!(await schemaExists(client))) return [];
+    const undone = await runner({
       dbClient: client,
       dir: MIGRATIONS,
       direction: 'down',
@@ -68,6 +69,7 @@ export async function migrateDown(url: string, count: number): Promise<void> {
       singleTransaction: true,
       log: () => undefined,
     });
+    return undone.map(({ name }) => name);
   } catch (error) {
     throw migrationError(error, url);
   } finally {

@@ -10,6 +10,7 @@ import { AppError } from '#lib/errors.ts';
 import type { Id } from '#lib/ids.ts';
 import { withFreeSeq } from './event-seq.ts';
 import type { Sql } from './pool.ts';
+import { EXPIRES_AT } from './recording-rows.ts';
 
 /** Characters, bytes of UTF-8, or how else a value is made to fit. */
 type Kind = number | { readonly maxBytes: number } | 'json' | 'plain';
@@ -45,6 +46,8 @@ const RECORDING_COLUMNS = [
   'duration_ms',
   'bytes',
   'truncated',
+  'key_enc',
+  'sha256',
 ] as const;
 
 type Change = { readonly accountId: Id; readonly columns: Map<string, unknown> };
@@ -132,8 +135,7 @@ async function writeRecord(sql: Sql, callId: Id, { accountId, columns }: Change)
   const values = names.map((name) => fit(columns.get(name), COLUMNS[name]));
   const given = [callId, accountId, ...values];
   const isFirst = columns.has('agent_id') && columns.has('start_time');
-  const set = (name: string, value: string): string =>
-    name === 'metadata' ? `metadata = r.metadata || ${value}` : `${name} = ${value}`;
+  const set = (name: string, value: string): string => `${name} = ${keptOr(name, value)}`;
   const written = isFirst
     ? await sql.run(
         `INSERT INTO call_records AS r (id, user_id, source, ${names.join(', ')})
@@ -151,6 +153,17 @@ async function writeRecord(sql: Sql, callId: Id, { accountId, columns }: Change)
     throw new AppError('E_DATABASE', 'the call has no record of this account', {
       cause: { code: '23503' },
     });
+}
+
+/** What a user has set by PATCH stays, also while the call goes on; of `metadata` that is each key for itself. */
+function keptOr(name: string, value: string): string {
+  if (name === 'caller_name') {
+    return `CASE WHEN r.patched ? 'caller_name' THEN r.caller_name ELSE ${value} END`;
+  }
+  if (name !== 'metadata') return value;
+  const patch = "coalesce(r.patched -> 'metadata', '{}'::jsonb)";
+  const deleted = `ARRAY(SELECT key FROM jsonb_each(${patch}) WHERE value = 'null'::jsonb)`;
+  return `(r.metadata || ${value} || ${patch}) - ${deleted}`;
 }
 
 async function writeEvents(sql: Sql, entries: readonly JournalEntry[]): Promise<void> {
@@ -181,11 +194,22 @@ async function writeRecording(
   patch: RecordingPatch,
 ): Promise<void> {
   const names = RECORDING_COLUMNS.filter((name) => patch[name] !== undefined);
+  const values = names.map((name) =>
+    name === 'sha256' ? Buffer.from(patch.sha256 ?? '', 'hex') : patch[name],
+  );
+  // The key comes with the first patch alone: one that was destroyed since must not come back.
+  const later = names.filter((name) => name !== 'key_enc');
   await sql.run(
-    `INSERT INTO recordings (id, user_id, call_id, ${names.join(', ')})
+    `INSERT INTO recordings AS r (id, user_id, call_id, ${names.join(', ')})
      VALUES ($1, $2, $3, ${names.map((_, at) => `$${at + 4}`).join(', ')})
-     ON CONFLICT (id) DO UPDATE SET ${names.map((name) => `${name} = EXCLUDED.${name}`).join(', ')}`,
-    [patch.id, accountId, callId, ...names.map((name) => patch[name])],
+     ON CONFLICT (id) DO UPDATE SET ${later.map((name) => `${name} = EXCLUDED.${name}`).join(', ')}
+       WHERE r.user_id = EXCLUDED.user_id AND r.status = 'active'`,
+    [patch.id, accountId, callId, ...values],
+  );
+  if (patch.status === 'active') return;
+  await sql.run(
+    `UPDATE recordings r SET expires_at = ${EXPIRES_AT} WHERE id = $1 AND user_id = $2`,
+    [patch.id, accountId],
   );
 }
 

@@ -9,7 +9,13 @@ import type { LiveCall } from './live-calls.ts';
 /** What could be saved of a recording; null when nothing could. */
 export type RepairRecording = (
   recording: RecordingPatch,
-) => Promise<{ readonly durationMs: number; readonly bytes: number } | null>;
+  accountId: Id,
+) => Promise<{
+  readonly durationMs: number;
+  readonly bytes: number;
+  /** Of a sealed file, hex. */
+  readonly sha256?: string;
+} | null>;
 
 export type RecoverOptions = {
   readonly journal: { liveCalls(): LiveCall[]; append(entry: JournalEntry): void };
@@ -38,7 +44,8 @@ export async function recoverCalls(options: RecoverOptions): Promise<Recovered> 
     // The call's own state moves on with every append: what it was is copied first.
     const found = { ...call, recordings: [...call.recordings.values()] };
     const mended: RecordingPatch[] = [];
-    for (const recording of found.recordings) mended.push(await mend(recording, options));
+    for (const recording of found.recordings)
+      mended.push(await mend(recording, found.accountId, options));
     recordings.push(...mended);
     for (const entry of closingEntries(found, mended, options)) journal.append(entry);
     if (!found.isOver) calls.push(found.callId);
@@ -49,23 +56,28 @@ export async function recoverCalls(options: RecoverOptions): Promise<Recovered> 
   return { calls, recordings };
 }
 
-async function mend(recording: RecordingPatch, options: RecoverOptions): Promise<RecordingPatch> {
+async function mend(
+  recording: RecordingPatch,
+  accountId: Id,
+  options: RecoverOptions,
+): Promise<RecordingPatch> {
   const { repair, log, clock = systemClock } = options;
   try {
     const saved = await withDeadline(
-      repair(recording),
+      repair(recording, accountId),
       REPAIR_TIMEOUT_MS,
       'mending a recording',
       clock,
     );
     if (saved !== null) {
-      const { durationMs, bytes } = saved;
+      const { durationMs, bytes, sha256 } = saved;
       return {
         ...recording,
         status: 'ready',
         duration_ms: Math.round(durationMs),
         bytes,
         truncated: true,
+        ...(sha256 === undefined ? {} : { sha256 }),
       };
     }
   } catch (error) {

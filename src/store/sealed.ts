@@ -15,11 +15,21 @@ export type SealPlace = {
 };
 
 export type Sealer = {
+  /** Names the master key that seals now. */
+  readonly keyId: string;
+  /** Those that only open. */
+  readonly oldKeyIds: readonly string[];
   seal(text: string, place: SealPlace): string;
+  /**
+   * The same value under the present master key: only its data key is wrapped anew. Null when it is so already.
+   * Errors: those of `open`; damage of the text itself is not seen.
+   */
+  rewrap(sealed: string, place: SealPlace): string | null;
   /** Errors: E_CONFIG when the master key is another one, E_DATABASE when the value is damaged or was moved. */
   open(sealed: string, place: SealPlace): string;
 };
 
+const VERSION = 'cy1';
 const KEY_BYTES = 32;
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
@@ -29,57 +39,76 @@ const ALGORITHM = 'aes-256-gcm';
 export function createSealer(masterKeys: readonly [Buffer, ...Buffer[]]): Sealer {
   const byId = new Map(masterKeys.map((key) => [keyIdOf(key), key]));
   const current = masterKeys[0];
-  return {
-    seal(text, place) {
-      const bound = boundTo(place);
-      const dataKey = randomBytes(KEY_BYTES);
-      const wrapNonce = randomBytes(NONCE_BYTES);
-      const wrapped = Buffer.concat([wrapNonce, encrypt(current, wrapNonce, dataKey, bound)]);
-      const nonce = randomBytes(NONCE_BYTES);
-      const parts = [wrapped, nonce, encrypt(dataKey, nonce, Buffer.from(text, 'utf8'), bound)];
-      return ['cy1', keyIdOf(current), ...parts.map((part) => part.toString('base64url'))].join(
-        '.',
+  const keyId = keyIdOf(current);
+  const dataKeyOf = (value: SealedParts, place: SealPlace): Buffer => {
+    const master = byId.get(value.keyId);
+    if (master === undefined) {
+      throw new AppError(
+        'E_CONFIG',
+        `${place.table}.${place.column} is sealed with another master key (${value.keyId}); set CALLYARD_MASTER_KEY to the one it was written with`,
       );
+    }
+    const { wrapped } = value;
+    const nonce = wrapped.subarray(0, NONCE_BYTES);
+    return decrypt(master, nonce, wrapped.subarray(NONCE_BYTES), boundTo(place));
+  };
+  const wrap = (dataKey: Buffer, place: SealPlace): Buffer => {
+    const nonce = randomBytes(NONCE_BYTES);
+    return Buffer.concat([nonce, encrypt(current, nonce, dataKey, boundTo(place))]);
+  };
+  return {
+    keyId,
+    oldKeyIds: [...byId.keys()].filter((id) => id !== keyId),
+    seal(text, place) {
+      const dataKey = randomBytes(KEY_BYTES);
+      const nonce = randomBytes(NONCE_BYTES);
+      const body = encrypt(dataKey, nonce, Buffer.from(text, 'utf8'), boundTo(place));
+      return joined({ keyId, wrapped: wrap(dataKey, place), nonce, body });
     },
     open(sealed, place) {
-      const [version, keyId = '', wrapped, nonce, body, ...rest] = sealed.split('.');
-      if (
-        version !== 'cy1' ||
-        wrapped === undefined ||
-        nonce === undefined ||
-        body === undefined ||
-        rest.length > 0
-      ) {
-        throw damaged(place);
-      }
-      const master = byId.get(keyId);
-      if (master === undefined) {
-        throw new AppError(
-          'E_CONFIG',
-          `${place.table}.${place.column} is sealed with another master key (${keyId}); set CALLYARD_MASTER_KEY to the one it was written with`,
-        );
-      }
-      const bound = boundTo(place);
-      const wrap = Buffer.from(wrapped, 'base64url');
-      try {
-        const dataKey = decrypt(
-          master,
-          wrap.subarray(0, NONCE_BYTES),
-          wrap.subarray(NONCE_BYTES),
-          bound,
-        );
-        const bytes = decrypt(
-          dataKey,
-          Buffer.from(nonce, 'base64url'),
-          Buffer.from(body, 'base64url'),
-          bound,
-        );
-        return bytes.toString('utf8');
-      } catch (error) {
-        throw damaged(place, error);
-      }
+      const value = partsOf(sealed, place);
+      return damagedUnless(place, () => {
+        const plain = decrypt(dataKeyOf(value, place), value.nonce, value.body, boundTo(place));
+        return plain.toString('utf8');
+      });
+    },
+    rewrap(sealed, place) {
+      const value = partsOf(sealed, place);
+      if (value.keyId === keyId) return null;
+      const dataKey = damagedUnless(place, () => dataKeyOf(value, place));
+      return joined({ ...value, keyId, wrapped: wrap(dataKey, place) });
     },
   };
+}
+
+type SealedParts = {
+  readonly keyId: string;
+  /** Nonce and data key under the master key. */
+  readonly wrapped: Buffer;
+  readonly nonce: Buffer;
+  readonly body: Buffer;
+};
+
+function joined({ keyId, wrapped, nonce, body }: SealedParts): string {
+  const parts = [wrapped, nonce, body].map((part) => part.toString('base64url'));
+  return [VERSION, keyId, ...parts].join('.');
+}
+
+function partsOf(sealed: string, place: SealPlace): SealedParts {
+  const parts = sealed.split('.');
+  const [version, keyId = '', ...rest] = parts;
+  if (version !== VERSION || parts.length !== 5) throw damaged(place);
+  const [wrapped, nonce, body] = rest.map((part) => Buffer.from(part, 'base64url'));
+  if (wrapped === undefined || nonce === undefined || body === undefined) throw damaged(place);
+  return { keyId, wrapped, nonce, body };
+}
+
+function damagedUnless<T>(place: SealPlace, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw error instanceof AppError ? error : damaged(place, error);
+  }
 }
 
 /** Names a key without telling anything of it. */

@@ -18,7 +18,12 @@ export async function loadMasterKey(setting: string | undefined, dataDir: string
     const text = known ?? (await createSecret(file, randomBytes(KEY_BYTES).toString('base64')));
     return decodeKey(text, file);
   }
-  if (!setting.startsWith('file:')) return decodeKey(setting, 'CALLYARD_MASTER_KEY');
+  return keyOfSetting(setting, 'CALLYARD_MASTER_KEY');
+}
+
+/** The key that a setting holds in base64 or names as `file:PATH`. Errors: E_CONFIG, naming the setting. */
+export async function keyOfSetting(setting: string, name: string): Promise<Buffer> {
+  if (!setting.startsWith('file:')) return decodeKey(setting, name);
   const file = setting.slice('file:'.length);
   try {
     return decodeKey((await readFile(file, 'utf8')).trim(), file);
@@ -26,7 +31,7 @@ export async function loadMasterKey(setting: string | undefined, dataDir: string
     if (error instanceof AppError) throw error;
     throw new AppError(
       'E_CONFIG',
-      `CALLYARD_MASTER_KEY names a file that cannot be read: ${messageOf(error)}`,
+      `${name} names a file that cannot be read: ${messageOf(error)}`,
       {
         cause: error,
       },
@@ -34,7 +39,18 @@ export async function loadMasterKey(setting: string | undefined, dataDir: string
   }
 }
 
-function decodeKey(text: string, source: string): Buffer {
+/** The secret that signs tokens: `setting`, or `<data>/jwt.key`, made on first use. */
+export async function loadJwtSecret(setting: string | null, dataDir: string): Promise<Uint8Array> {
+  if (setting !== null) return Buffer.from(setting, 'utf8');
+  const file = path.join(dataDir, 'jwt.key');
+  const known = await readSecret(file);
+  const text = known ?? (await createSecret(file, randomBytes(KEY_BYTES).toString('base64')));
+  if (Buffer.byteLength(text) >= KEY_BYTES) return Buffer.from(text, 'utf8');
+  throw new AppError('E_CONFIG', `${file} holds no secret; delete it to get a new one`);
+}
+
+/** 32 bytes in base64. Errors: E_CONFIG, naming `source`. */
+export function decodeKey(text: string, source: string): Buffer {
   const key = Buffer.from(text, 'base64');
   if (key.length === KEY_BYTES && /^[A-Za-z0-9+/_-]+=*$/.test(text)) return key;
   throw new AppError(
@@ -67,9 +83,20 @@ export async function createSecret(file: string, secret: string): Promise<string
   }
 }
 
-/** Replaces a secret. */
+/** Replaces a secret; after it, the new one is on disk whatever happens. */
 export async function replaceSecret(file: string, secret: string): Promise<void> {
   await rename(await writePartial(file, secret), file);
+  await syncFolder(path.dirname(file));
+}
+
+/** A rename is on disk once its folder is. */
+export async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
 }
 
 async function writePartial(file: string, secret: string): Promise<string> {

@@ -12,19 +12,26 @@ import type { Log } from '#lib/log.ts';
 import { createAccounts, type AccountDefaults, type Accounts } from './accounts.ts';
 import { checkAdminKey, ensureAdminKey, type AdminKey } from './admin-key.ts';
 import { createAgents, type Agents } from './agents.ts';
+import { createAnswerRules, type AnswerRules } from './answer-rules.ts';
 import { createApiKeys, type ApiKeys } from './api-keys.ts';
 import { createCallRecords, type CallRecords } from './call-records.ts';
 import { startEmbeddedPostgres, type EmbeddedPostgres } from './embedded-postgres.ts';
 import { openFirstContact, type FirstContact } from './first-contact.ts';
+import { createIdentity, LOCAL_AUTH, type AuthOptions, type Identity } from './identity.ts';
 import { Journal } from './journal.ts';
 import { migrate, unreachable } from './migrate.ts';
 import { openPool, type Database } from './pool.ts';
 import { Projection } from './projection.ts';
 import { recoverCalls, type Recovered, type RepairRecording } from './recover.ts';
 import { createSealer, type Sealer } from './sealed.ts';
-import { loadMasterKey, readSecret } from './secret-files.ts';
+import { loadMasterKeys } from './master-keys.ts';
+import { readSecret } from './secret-files.ts';
 import { isServerAway } from './sql-errors.ts';
+import { createStatistics, type Statistics } from './statistics.ts';
+import { StatisticsRollup } from './statistics-rollup.ts';
+import { createContactPolicy, type ContactPolicies } from './contact-policy.ts';
 import { createTrunks, type Trunks } from './trunks.ts';
+import { ensurePassword } from './users-login.ts';
 
 export type StoreOptions = {
   /** Exists and is this process's alone. */
@@ -35,6 +42,10 @@ export type StoreOptions = {
   readonly adminEmail: string;
   readonly adminKey: string | undefined;
   readonly masterKey: string | undefined;
+  /** CALLYARD_MASTER_KEY_OLD */
+  readonly oldMasterKeys?: string | undefined;
+  /** Default: local, without a password. */
+  readonly auth?: AuthOptions;
   readonly defaults: AccountDefaults;
   /** SIP_LOCAL_HOST and SIP_DISPLAY_NAME. */
   readonly trunkDefaults: {
@@ -54,8 +65,13 @@ export type Store = {
   readonly accounts: Accounts;
   readonly agents: Agents;
   readonly apiKeys: ApiKeys;
+  readonly identity: Identity;
+  readonly rules: AnswerRules;
   readonly records: CallRecords;
+  readonly statistics: Statistics;
+  readonly rollup: StatisticsRollup;
   readonly trunks: Trunks;
+  readonly contactPolicy: ContactPolicies;
   readonly sealer: Sealer;
   /** `down` while the database is away: calls go on, their records follow. */
   state(): 'up' | 'down';
@@ -79,7 +95,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   const { dataDir, log } = options;
   if (options.adminKey !== undefined) checkAdminKey(options.adminKey);
   if (options.databaseUrl !== undefined) checkUrl(options.databaseUrl);
-  const sealer = createSealer([await loadMasterKey(options.masterKey, dataDir)]);
+  const sealer = createSealer(await loadMasterKeys(options));
   const journal = await Journal.open({
     ...clockOf(options),
     directory: path.join(dataDir, 'journal'),
@@ -123,8 +139,13 @@ class RunningStore implements Store {
   readonly accounts: Accounts;
   readonly agents: Agents;
   readonly apiKeys: ApiKeys;
+  readonly identity: Identity;
+  readonly rules: AnswerRules;
   readonly records: CallRecords;
+  readonly statistics: Statistics;
+  readonly rollup: StatisticsRollup;
   readonly trunks: Trunks;
+  readonly contactPolicy: ContactPolicies;
   readonly sealer: Sealer;
   readonly #options: StoreOptions;
   readonly #clock: Clock;
@@ -189,9 +210,25 @@ class RunningStore implements Store {
       defaultAccount: () => this.defaultAccount(),
     });
     this.apiKeys = createApiKeys(database, log, this.#clock);
-    this.records = createCallRecords(database, async (accountId) => {
-      const settings = await this.accounts.settings(accountId);
-      return settings?.timezone ?? defaults.timezone;
+    this.identity = createIdentity({
+      ...{ ...clock, database, sealer, defaults, log, auth: options.auth ?? LOCAL_AUTH },
+      ...{ apiKeys: this.apiKeys, accounts: this.accounts },
+    });
+    this.records = createCallRecords(
+      database,
+      async (accountId) => (await this.accounts.settings(accountId)) ?? defaults,
+    );
+    this.rollup = new StatisticsRollup({ ...clock, database, log });
+    this.statistics = createStatistics({
+      database,
+      timeZone: this.records.timeZone,
+      onUnrolled: (accountId) => this.rollup.wake(accountId),
+    });
+    this.rules = createAnswerRules({ ...clock, database, defaults, log });
+    this.contactPolicy = createContactPolicy({
+      ...{ ...clock, database, log },
+      countryCode: async (accountId) =>
+        (await this.accounts.settings(accountId))?.countryCode ?? defaults.countryCode,
     });
     this.trunks = createTrunks({ ...clock, ...trunkDefaults, database, sealer, log });
   }
@@ -257,6 +294,7 @@ class RunningStore implements Store {
   async #finishWriting(drainMs: number): Promise<void> {
     try {
       await this.#checking;
+      await this.rollup.stop();
       await this.#drain(drainMs);
       await this.projection.stop();
     } finally {
@@ -297,8 +335,13 @@ class RunningStore implements Store {
     this.#accountId = accountId;
     await this.agents.defaultFor(accountId);
     this.#adminKey = await ensureAdminKey({ database: this.database, accountId, setting, dataDir });
+    const adminPassword = this.#options.auth?.adminPassword ?? null;
+    if (adminPassword !== null) {
+      await ensurePassword(this.database, accountId, adminPassword, this.#log);
+    }
     await this.#contact.remember(accountId);
     this.#isPrepared = true;
+    this.rollup.start();
     this.#failures = 0;
     this.#noteReachable(true);
   }

@@ -1,40 +1,17 @@
 /** The account's SIP trunks (`sip_configs`), passwords opened. The environment's trunk is app.ts's business. */
 import type { Clock } from '#lib/clock.ts';
+import { toAppError } from '#lib/errors.ts';
 import type { Id } from '#lib/ids.ts';
 import type { Log } from '#lib/log.ts';
+import { normalizePhonePrefix } from '#lib/phone.ts';
+import type { AccountTrunk, AccountTrunks, TrunkSource } from '#lib/trunk.ts';
 import type { Database } from './pool.ts';
 import type { Sealer } from './sealed.ts';
 import { StaleCache } from './stale-cache.ts';
 
-/** The same shape as sip/types.ts states. */
-export type StoredTrunk = {
-  readonly id: string;
-  readonly name: string;
-  readonly host: string;
-  readonly port: number;
-  readonly transport: 'udp' | 'tcp';
-  readonly username: string | null;
-  readonly password: string | null;
-  readonly realm: string | null;
-  readonly domain: string | null;
-  readonly outboundProxy: string | null;
-  readonly fromNumber: string | null;
-  readonly displayName: string | null;
-  readonly localHost: string | null;
-  readonly codecs: readonly ('PCMA' | 'PCMU')[];
-};
-
-/** Where calls of a trunk may come from. */
-export type TrunkSource = {
-  readonly accountId: Id;
-  readonly trunkId: Id;
-  readonly host: string;
-  readonly cidrs: readonly string[];
-};
-
 export type Trunks = {
-  /** The first usable active row by priority, or null. From a cache while the database is away. */
-  trunkFor(accountId: Id): Promise<StoredTrunk | null>;
+  /** At most 1 s old; older while the database is away. */
+  of(accountId: Id): Promise<AccountTrunks>;
   /** Every active trunk of every account; an empty list means that none is set up. */
   sources(): Promise<readonly TrunkSource[]>;
 };
@@ -49,17 +26,28 @@ export type TrunksOptions = {
   readonly clock?: Clock;
 };
 
-type TrunkRow = Omit<
-  StoredTrunk,
-  'transport' | 'codecs' | 'outboundProxy' | 'fromNumber' | 'displayName' | 'localHost'
-> & {
+type TrunkRow = {
+  id: Id;
   user_id: Id;
+  name: string;
+  is_active: boolean;
+  host: string;
+  port: number;
   transport: string;
-  codecs: string[];
+  username: string | null;
+  password: string | null;
+  realm: string | null;
+  domain: string | null;
   outbound_proxy: string | null;
   from_number: string | null;
   display_name: string | null;
   local_host: string | null;
+  codecs: string[];
+  max_calls: number;
+  max_cps: number;
+  allow_prefixes: string[];
+  deny_prefixes: string[];
+  allow_uri: boolean;
 };
 
 const ALL = 'all';
@@ -67,15 +55,16 @@ const ALL = 'all';
 export function createTrunks(options: TrunksOptions): Trunks {
   const { database, log, clock } = options;
   const caching = { log, freshMs: 1_000, ...(clock === undefined ? {} : { clock }) };
-  const byAccount = new StaleCache<StoredTrunk | null>({ name: 'trunks', ...caching });
+  const byAccount = new StaleCache<AccountTrunks>({ name: 'trunks', ...caching });
   const all = new StaleCache<readonly TrunkSource[]>({ name: 'trunk sources', ...caching });
   return {
-    trunkFor: (accountId) => byAccount.get(accountId, () => loadTrunk(accountId, options)),
+    of: (accountId) => byAccount.get(accountId, () => loadTrunks(accountId, options)),
     sources: () =>
       all.get(ALL, () =>
         database.withSystem((sql) =>
           sql.rows<TrunkSource>(
-            `SELECT user_id AS "accountId", id AS "trunkId", host, source_ips::text[] AS cidrs
+            `SELECT user_id AS "accountId", id AS "trunkId", host, transport, source_ips::text[] AS cidrs,
+                    max_calls AS "maxCalls", max_cps AS "maxCps"
                FROM sip_configs WHERE is_active ORDER BY priority, created_at, id LIMIT 10000`,
           ),
         ),
@@ -83,43 +72,50 @@ export function createTrunks(options: TrunksOptions): Trunks {
   };
 }
 
-/** Errors: E_CONFIG when the password was sealed with another master key. */
-async function loadTrunk(accountId: Id, options: TrunksOptions): Promise<StoredTrunk | null> {
+async function loadTrunks(accountId: Id, options: TrunksOptions): Promise<AccountTrunks> {
   const rows = await options.database.withSystem((sql) =>
     sql.rows<TrunkRow>(
-      `SELECT id, user_id, name, host, port, transport, username, password, realm, domain, outbound_proxy, from_number,
-              display_name, local_host, codecs
-         FROM sip_configs WHERE user_id = $1 AND is_active ORDER BY priority, created_at, id`,
+      `SELECT id, user_id, name, is_active, host, port, transport, username, password, realm, domain, outbound_proxy,
+              from_number, display_name, local_host, codecs, max_calls, max_cps, allow_prefixes, deny_prefixes,
+              coalesce(options -> 'allow_uri' = 'true'::jsonb, false) AS allow_uri
+         FROM sip_configs WHERE user_id = $1 ORDER BY priority, created_at, id LIMIT 1000`,
       [accountId],
     ),
   );
-  for (const row of rows) {
-    const trunk = trunkOf(row, options);
-    if (trunk !== null) return trunk;
-    options.log.warn('trunk.unusable', {
-      trunkId: row.id,
-      transport: row.transport,
-      codecs: row.codecs,
-    });
-  }
-  return null;
+  const active = rows.filter((row) => row.is_active);
+  const usable = active.map((row) => usableTrunk(row, options)).filter((trunk) => trunk !== null);
+  return { usable, ids: rows.map((row) => row.id), hasActive: active.length > 0 };
 }
 
-/** Null for what this version cannot speak: TLS, or none of its codecs. */
+/** Null for what this version cannot speak: TLS, none of its codecs, a password sealed with another master key. */
+function usableTrunk(row: TrunkRow, options: TrunksOptions): AccountTrunk | null {
+  const codecs = row.codecs.filter((codec) => codec === 'PCMA' || codec === 'PCMU');
+  const { transport } = row;
+  const { log } = options;
+  if ((transport !== 'udp' && transport !== 'tcp') || codecs.length === 0) {
+    log.warn('trunk.unusable', { trunkId: row.id, transport, codecs: row.codecs });
+    return null;
+  }
+  try {
+    return { ...trunkOf(row, options), transport, codecs };
+  } catch (error) {
+    // One row that cannot be opened must not keep the next one from carrying the call.
+    log.error('trunk.unusable', { trunkId: row.id, error: toAppError(error) });
+    return null;
+  }
+}
+
+/** Errors: E_CONFIG when the password was sealed with another master key. */
 function trunkOf(
   row: TrunkRow,
   { sealer, localHost, displayName }: TrunksOptions,
-): StoredTrunk | null {
-  const codecs = row.codecs.filter((codec) => codec === 'PCMA' || codec === 'PCMU');
-  const { transport } = row;
-  if ((transport !== 'udp' && transport !== 'tcp') || codecs.length === 0) return null;
+): Omit<AccountTrunk, 'transport' | 'codecs'> {
   const place = { table: 'sip_configs', column: 'password', accountId: row.user_id, rowId: row.id };
   return {
     id: row.id,
     name: row.name,
     host: row.host,
     port: row.port,
-    transport,
     username: row.username,
     password: row.password === null ? null : sealer.open(row.password, place),
     realm: row.realm,
@@ -128,6 +124,15 @@ function trunkOf(
     fromNumber: row.from_number,
     displayName: row.display_name ?? displayName,
     localHost: row.local_host ?? localHost,
-    codecs,
+    maxCalls: row.max_calls,
+    maxCps: row.max_cps,
+    allowPrefixes: row.allow_prefixes.map(prefixOf),
+    denyPrefixes: row.deny_prefixes.map(prefixOf),
+    allowUri: row.allow_uri,
   };
+}
+
+/** What is no prefix of any number stays as it is: it then allows nothing, or denies nothing. */
+function prefixOf(text: string): string {
+  return normalizePhonePrefix(text) ?? text;
 }

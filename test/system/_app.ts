@@ -6,8 +6,8 @@ import { mkdtempSync, rmSync, writeFileSync, chmodSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { createLog } from '#lib/log.ts';
-import { startApp, type App } from '#src/app.ts';
+import { createLog, type Log } from '#lib/log.ts';
+import { startApp, type App, type AppTiming } from '#src/app.ts';
 import { loadConfig } from '#src/config.ts';
 import { createTestDatabase } from './_database.ts';
 import { atEnd } from './_store.ts';
@@ -45,7 +45,13 @@ export function makeDataDir(t: TestContext): string {
 export async function startTestApp(
   t: TestContext,
   env: Readonly<Record<string, string>> = {},
-  given: { dataDir?: string; databaseUrl?: string; script?: object } = {},
+  given: {
+    dataDir?: string;
+    databaseUrl?: string;
+    script?: object;
+    log?: Log;
+    timing?: AppTiming;
+  } = {},
 ): Promise<TestApp> {
   const dataDir = given.dataDir ?? makeDataDir(t);
   const databaseUrl = given.databaseUrl ?? (await freshDatabase(t));
@@ -67,7 +73,7 @@ export async function startTestApp(
     ...(engine === undefined ? {} : { CALLYARD_SIP_ENGINE: engine }),
     ...env,
   });
-  const app = await startApp(config, createLog('error'));
+  const app = await startApp(config, given.log ?? createLog('error'), given.timing);
   atEnd(t, () => app.stop(0));
   const port = Number(/:(\d+)$/.exec(app.sipAddresses[0] ?? '')?.[1]);
   const headers = { authorization: `Bearer ${ADMIN_KEY}` };

@@ -2,17 +2,13 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, type AddressInfo } from 'node:net';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { after, before, test } from 'node:test';
-import { diskRecordingFiles } from '#api/recording-files.ts';
 import { createApi, listenApi } from '#api/server.ts';
 import type { ApiServer } from '#api/routing.ts';
-import { AppError } from '#lib/errors.ts';
+import type { AppError } from '#lib/errors.ts';
 import { silentLog } from '#lib/log.ts';
-import { LIVE, makeFakes, makeRecord, RECORD, type Fakes } from '../unit/_api-fakes.ts';
+import { LIVE, makeFakes, RECORD, type Fakes } from '../unit/_api-fakes.ts';
 
 let fakes: Fakes;
 let app: ApiServer;
@@ -205,27 +201,6 @@ test('a download that the client leaves ends its file', async () => {
   client.abort();
   await closed.promise;
   Object.assign(recordings, original);
-});
-
-test('recordings on disk: read, gone, and never outside their folder', async () => {
-  const folder = await mkdtemp(join(tmpdir(), 'callyard-api-'));
-  try {
-    await writeFile(join(folder, 'a.wav'), 'RIFF0123');
-    const files = diskRecordingFiles(folder);
-    const { recording } = makeRecord();
-    assert.ok(recording);
-    const open = async (uri: string) => files.open('', { ...recording, uri });
-    const file = await open('a.wav');
-    assert.equal(file?.bytes, 8);
-    const chunks = await file.read(4, 6).toArray();
-    assert.equal(Buffer.concat(chunks as Buffer[]).toString(), '012');
-    assert.equal(await open('b.wav'), null);
-    for (const uri of ['../a.wav', '/etc/hostname', '..', '', 'x/../../a.wav']) {
-      await assert.rejects(open(uri), AppError, uri);
-    }
-  } finally {
-    await rm(folder, { recursive: true });
-  }
 });
 
 test('a busy port is one clear line', async () => {

@@ -8,8 +8,9 @@ import { toAppError } from '#lib/errors.ts';
 import { silentLog } from '#lib/log.ts';
 import { createSipAgent } from '#sip/agent.ts';
 import { createEngine } from '#sip/server/engine.ts';
+import type { Trunk } from '#lib/trunk.ts';
 import { parseTrunk } from '#sip/trunk.ts';
-import type { OutboundResult, SipAgent, SipDialog, SipEnd, Trunk } from '#sip/types.ts';
+import type { OutboundResult, SipAgent, SipDialog, SipEnd } from '#sip/types.ts';
 import { connectAgent, startEngine, type TestEngine } from './_sip-engine.ts';
 import { header, SDP, SipPeer, type PeerMessage } from './_sip-peer.ts';
 

@@ -3,11 +3,16 @@ import assert from 'node:assert/strict';
 import { readFileSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
+import type { Actor } from '#lib/actor.ts';
 import { newId, type Id } from '#lib/ids.ts';
 import { generateKey, hashOf, KEY_FORMAT, prefixOf } from '#store/api-keys.ts';
 import type { RecordQuery } from '#lib/call-record.ts';
 import type { Store } from '#store/store.ts';
 import { newDatabase, newDataDir, newStore, storeOptions } from './_store.ts';
+
+function systemActor(accountId: Id): Actor {
+  return { accountId, name: 'system', role: 'system', agentIds: null, requestId: null, ip: null };
+}
 
 async function works(store: Store, key: string): Promise<boolean> {
   const found = await store.apiKeys.findKey(prefixOf(key));
@@ -60,21 +65,27 @@ test('the admin key: generated and kept, replaced by a set one, new when it was 
 test('keys are created, found and revoked within their account', async (t) => {
   const store = await newStore(t, storeOptions(newDataDir(t), await newDatabase(t)));
   const accountId = await store.defaultAccount();
-  const agent = newId();
-  const { id, key } = await store.apiKeys.create({
-    ...{ accountId, name: 'console', role: 'viewer', agentIds: [agent], ipAllow: ['192.0.2.0/24'] },
+  const actor = systemActor(accountId);
+  const agent = await store.agents.defaultFor(accountId);
+  const wanted = {
+    ...{ name: 'console', agentIds: [agent.id], ipAllow: ['192.0.2.0/24'] },
+    role: 'viewer',
     expiresAt: new Date('2030-01-01T00:00:00Z'),
-  });
+  } as const;
+  const { row, key } = await store.apiKeys.create(actor, wanted);
   const found = await store.apiKeys.findKey(prefixOf(key));
   assert.deepEqual(
     [found?.keyId, found?.role, found?.agentIds, found?.ipAllow, found?.expiresAtMs],
-    [id, 'viewer', [agent], ['192.0.2.0/24'], Date.UTC(2030, 0, 1)],
+    [row.id, 'viewer', [agent.id], ['192.0.2.0/24'], Date.UTC(2030, 0, 1)],
   );
+  await assert.rejects(store.apiKeys.create(actor, { ...wanted, agentIds: [newId()] }), {
+    code: 'E_REFERENCE',
+  });
   assert.equal(await store.apiKeys.findKey('zzzzzzzz'), null);
-  assert.equal(await store.apiKeys.revoke(newId(), id), false, 'of another account');
+  assert.equal(await store.apiKeys.revoke(systemActor(newId()), row.id), false, 'another account');
   assert.equal(await works(store, key), true);
-  assert.equal(await store.apiKeys.revoke(accountId, id), true);
-  assert.equal(await store.apiKeys.revoke(accountId, id), true);
+  assert.equal(await store.apiKeys.revoke(actor, row.id), true);
+  assert.equal(await store.apiKeys.revoke(actor, row.id), true);
   assert.equal(await works(store, key), false);
 });
 
@@ -147,7 +158,8 @@ test('the first usable active trunk, with its password opened', async (t) => {
   const trunkDefaults = { localHost: '192.0.2.9', displayName: 'Callyard' };
   const store = await newStore(t, storeOptions(dataDir, await newDatabase(t), { trunkDefaults }));
   const accountId = await store.defaultAccount();
-  assert.equal(await store.trunks.trunkFor(newId()), null);
+  const none = { usable: [], ids: [], hasActive: false };
+  assert.deepEqual(await store.trunks.of(newId()), none);
   const rowId = newId();
   const password = store.sealer.seal('made-up', {
     table: 'sip_configs',
@@ -172,7 +184,9 @@ test('the first usable active trunk, with its password opened', async (t) => {
     await add(newId(), 'tls', 2, 'tls', true);
     await add(rowId, 'main', 3, 'tcp', true);
   });
-  const trunk = await store.trunks.trunkFor(accountId);
+  const { usable, ids, hasActive } = await store.trunks.of(accountId);
+  assert.deepEqual([usable.length, ids.length, hasActive], [1, 3, true]);
+  const [trunk] = usable;
   assert.deepEqual(
     [
       trunk?.id,

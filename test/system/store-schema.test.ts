@@ -18,8 +18,9 @@ const ALL = [
   '0007_people_campaigns',
   '0008_hooks_accounting',
   '0009_row_level_security',
+  '0010_record_patches',
 ];
-const TENANT_TABLES = 29;
+const TENANT_TABLES = 30;
 
 let made: TestDatabase[] = [];
 let database: Database;

@@ -6,19 +6,29 @@ import { Compile } from 'typebox/compile';
 import type { TSchema } from 'typebox';
 import { createApi, type ApiOptions } from '#api/server.ts';
 import type { ApiPorts, Readiness, StoredKey } from '#api/ports.ts';
+import type { Role } from '#lib/actor.ts';
 import type { RecordDetail, RecordQuery, RecordRow } from '#lib/call-record.ts';
 import type { ApiServer } from '#api/routing.ts';
 import type { Clock } from '#lib/clock.ts';
 import { SimulatedClock } from '#lib/clock.ts';
 import { newId } from '#lib/ids.ts';
 import { silentLog } from '#lib/log.ts';
+import type { ConsoleRecordQuery } from '#lib/console-record.ts';
+import type { HeardRecording } from '#store/recordings.ts';
 import type { Message } from '#lib/call-events.ts';
-import type {
-  CallService,
-  LiveCallView,
-  PlaceCall,
-  PlaceResult,
+import {
+  isLiveStatus,
+  type CallService,
+  type LiveCallView,
+  type PlaceCall,
+  type PlaceResult,
 } from '#sessions/call-service-types.ts';
+import { answeringFakes, type AnsweringFakes } from './_answering-fakes.ts';
+import { makeFamilies, type FamilyFakes } from './_family-fakes.ts';
+import { makeIntelligence, type IntelligenceFakes } from './_intelligence-fakes.ts';
+import { makeVendors, type VendorFakes } from './_vendor-fakes.ts';
+import { identityOf } from './_identity-fakes.ts';
+import { recordKeepingOf } from './_record-fakes.ts';
 
 export const ACCOUNT = '11111111-1111-4111-8111-111111111111';
 export const OTHER_ACCOUNT = '22222222-2222-4222-8222-222222222222';
@@ -31,16 +41,26 @@ export const MISSING = '77777777-7777-4777-8777-777777777777';
 export type Fakes = {
   readonly ports: ApiPorts;
   readonly keys: Map<string, StoredKey>;
+  /** `<user> <account>` to role. */
+  readonly roles: Map<string, Role>;
   readonly records: Map<string, RecordDetail>;
   readonly calls: Map<string, LiveCallView>;
   readonly messages: Map<string, Message[]>;
   readonly queries: RecordQuery[];
   readonly placed: PlaceCall[];
   readonly hangups: { id: string; reason: string | null }[];
+  readonly families: FamilyFakes;
+  readonly answering: AnsweringFakes;
   page: { total: number; totalExact: boolean; hasNext: boolean };
   placeResult: ((request: PlaceCall) => Promise<PlaceResult>) | null;
+  readonly vendors: VendorFakes;
+  readonly intelligence: IntelligenceFakes;
   storeError: Error | null;
   audio: Buffer | null;
+  readonly heard: HeardRecording[];
+  /** Ids of recordings that were removed. */
+  readonly removed: string[];
+  readonly consoleQueries: ConsoleRecordQuery[];
   ready: ReturnType<Readiness['check']>;
   /** Makes a key and gives its text. */
   addKey(changes?: Partial<StoredKey>): string;
@@ -51,12 +71,18 @@ export function makeFakes(): Fakes {
   const fakes: Fakes = {
     ports: {} as ApiPorts,
     keys,
+    roles: new Map(),
     records: new Map([[RECORD, makeRecord()]]),
     calls: new Map([[LIVE, makeCall()]]),
     messages: new Map(),
+    ...{ heard: [], removed: [], consoleQueries: [] },
     queries: [],
     placed: [],
     hangups: [],
+    families: makeFamilies(() => fakes.records.values()),
+    answering: answeringFakes(),
+    vendors: makeVendors(),
+    intelligence: makeIntelligence(),
     page: { total: 1, totalExact: true, hasNext: false },
     placeResult: null,
     storeError: null,
@@ -90,7 +116,9 @@ function portsOf(fakes: Fakes): ApiPorts {
     if (fakes.storeError !== null) throw fakes.storeError;
   };
   return {
-    authenticator: { findKey: async (prefix) => fakes.keys.get(prefix) ?? null },
+    identity: identityOf(fakes.keys, fakes.roles),
+    vendors: fakes.vendors.ports,
+    intelligence: fakes.intelligence.intelligence,
     records: {
       list: async (accountId, query) => {
         guard();
@@ -98,8 +126,7 @@ function portsOf(fakes: Fakes): ApiPorts {
         const rows: RecordRow[] = accountId === ACCOUNT ? [...fakes.records.values()] : [];
         const last = rows.at(-1);
         const { hasNext, ...totals } = fakes.page;
-        const next =
-          hasNext && last !== undefined ? { startTime: last.startTime, id: last.id } : null;
+        const next = hasNext && last !== undefined ? { key: last.startTime, id: last.id } : null;
         return { rows, ...totals, next };
       },
       get: async (accountId, id) => {
@@ -108,6 +135,10 @@ function portsOf(fakes: Fakes): ApiPorts {
       },
       timeZone: async () => 'Asia/Shanghai',
     },
+    recordKeeping: recordKeepingOf({
+      ...{ records: fakes.records, agents: [AGENT, OTHER_AGENT], guard },
+      blank: () => makeRecord(),
+    }),
     recordings: {
       open: async () => {
         const { audio } = fakes;
@@ -117,9 +148,20 @@ function portsOf(fakes: Fakes): ApiPorts {
           read: (from, to) => Readable.from([audio.subarray(from, to + 1)]),
         };
       },
+      noteHeard: async (_actor, heard) => void fakes.heard.push(heard),
+      remove: async (_accountId, { id }) => void fakes.removed.push(id),
+    },
+    recordingList: {
+      listForConsole: async (_actor, query) => {
+        guard();
+        fakes.consoleQueries.push(query);
+        return { rows: [...fakes.records.values()], total: 1, totalExact: true, next: null };
+      },
     },
     readiness: { check: () => fakes.ready },
     calls: callsOf(fakes),
+    families: fakes.families.ports,
+    answering: fakes.answering.ports,
   };
 }
 
@@ -148,7 +190,10 @@ function callsOf(fakes: Fakes): CallService {
       if (find(accountId, id) === null) return null;
       return { status: 'active', messages: fakes.messages.get(id) ?? [] };
     },
-    live: async () => [...fakes.calls.values()],
+    live: async (accountId) =>
+      [...fakes.calls.values()].filter(
+        (call) => call.accountId === accountId && isLiveStatus(call.status),
+      ),
   };
 }
 

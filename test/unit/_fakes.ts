@@ -3,6 +3,7 @@ import { setImmediate } from 'node:timers/promises';
 import type { JournalEntry } from '#lib/call-events.ts';
 import { SimulatedClock, type TimerHandle } from '#lib/clock.ts';
 import { AppError } from '#lib/errors.ts';
+import { newId } from '#lib/ids.ts';
 import { silentLog } from '#lib/log.ts';
 import type { MediaClosed, MediaEvent, MediaSession, NegotiatedAudio } from '#media/types.ts';
 import type {
@@ -46,6 +47,8 @@ export const AGENT: AgentConfig = {
   maxHistory: 40,
   recording: null,
   variables: {},
+  autoSummary: true,
+  maskAtRest: false,
 };
 
 /** Lets everything that is ready run; no time passes. */
@@ -155,6 +158,13 @@ export class FakeMedia implements MediaSession {
     this.log.push(on ? 'media.arm' : 'media.disarm');
   }
 
+  /** The engine gives a session anew. */
+  open(): this {
+    this.#isClosed = false;
+    this.log.push('media.open');
+    return this;
+  }
+
   close(): Promise<MediaClosed> {
     this.#isClosed = true;
     this.#clock.clearTimer(this.#timer);
@@ -173,7 +183,10 @@ export class FakeMedia implements MediaSession {
     };
     return Promise.resolve({
       stats,
-      recording: { path: '/r.wav', durationMs: 1000, bytes: 32_044, truncated: false },
+      recording: {
+        ...{ path: '/r.cyr', durationMs: 1000, bytes: 32_044, truncated: false },
+        sha256: 'ab'.repeat(32),
+      },
     });
   }
 }
@@ -250,7 +263,9 @@ export function createRig(
       signal: AbortSignal,
       dialog: FakeDialog,
     ) => Promise<Answered | Refusal>;
-    check?: () => { readonly ok: true } | Refusal;
+    check?: Leg['check'];
+    advance?: Leg['advance'];
+    localAddress?: Leg['localAddress'];
   } = {},
 ) {
   const clock = new SimulatedClock();
@@ -277,7 +292,7 @@ export function createRig(
     trunkId: null,
     sipCallId: 'abc@192.0.2.9',
     variables: {},
-    requestId: null,
+    ...{ requestId: null, metadata: {}, maskAtRest: agent.maskAtRest },
     ...{ trunkTransport: null, customerId: null, squadId: null, ruleId: null, callerApp: null },
   });
   const providers: ProviderSet = {
@@ -299,8 +314,10 @@ export function createRig(
   };
   const leg: Leg = {
     sipCallId: 'abc@192.0.2.9',
-    localAddress: () => Promise.resolve('192.0.2.1'),
-    check: options.check ?? (() => ({ ok: true })),
+    localAddress: options.localAddress ?? (() => Promise.resolve('192.0.2.1')),
+    check: (events, signal) =>
+      options.check?.(events, signal) ?? Promise.resolve({ ok: true as const }),
+    advance: () => options.advance?.() ?? Promise.resolve(false),
     connect: (_local, events, signal) =>
       options.connect?.(events, signal, dialog) ??
       Promise.resolve({ ok: true, dialog, audio: AUDIO }),
@@ -310,19 +327,17 @@ export function createRig(
   };
   const deps: CallDeps = {
     media: {
-      open: () => {
-        log.push('media.open');
-        return Promise.resolve(media);
-      },
+      open: () => Promise.resolve(media.open()),
       census: () => Promise.resolve({ sessions: 0, sockets: 0, timers: 0 }),
       close: () => Promise.resolve(),
     },
     pump: new AudioPump(clock, (error) => log.push(`pump ${String(error)}`)),
     clock,
     log: silentLog,
-    recordingFile: (id) =>
-      Promise.resolve({ path: `/data/recordings/${id}.wav`, uri: `recordings/${id}.wav` }),
-    recordByDefault: () => true,
+    newRecording: () => ({
+      ...{ path: '/data/recordings/r.cyr', uri: 'recordings/r.cyr', keyEnc: 'cy1.sealed' },
+      seal: { recordingId: newId(), key: new Uint8Array(32) },
+    }),
   };
   return {
     clock,
@@ -331,7 +346,7 @@ export function createRig(
     media,
     dialog,
     deps,
-    setup: { leg, story, agent, providers: () => providers },
+    setup: { leg, story, agent, providers: () => providers, records: () => Promise.resolve(true) },
     hear: (event: SttEvent) => sttEvent(event),
     types: () => entries.map((entry) => entry.event.type),
   };

@@ -4,7 +4,8 @@ import { SampleRing } from '#lib/sample-ring.ts';
 import { buildChain, type MediaChain } from '#media/media-chain.ts';
 import { Pacer } from '#media/pacer.ts';
 import { PlayoutWriter } from '#media/playout-writer.ts';
-import { RecordingFile, type RecordingHandle } from '#media/recording-file.ts';
+import { RecordingFile } from '#media/recording-file.ts';
+import type { RecordingHandle } from '#media/recording-writer.ts';
 import { Recorder } from '#media/recorder.ts';
 import type { DatagramListener, RtpTransport } from '#media/rtp-socket.ts';
 import type { MediaEvent, NegotiatedAudio } from '#media/types.ts';
@@ -119,6 +120,11 @@ export class MemoryDisk implements RecordingHandle {
       this.bytes = larger;
     }
     this.bytes.set(bytes, at);
+  }
+
+  truncate(bytes: number): Promise<void> {
+    this.end = Math.min(this.end, bytes);
+    return Promise.resolve();
   }
 
   close(): Promise<void> {

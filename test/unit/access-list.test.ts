@@ -56,6 +56,41 @@ test('with the database away the last known list stands, and it is read again la
   assert.equal(reads, 3, 'a closed list reads no more');
 });
 
+test('an address belongs to the rows that name it, and only this machine and trunks are believed', async () => {
+  const rows = [
+    { id: 'a', host: '192.0.2.20', cidrs: ['198.51.100.0/24'] },
+    { id: 'b', host: '127.0.0.2', cidrs: [] },
+    { id: 'c', host: '192.0.2.20', cidrs: ['2001:db8::/32'] },
+  ];
+  const list = new AccessList({
+    ...{ allow: '203.0.113.7', environmentTrunk: null, log: silentLog },
+    trunkSources: () => Promise.resolve(rows),
+    clock: new SimulatedClock(),
+  });
+  assert.deepEqual(list.at('192.0.2.20'), []);
+  await list.refresh();
+  const cases: [address: string, ids: string[], believed: boolean][] = [
+    ['192.0.2.20', ['a', 'c'], true],
+    ['::ffff:192.0.2.20', ['a', 'c'], true],
+    ['198.51.100.77', ['a'], true],
+    ['2001:db8::1', ['c'], true],
+    ['127.0.0.2', ['b'], true],
+    ['127.0.0.1', [], true],
+    ['::1', [], true],
+    ['203.0.113.7', [], false],
+    ['not an address', [], false],
+  ];
+  for (const [address, ids, believed] of cases) {
+    assert.deepEqual(
+      list.at(address).map(({ id }) => id),
+      ids,
+      address,
+    );
+    assert.equal(list.believes(address), believed, address);
+  }
+  list.close();
+});
+
 test('the address a peer is shown', () => {
   const rows: [publicAddress: string | null, nets: string | null, peer: string, shown: string][] = [
     [null, null, '203.0.113.5', '10.0.0.1'],

@@ -109,16 +109,12 @@ test('a revocation works within 5 s, a burst of requests asks the store once', a
   const prefixes: string[] = [];
   const own = makeFakes();
   const time = new SimulatedClock();
-  const { authenticator } = own.ports;
-  const ports = {
-    ...own.ports,
-    authenticator: {
-      findKey: async (prefix: string) => {
-        prefixes.push(prefix);
-        return authenticator.findKey(prefix);
-      },
-    },
+  const { identity } = own.ports;
+  const findKey = async (prefix: string) => {
+    prefixes.push(prefix);
+    return identity.keys.findKey(prefix);
   };
+  const ports = { ...own.ports, identity: { ...identity, keys: { findKey } } };
   const server = await makeApi({ ...own, ports }, { clock: time });
   const key = own.addKey();
   const headers = { authorization: `Bearer ${key}` };
@@ -135,14 +131,10 @@ test('a revocation works within 5 s, a burst of requests asks the store once', a
 
 test('without the store nobody new gets in: 503', async () => {
   const own = makeFakes();
-  const ports = {
-    ...own.ports,
-    authenticator: {
-      findKey: async () => {
-        throw new AppError('E_DATABASE_UNREACHABLE', 'away');
-      },
-    },
+  const findKey = async (): Promise<never> => {
+    throw new AppError('E_DATABASE_UNREACHABLE', 'away');
   };
+  const ports = { ...own.ports, identity: { ...own.ports.identity, keys: { findKey } } };
   const server = await makeApi({ ...own, ports });
   const headers = { authorization: `Bearer ${own.addKey()}` };
   const answer = await server.inject({ url: `/api/call/${LIVE}`, headers });
@@ -343,7 +335,7 @@ test('Idempotency-Key: the same key for another call is a mismatch', async () =>
 
 test('the table of stored answers is bounded and never forgets a running request', () => {
   const store = new IdempotencyStore(new SimulatedClock(), 2);
-  const begin = (key: string) => store.begin({ accountId: ACCOUNT, route: 'POST /x', key }, ['']);
+  const begin = (key: string) => store.begin({ accountId: ACCOUNT, route: 'POST /x', key }, '');
   const running = begin('running');
   const done = begin('done');
   if ('claim' in done) done.claim.store({ status: 200, body: '{}' });

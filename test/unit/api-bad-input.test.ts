@@ -301,6 +301,7 @@ test('filters reach the store as written in the contract', async () => {
     customerId: null,
     campaignId: null,
     search: null,
+    isSearchMasked: false,
   };
   const rows: [string, object][] = [
     ['', {}],
@@ -350,7 +351,7 @@ test('a cursor leads on from the last row, and counts pages', async () => {
   const url = `/api/v1/call-records?page_size=1&cursor=${cursor}`;
   const second = (await app.inject({ url, headers: admin })).json();
   assert.deepEqual(fakes.queries.at(-1)?.from, {
-    after: { startTime: '2026-01-01T00:00:00.000Z', id: RECORD },
+    after: { key: '2026-01-01T00:00:00.000Z', id: RECORD },
   });
   assert.deepEqual(second.data.pagination, {
     page: 2,
@@ -377,7 +378,7 @@ test('a cursor carries the time as the store writes it, and a forged one never r
   ];
   for (const startTime of good) {
     assert.equal((await ask(`1|2|${startTime}|${RECORD}`)).statusCode, 200, startTime);
-    assert.deepEqual(fakes.queries.at(-1)?.from, { after: { startTime, id: RECORD } });
+    assert.deepEqual(fakes.queries.at(-1)?.from, { after: { key: startTime, id: RECORD } });
   }
   const time = '2026-01-01T00:00:00Z';
   const bad = [

@@ -21,6 +21,7 @@ const ONLY_IN: Record<string, RegExp> = {
   pg: /^src\/store\//,
   'node-pg-migrate': /^src\/store\//,
   openai: /^src\/providers\/openai\//,
+  '@aws-sdk/client-s3': /^src\/store\/object-storage\.ts$/,
   pino: /^src\/lib\/log\.ts$/,
   'rtp.js': /^src\/media\//,
   fastify: /^src\/api\//,

@@ -149,9 +149,9 @@ test('every other end: outcome, BYE or none, nothing left', async () => {
 test('calls that never come to be', async () => {
   const refused = {
     ok: false,
-    cause: { type: 'we.refused', outcome: 'incompatible_media', status: 488 },
+    cause: { type: 'we.refused', outcome: 'incompatible_media', status: 488, reason: null },
   } as const;
-  const badOffer = createRig({ check: () => refused });
+  const badOffer = createRig({ check: () => Promise.resolve(refused) });
   assert.equal((await runCall(badOffer.deps, badOffer.setup).done).outcome, 'incompatible_media');
   assert.deepEqual(badOffer.log, ['refuse we.refused'], 'no port was leased');
 
@@ -345,4 +345,64 @@ test('a recording that was lost is told as a fault, not as ready', async () => {
   await call.done;
   assert.equal(rig.types().at(-1), 'call-error');
   assert.equal(rig.entries.at(-1)?.record?.recording_status, 'failed');
+});
+
+test('the next way out through another address of ours gets media there; nothing is left of the first', async () => {
+  const addresses = ['192.0.2.1', '192.0.2.1', '192.0.2.2', '192.0.2.2'];
+  let tries = 0;
+  const congested = {
+    ok: false,
+    cause: { type: 'callee.refused', outcome: 'congestion', status: 503, q850: null },
+  } as const;
+  const rig = createRig({
+    localAddress: () => Promise.resolve(addresses.shift() ?? '192.0.2.2'),
+    connect: (_events, _signal, dialog) =>
+      Promise.resolve(++tries < 3 ? congested : { ok: true, dialog, audio: AUDIO }),
+    advance: () => Promise.resolve(tries < 3),
+  });
+  const call = runCall(rig.deps, rig.setup);
+  await settle();
+  await settle();
+  const media = rig.log.filter((line) => /^media\.(?:open|close|start)$/.test(line));
+  assert.deepEqual(media, ['media.open', 'media.close', 'media.open', 'media.start']);
+  rig.dialog.end('remote');
+  assert.equal((await call.done).outcome, 'completed');
+  assert.equal(rig.log.filter((line) => line === 'media.close').length, 2);
+});
+
+test('hung up while the next way out is looked for: that way is not taken', async () => {
+  const looking = Promise.withResolvers<boolean>();
+  let tries = 0;
+  const rig = createRig({
+    connect: () => {
+      tries++;
+      const cause = {
+        type: 'callee.refused',
+        outcome: 'congestion',
+        status: 503,
+        q850: null,
+      } as const;
+      return Promise.resolve({ ok: false, cause });
+    },
+    advance: () => looking.promise,
+  });
+  const call = runCall(rig.deps, rig.setup);
+  await settle();
+  call.hangup('api');
+  looking.resolve(true);
+  await settle();
+  assert.equal((await call.done).outcome, 'cancelled');
+  assert.deepEqual([tries, rig.log.filter((line) => line === 'media.close').length], [1, 1]);
+});
+
+test('hung up before the way out is found: no port is leased', async () => {
+  const found = Promise.withResolvers<{ readonly ok: true }>();
+  const rig = createRig({ check: () => found.promise });
+  const call = runCall(rig.deps, rig.setup);
+  await settle();
+  call.hangup('api');
+  found.resolve({ ok: true });
+  assert.equal((await call.done).outcome, 'cancelled');
+  await settle();
+  assert.deepEqual(rig.log, ['refuse api.hangup']);
 });

@@ -30,6 +30,25 @@ test('environment values are read as their types, older names too', () => {
   assert.equal(config.drainS, 5);
 });
 
+test('lists are read apart, switches of either kind are switches', () => {
+  const config = loadConfig({
+    CALLYARD_TRUSTED_PROXIES: '192.0.2.1, 2001:DB8::/32',
+    CALLYARD_CORS_ORIGINS: 'https://Desk.example.net https://b.example:8443,http://localhost:3000',
+    CALLYARD_AUTH_PROVISION: 'off',
+    CALLYARD_RATE_LIMIT: '200',
+  });
+  assert.deepEqual(config.trustedProxies, ['192.0.2.1/32', '2001:db8::/32']);
+  assert.deepEqual(config.corsOrigins, [
+    ...['https://desk.example.net', 'https://b.example:8443', 'http://localhost:3000'],
+  ]);
+  assert.deepEqual([config.authProvision, config.rateLimit, config.rateBurst], [false, 200, 100]);
+  const plain = loadConfig({});
+  assert.deepEqual(
+    [plain.trustedProxies, plain.corsOrigins, plain.authProvision, plain.adminPassword],
+    [[], [], true, null],
+  );
+});
+
 test('each bad setting refuses with one line that names it', () => {
   const rows: [Record<string, string>, RegExp][] = [
     [
@@ -44,6 +63,26 @@ test('each bad setting refuses with one line that names it', () => {
     [{ CALLYARD_RECORDING: 'perhaps' }, /^CALLYARD_RECORDING = "perhaps": /],
     [{ CALLYARD_SIP_HOST: 'localhost' }, /^CALLYARD_SIP_HOST = "localhost" must be a numeric IP/],
     [{ CALLYARD_LOG_LEVEL: 'loud' }, /^CALLYARD_LOG_LEVEL = "loud": /],
+    [
+      { CALLYARD_JWT_SECRET: 's'.repeat(32), CALLYARD_JWT_JWKS_URL: 'https://a.example/jwks' },
+      /^CALLYARD_JWT_SECRET and CALLYARD_JWT_JWKS_URL exclude each other; set one of them$/,
+    ],
+    [{ CALLYARD_JWT_SECRET: 'too short' }, /^CALLYARD_JWT_SECRET needs 32 characters or more/],
+    [
+      { CALLYARD_JWT_JWKS_URL: 'file:///etc/keys' },
+      /^CALLYARD_JWT_JWKS_URL = "file:.*must be an https URL$/,
+    ],
+    [{ CALLYARD_AUTH_PROVISION: 'perhaps' }, /^CALLYARD_AUTH_PROVISION = "perhaps": /],
+    [
+      { CALLYARD_TRUSTED_PROXIES: '10.0.0.0/8, 10.0.0.1/8' },
+      /^CALLYARD_TRUSTED_PROXIES: "10.0.0.1\/8" is neither/,
+    ],
+    [{ CALLYARD_CORS_ORIGINS: '*' }, /^CALLYARD_CORS_ORIGINS: "\*" is no origin/],
+    [
+      { CALLYARD_CORS_ORIGINS: 'https://desk.example.net/' },
+      /^CALLYARD_CORS_ORIGINS: "https:\/\/desk.example.net\/" is no origin/,
+    ],
+    [{ CALLYARD_RATE_LIMIT: '0' }, /^CALLYARD_RATE_LIMIT = 0: /],
     [
       { CALLYARD_CONFIG: '/nonexistent/callyard.json' },
       /^settings file \/nonexistent\/callyard.json cannot be read/,
@@ -85,10 +124,17 @@ test('a secret is never in the error line', () => {
       return true;
     },
   );
+  assert.throws(
+    () => loadConfig({ CALLYARD_JWT_SECRET: 'canary', CALLYARD_ADMIN_PASSWORD: 'canary' }),
+    (error) => {
+      assert.ok(error instanceof Error && !error.message.includes('canary'));
+      return true;
+    },
+  );
 });
 
 test('every setting is described', () => {
-  for (const line of describeSettings()) assert.match(line, /^[A-Z_]+ +\S/);
+  for (const line of describeSettings()) assert.match(line, /^[A-Z][A-Z0-9_]* +\S/);
 });
 
 test('a data directory is held by one node; a dead holder is seen through', (t) => {

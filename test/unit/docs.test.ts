@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { PROBLEMS } from '#api/problem.ts';
 import { ERROR_CODES } from '#lib/errors.ts';
 
 const read = (path: string): string =>
@@ -35,4 +36,20 @@ test('the lock file and the manifest name no registry host and pin every version
       assert.match(version, /^\d+\.\d+\.\d+/, `${name} is not pinned`);
     }
   }
+});
+
+test('docs/api.md lists exactly the codes of the HTTP interface', () => {
+  const rows = [...read('docs/api.md').matchAll(/^\| `([A-Z_]+)` \| (\d{3}) \| (.+) \|$/gm)];
+  const documented = rows.map(([, code, status, text]) => [code, Number(status), text]);
+  const known = Object.entries(PROBLEMS).map(([code, { status, en }]) => [code, status, en]);
+  assert.deepEqual(documented, known);
+});
+
+test('docs/api.md lists exactly the routes that are not built', () => {
+  const matrix = JSON.parse(read('test/data/route-roles.json')) as Record<string, string>;
+  const listed = [...read('docs/api.md').matchAll(/^- `((?:GET|POST|PUT|PATCH|DELETE) \S+)`$/gm)];
+  const absent = listed.map(([, route = '']) => route);
+  const planned = JSON.parse(read('test/data/routes-to-come.json')) as string[];
+  assert.deepEqual(absent, planned);
+  for (const route of absent) assert.ok(!(route.replace(/\{\w+\}/g, '{}') in matrix), route);
 });

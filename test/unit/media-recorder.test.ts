@@ -14,9 +14,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { SimulatedClock } from '#lib/clock.ts';
+import { wavHeader } from '#lib/wav.ts';
 import { RecordingFile } from '#media/recording-file.ts';
 import { Recorder } from '#media/recorder.ts';
-import { repairWav, wavHeader } from '#media/wav.ts';
+import { repairWav } from '#media/wav.ts';
 import { MemoryDisk } from './_media.ts';
 
 const FRAME = 160;
@@ -47,6 +48,7 @@ test('two sides, each in its channel at its own time', async () => {
     durationMs: 2005,
     bytes: 44 + (100 * FRAME + 40) * 4,
     truncated: false,
+    sha256: null,
   });
   assert.deepEqual(disk.bytes.slice(0, 44), wavHeader((100 * FRAME + 40) * 4));
   const [caller, agent] = [disk.channel(0), disk.channel(1)];

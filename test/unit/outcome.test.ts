@@ -60,7 +60,7 @@ const ROWS: Row[] = [
     'call.failed',
   ],
   [
-    { type: 'we.refused', outcome: 'congestion', status: 503 },
+    { type: 'we.refused', outcome: 'congestion', status: 503, reason: null },
     false,
     'congestion',
     'error',
@@ -68,7 +68,7 @@ const ROWS: Row[] = [
     'call.failed',
   ],
   [
-    { type: 'we.refused', outcome: 'incompatible_media', status: 488 },
+    { type: 'we.refused', outcome: 'incompatible_media', status: 488, reason: null },
     false,
     'incompatible_media',
     'error',
@@ -76,7 +76,7 @@ const ROWS: Row[] = [
     'call.failed',
   ],
   [
-    { type: 'we.refused', outcome: 'blocked', status: 603 },
+    { type: 'we.refused', outcome: 'blocked', status: 603, reason: null },
     false,
     'blocked',
     null,

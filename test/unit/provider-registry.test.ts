@@ -7,6 +7,7 @@ import { test } from 'node:test';
 import { systemClock } from '#lib/clock.ts';
 import { AppError } from '#lib/errors.ts';
 import { silentLog } from '#lib/log.ts';
+import type { VendorAccount } from '#providers/accounts.ts';
 import { createLocalTts } from '#providers/local/tts.ts';
 import { createProviders, type Providers, type ProviderSettings } from '#providers/registry.ts';
 import { collect, replyRequest, textOf } from './_provider-contract.ts';
@@ -101,4 +102,103 @@ test('a running server is put on sim by a script file', async () => {
   } finally {
     rmSync(dir, { recursive: true });
   }
+});
+
+function account(changes: Partial<VendorAccount>): VendorAccount {
+  return {
+    ...{ id: 'one', kind: 'llm', vendor: 'openai', name: 'Main', options: { model: 'm' } },
+    credentials: { api_key: 'k' },
+    ...changes,
+  };
+}
+
+test('an account’s own vendors, by priority, before the environment’s; an agent’s word before both', () => {
+  const openai = account({});
+  const local = account({ id: 'two', vendor: 'local' });
+  const unknown = account({ vendor: 'elsewhere' });
+  const sealed = account({ credentials: null });
+  const speech = account({ kind: 'speech', vendor: 'sim' });
+  const simEar = account({ kind: 'stt', vendor: 'sim' });
+  const rows: [VendorAccount[], Partial<typeof DEFAULTS> | Record<string, string>, string][] = [
+    [[openai, local], {}, 'sim openai sim'],
+    [[local, openai], {}, 'sim local sim'],
+    [[unknown, sealed, local], {}, 'sim local sim'],
+    [[unknown, sealed], {}, 'sim sim sim'],
+    [[openai, local], { llm: 'local' }, 'sim local sim'],
+    [[openai], { llm: 'sim', stt: 'local' }, 'local sim sim'],
+    [[speech], { stt: 'local' }, 'local sim sim'],
+    [[{ ...simEar, vendor: 'local' }], {}, 'local sim sim'],
+  ];
+  const providers = make({ sttVendor: 'sim', llmVendor: 'sim', ttsVendor: 'sim' });
+  for (const [accounts, vendors, expected] of rows) {
+    const agent = { vendors: { ...DEFAULTS, ...vendors } };
+    const { stt, llm, tts } = providers.forAgent(agent, accounts);
+    assert.equal([stt.vendor, llm.vendor, tts.vendor].join(' '), expected);
+  }
+  providers.close();
+});
+
+test('an account that an agent names is used, or said to be wrong without its secrets', () => {
+  const providers = make();
+  const of = (vendor: string | null, configId: string) => ({
+    vendors: { ...DEFAULTS, llm: vendor },
+    vendorConfigs: { ...DEFAULTS, llm: configId },
+  });
+  const accounts = [
+    account({ id: 'first', vendor: 'local' }),
+    account({ id: 'good' }),
+    account({ id: 'sealed', credentials: null }),
+    account({ id: 'deaf', kind: 'stt' }),
+    account({ id: 'modelless', options: {}, credentials: { api_key: 'canary' } }),
+    account({ id: 'nowhere', options: { model: 'm', base_url: 'canary' } }),
+    account({
+      id: 'inner',
+      options: {},
+      credentials: { model: 'm', base_url: 'http://127.0.0.1:9' },
+    }),
+  ];
+  for (const id of ['good', 'inner']) {
+    assert.equal(providers.forAgent(of('openai', id), accounts).llm.vendor, 'openai');
+    assert.equal(providers.forAgent(of(null, id), accounts).llm.vendor, 'openai');
+  }
+  const rows: [string | null, string, RegExp][] = [
+    ['openai', 'gone', /^the agent's llm\.config_id names no active llm account/],
+    ['openai', 'deaf', /names no active llm account/],
+    ['local', 'good', /an account at openai, but its vendor is local/],
+    ['openai', 'sealed', /the secrets of the llm account "Main" \(openai\) cannot be opened/],
+    ['openai', 'modelless', /the llm account "Main" \(openai\) has no model in its options/],
+    ['openai', 'nowhere', /base_url of the llm account "Main" \(openai\) is not an http address/],
+  ];
+  for (const [vendor, id, expected] of rows) {
+    assert.throws(
+      () => providers.forAgent(of(vendor, id), accounts),
+      (error) => {
+        assert.ok(error instanceof AppError && error.code === 'E_CONFIG', String(error));
+        assert.match(error.message, expected);
+        assert.doesNotMatch(error.message, /canary/);
+        return true;
+      },
+    );
+  }
+  providers.close();
+});
+
+test('trying an account out: what runs here needs no asking, what has no client says so', async () => {
+  const providers = make();
+  const { signal } = new AbortController();
+  await providers.probe(account({ vendor: 'local' }), signal);
+  await providers.probe(account({ kind: 'tts', vendor: 'local' }), signal);
+  const rows: [Partial<VendorAccount>, RegExp][] = [
+    [{ kind: 'stt', vendor: 'iflytek' }, /no speech recogniser called "iflytek"/],
+    [{ kind: 'realtime' }, /this version has no client for it/],
+    [{ credentials: null }, /its secrets cannot be opened/],
+  ];
+  for (const [changes, expected] of rows) {
+    await assert.rejects(providers.probe(account(changes), signal), (error: AppError) => {
+      assert.equal(error.code, 'E_CONFIG');
+      assert.match(error.message, expected);
+      return true;
+    });
+  }
+  providers.close();
 });

@@ -18,7 +18,10 @@ const ACCOUNT = '00000000-0000-4000-8000-000000000001';
 const AGENT = '00000000-0000-4000-8000-000000000002';
 const CALL = '00000000-0000-4000-8000-000000000003';
 
-function storyOn(clock: SimulatedClock): { story: CallStory; entries: JournalEntry[] } {
+function storyOn(
+  clock: SimulatedClock,
+  changes: Partial<ConstructorParameters<typeof CallStory>[0]> = {},
+): { story: CallStory; entries: JournalEntry[] } {
   const entries: JournalEntry[] = [];
   const story = new CallStory({
     journal: { append: (entry) => entries.push(entry) },
@@ -37,8 +40,9 @@ function storyOn(clock: SimulatedClock): { story: CallStory; entries: JournalEnt
     trunkId: null,
     sipCallId: 'abc@192.0.2.1',
     variables: {},
-    requestId: null,
+    ...{ requestId: null, metadata: {}, maskAtRest: false },
     ...{ trunkTransport: null, customerId: null, squadId: null, ruleId: null, callerApp: null },
+    ...changes,
   });
   return { story, entries };
 }
@@ -258,4 +262,57 @@ test('back-channels in Chinese and English, and what only looks like one', () =>
 test('emergency numbers are never dialled', () => {
   for (const number of ['110', '120', '112', '911']) assert.ok(isEmergencyNumber(number), number);
   for (const number of ['+15550100', '1100', '8001']) assert.ok(!isEmergencyNumber(number), number);
+});
+
+test('with masking at rest no digit of a number is journaled, and the model still hears it', () => {
+  const clock = new SimulatedClock();
+  const { story, entries } = storyOn(clock, { maskAtRest: true });
+  story.initiated();
+  story.answered('PCMA', 'abc@192.0.2.1', null);
+  const said = 'My number is 13800138000.';
+  story.message({ role: 'user', content: said }, 0);
+  const heard = { start_ms: 0, end_ms: 1, confidence: null, language: null };
+  story.fact('user-speech', { text: said, is_final: true, ...heard });
+  story.fact('ai-response', { text: said, turn: 1, latency_ms: null, audio_ms: null });
+  const cut = { turn: 1, heard_ms: 1, heard_text: said, reaction_ms: 1 };
+  story.fact('user-interrupted', cut);
+  assert.ok(!JSON.stringify(entries).includes('13800138000'));
+  const masked = 'My number is 138****8000.';
+  assert.equal(JSON.stringify(entries).split(masked).length - 1, 4);
+  assert.deepEqual([story.messages[0]?.content, story.transcript[0]?.content], [said, masked]);
+});
+
+test('what a call brings along is in the record, and a change of trunk follows with the next event', () => {
+  const clock = new SimulatedClock();
+  const { story, entries } = storyOn(clock, {
+    ...{ trunkId: CALL, trunkTransport: 'udp', customerId: 'c-1', squadId: ACCOUNT },
+    ...{ ruleId: AGENT, callerApp: 'wecom', metadata: { order: 7 } },
+  });
+  story.initiated();
+  const first = entries[0]?.record;
+  assert.deepEqual(
+    [first?.trunk_id, first?.squad_id, first?.rule_id, first?.caller_app, first?.metadata],
+    [CALL, ACCOUNT, AGENT, 'wecom', { order: 7 }],
+  );
+  story.trying();
+  story.trying();
+  story.reroute({ trunkId: AGENT, trunkTransport: 'tcp', from: '+15550101' });
+  story.trying();
+  story.ringing(180, false);
+  story.trying();
+  assert.deepEqual(
+    entries.map(({ event, record }) => [event.type, record?.trunk_id, record?.from_number]),
+    [
+      ['call.initiated', CALL, '+15550100'],
+      ['call.trying', undefined, undefined],
+      ['call.trying', AGENT, '+15550101'],
+      ['call.ringing', undefined, undefined],
+    ],
+  );
+  const view = story.snapshot();
+  assert.deepEqual(
+    [view.trunkId, view.trunkTransport, view.fromNumber, view.customerId, view.callerApp],
+    [AGENT, 'tcp', '+15550101', 'c-1', 'wecom'],
+  );
+  assert.deepEqual([view.squadId, view.ruleId, view.metadata], [ACCOUNT, AGENT, { order: 7 }]);
 });

@@ -4,8 +4,8 @@ import { test } from 'node:test';
 import { createAccess } from '#sip/access.ts';
 import { dtmfOf, sdpOf } from '#sip/body.ts';
 import { targetOf } from '#sip/outbound.ts';
+import type { Trunk } from '#lib/trunk.ts';
 import { checkedTrunk, nextHopOf, parseTrunk } from '#sip/trunk.ts';
-import type { Trunk } from '#sip/types.ts';
 
 const NONE = { allow: '', ownAddresses: ['198.51.100.7'], trunkAddresses: [], hasTrunk: false };
 

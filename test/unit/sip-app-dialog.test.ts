@@ -4,11 +4,12 @@ import { test } from 'node:test';
 import { SimulatedClock } from '#lib/clock.ts';
 import { AppError, toAppError } from '#lib/errors.ts';
 import { silentLog } from '#lib/log.ts';
+import type { Trunk } from '#lib/trunk.ts';
 import { DialogLeg, type LegOptions } from '#sip/dialog.ts';
 import { createInbound } from '#sip/inbound.ts';
 import { placeCall } from '#sip/outbound.ts';
 import { parseTrunk } from '#sip/trunk.ts';
-import type { OutboundResult, SipEnd, Trunk } from '#sip/types.ts';
+import type { OutboundResult, SipEnd } from '#sip/types.ts';
 import { FakeLink, incoming, settle } from './_sip-link.ts';
 
 const SDP = 'v=0\r\nm=audio 1 RTP/AVP 8\r\n';
@@ -376,4 +377,34 @@ test('attempts: whatever happens there is one result and no timer left', async (
   lost.placed.lost();
   await assert.rejects(lost.placed.result, { code: 'E_SIP_ENGINE' });
   assert.equal(lost.clock.pending, 0);
+});
+
+test('100 is told once, also after a challenge; a trunk that must be heard soon is given up soon', async () => {
+  const link = new FakeLink();
+  const clock = new SimulatedClock();
+  const uri = 'sip:192.0.2.9';
+  const trunk = parseTrunk({ uri, user: 'u', password: 'p', localHost: null, displayName: null });
+  const tried: number[] = [];
+  const request = {
+    ...{ trunk, to: '1', from: null, offer: SDP, ringTimeoutMs: 60_000, silenceTimeoutMs: 5000 },
+    onProgress: () => undefined,
+    onTrying: () => void tried.push(clock.now()),
+  };
+  const table = { addLeg: () => undefined, removeLeg: () => undefined };
+  const options = { request, link, clock, log: silentLog, userAgent: 'test', ...table };
+  const heard = placeCall(options);
+  link.last.respond(100);
+  link.last.respond(407, CHALLENGE);
+  link.last.respond(100);
+  assert.equal(tried.length, 1);
+  clock.advance(5000);
+  link.last.respond(486);
+  assert.equal((await heard.result).ok, false);
+  const unheard = placeCall(options);
+  clock.advance(4999);
+  assert.equal(link.last.cancels, 0);
+  clock.advance(1);
+  const result = await unheard.result;
+  assert.ok(!result.ok);
+  assert.deepEqual([result.cause, link.last.cancels, tried.length], ['unreachable', 1, 1]);
 });

@@ -31,6 +31,7 @@ function databaseOf(sql: Sql): Database {
   const work = <T>(use: (sql: Sql) => Promise<T>): Promise<T> => use(sql);
   return {
     withAccount: (_account, _actor, use) => work(use),
+    accountRows: (_account, _actor, text, values) => sql.rows(text, values),
     withSystem: work,
     ping: async () => undefined,
     close: async () => undefined,

@@ -160,6 +160,40 @@ test('a file goes when every cursor has passed it and no live call began in it',
   assert.equal(filesIn(directory).length, 1);
 });
 
+test('turned over, it keeps nothing that was read, and everything that was not', async (t) => {
+  const directory = folder(t);
+  const journal = await opened(t, directory);
+  const cursor = await journal.cursor('a');
+  const over = newCall();
+  const done = [over.initiated(), over.answered(), over.ended()];
+  for (const entry of done) journal.append(entry);
+  journal.turnOver();
+  assert.deepEqual(await contents(journal), done, 'not read yet: it stays');
+  cursor.commit(await cursor.read(10));
+  journal.turnOver();
+  assert.deepEqual(await contents(journal), []);
+  const live = newCall();
+  const begun = [live.initiated(), live.answered()];
+  for (const entry of begun) journal.append(entry);
+  cursor.commit(await cursor.read(10));
+  journal.turnOver();
+  journal.turnOver();
+  assert.deepEqual(await contents(journal), begun, 'a live call needs its entries');
+  const end = live.ended();
+  journal.append(end);
+  assert.deepEqual((await cursor.read(10)).entries, [end]);
+  cursor.commit(await cursor.read(10));
+  journal.turnOver();
+  await journal.close();
+  assert.equal(filesIn(directory).length, 1);
+  const again = await opened(t, directory);
+  const resumed = await again.cursor('a');
+  assert.equal(resumed.pending, 0);
+  const next = newCall().initiated();
+  again.append(next);
+  assert.deepEqual((await resumed.read(10)).entries, [next]);
+});
+
 test('while the disk refuses, entries wait in memory, in order, and nothing is half-written', async (t) => {
   const directory = folder(t);
   const clock = new SimulatedClock();

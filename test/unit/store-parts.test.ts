@@ -9,7 +9,7 @@ import { SimulatedClock } from '#lib/clock.ts';
 import { AppError } from '#lib/errors.ts';
 import { silentLog } from '#lib/log.ts';
 import { agentOf } from '#store/agent-config.ts';
-import { candidateNumbers } from '#store/agents.ts';
+import { candidateNumbers } from '#store/agent-choice.ts';
 import { generateKey, hashOf, KEY_FORMAT, prefixOf } from '#store/api-keys.ts';
 import { createSealer, keyIdOf } from '#store/sealed.ts';
 import { loadMasterKey } from '#store/secret-files.ts';

@@ -13,6 +13,8 @@ const BY_CODE: readonly (readonly [RegExp, ErrorCode])[] = [
 ];
 
 const MAX_MESSAGE_CHARS = 300;
+const RETRY_WAIT_MS = 100;
+const QUOTA_WAIT_MS = 500;
 
 /** `thrown` by the client library as an AppError. The vendor may quote the key in its message: it is cut out. */
 export function classify(thrown: unknown, secret: string): AppError {
@@ -26,6 +28,13 @@ export function classify(thrown: unknown, secret: string): AppError {
     ...(secret !== '' && raw.includes(secret) ? {} : { cause: thrown }),
     details: { ...(status === undefined ? {} : { status }) },
   });
+}
+
+/** How long to wait before the second try. Null: this class of error is not worth one. */
+export function retryWaitMs(error: AppError, random: () => number = Math.random): number | null {
+  if (error.code === 'E_PROVIDER_QUOTA') return QUOTA_WAIT_MS * (0.8 + 0.4 * random());
+  const isPassing = error.code === 'E_PROVIDER_SERVER' || error.code === 'E_PROVIDER_IDLE';
+  return isPassing ? RETRY_WAIT_MS : null;
 }
 
 function codeOf(error: InstanceType<typeof OpenAI.APIError>): ErrorCode {

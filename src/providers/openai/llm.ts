@@ -5,7 +5,8 @@ import { delay } from '#lib/deadline.ts';
 import { AppError } from '#lib/errors.ts';
 import type { Log } from '#lib/log.ts';
 import type { ChatMessage, LlmProvider, LlmUsage, ReplyPart, ReplyRequest } from '../contract.ts';
-import { classify } from './errors.ts';
+import { complete } from './complete.ts';
+import { classify, retryWaitMs } from './errors.ts';
 import { presetFor } from './presets.ts';
 import { thinkFilter } from './think-filter.ts';
 
@@ -26,8 +27,6 @@ export type OpenAiLlmOptions = {
 export const FIRST_TOKEN_MS = 5_000;
 /** Between two chunks once text flows. */
 export const STALL_MS = 5_000;
-const RETRY_WAIT_MS = 100;
-const QUOTA_WAIT_MS = 500;
 
 type Body = OpenAI.ChatCompletionCreateParamsStreaming;
 type Chunk = OpenAI.ChatCompletionChunk;
@@ -46,6 +45,7 @@ export function createOpenAiLlm(options: OpenAiLlmOptions): LlmProvider {
   return {
     vendor: 'openai',
     reply: (request, signal) => replyWithRetry(client, options, request, signal),
+    complete: (request, signal) => complete(client, options, request, signal),
   };
 }
 
@@ -78,13 +78,6 @@ async function* replyWithRetry(
       await parts.return(undefined);
     }
   }
-}
-
-/** Null: this class of error is not worth a second try. */
-function retryWaitMs(error: AppError, random: () => number = Math.random): number | null {
-  if (error.code === 'E_PROVIDER_QUOTA') return QUOTA_WAIT_MS * (0.8 + 0.4 * random());
-  const isPassing = error.code === 'E_PROVIDER_SERVER' || error.code === 'E_PROVIDER_IDLE';
-  return isPassing ? RETRY_WAIT_MS : null;
 }
 
 type Attempt = {

@@ -3,6 +3,7 @@ import type { Clock } from '#lib/clock.ts';
 import { delay } from '#lib/deadline.ts';
 import { AppError } from '#lib/errors.ts';
 import type { LlmProvider, LlmUsage, ReplyPart, ReplyRequest } from '../contract.ts';
+import { createSimCompletion } from './complete.ts';
 import { faultAt, textMatcher, type FaultKind, type SimReply, type SimScript } from './script.ts';
 import { hang } from './wait.ts';
 
@@ -17,6 +18,7 @@ export function createSimLlm(options: SimLlmOptions): LlmProvider {
     vendor: 'sim',
     greeting: () => options.script.greeting ?? null,
     reply: (request, signal) => reply(options, request, signal),
+    ...(options.script.completions === undefined ? {} : { complete: createSimCompletion(options) }),
   };
 }
 

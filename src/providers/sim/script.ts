@@ -33,13 +33,29 @@ const Reply = Type.Object(
   strict,
 );
 
+const CompletionRule = Type.Object(
+  {
+    /** `/regex/flags` on the whole prompt, or the prompt itself. Absent: any. */
+    match: Type.Optional(Type.String()),
+    /** `{count}` becomes the number of this question, from 1. */
+    reply: Type.String(),
+    delayMs: Type.Optional(DelayMs),
+  },
+  strict,
+);
+
 const Fault = Type.Object(
   {
-    provider: Type.Union([Type.Literal('stt'), Type.Literal('llm'), Type.Literal('tts')]),
+    provider: Type.Union([
+      Type.Literal('stt'),
+      Type.Literal('llm'),
+      Type.Literal('tts'),
+      Type.Literal('completion'),
+    ]),
     kind: Kind,
-    /** The how-manieth request: of the call for stt and llm, of the provider for tts. Absent: all. */
+    /** The how-manieth request: of the call for stt and llm, of the provider for tts and completion. Absent: all. */
     at: Type.Optional(Type.Integer({ minimum: 1 })),
-    /** Only when the text (the caller's for stt and llm, the spoken one for tts) matches. */
+    /** Only when the text (the caller's for stt and llm, the spoken one for tts, the prompt for completion) matches. */
     match: Type.Optional(Type.String()),
   },
   strict,
@@ -53,6 +69,8 @@ const Script = Type.Object(
     replies: Type.Optional(Type.Array(Reply)),
     /** When none fits. */
     defaultReply: Type.Optional(Type.String()),
+    /** Questions outside a conversation (summaries, analyses); the first that fits answers. Absent: no such model. */
+    completions: Type.Optional(Type.Array(CompletionRule)),
     greeting: Type.Optional(Type.String()),
     delays: Type.Optional(
       Type.Object(
@@ -80,6 +98,7 @@ export type FaultKind = SimFault['kind'];
 const KINDS: { readonly [P in SimFault['provider']]: readonly FaultKind[] } = {
   stt: ['error', 'error_midway', 'hang'],
   llm: ['error', 'error_midway', 'hang', 'malformed'],
+  completion: ['error', 'hang', 'malformed'],
   tts: ['error', 'error_midway', 'hang', 'slow', 'junk'],
 };
 
@@ -129,6 +148,9 @@ function meaningFaults(script: SimScript): string[] {
   }
   for (const [index, reply] of (script.replies ?? []).entries()) {
     faults.push(...patternFaults(`/replies/${index}/match`, reply.match));
+  }
+  for (const [index, rule] of (script.completions ?? []).entries()) {
+    faults.push(...patternFaults(`/completions/${index}/match`, rule.match));
   }
   for (const [index, fault] of (script.faults ?? []).entries()) {
     faults.push(...patternFaults(`/faults/${index}/match`, fault.match));

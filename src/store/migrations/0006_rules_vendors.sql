@@ -63,7 +63,7 @@ CREATE TABLE provider_configs (
   UNIQUE (user_id, kind, name)
 );
 
--- The one token that all nodes share for a vendor account; `token` is sealed. The row is the lock of its refresh.
+-- The one token that all nodes share for a vendor account; `token` is sealed. Its refresh holds an advisory lock.
 CREATE TABLE vendor_tokens (
   config_id uuid PRIMARY KEY REFERENCES aliyun_configs (id) ON DELETE CASCADE,
   user_id uuid NOT NULL REFERENCES auth.users (id) ON DELETE CASCADE,

@@ -1,0 +1,159 @@
+/** The shape of an agent (contract 2.3), as a body and as an answer. */
+import { Type, type Static, type TProperties } from 'typebox';
+import { EXAMPLE_ID, IdSchema, nullable, TimeSchema } from './schemas.ts';
+
+const closed = { additionalProperties: false } as const;
+
+/** May be left out, or null, which is the same: so that what was read can be written back. */
+const optional = <T extends Parameters<typeof nullable>[0]>(schema: T) =>
+  Type.Optional(nullable(schema));
+const strict = <T extends TProperties>(fields: T, more: object = {}) =>
+  Type.Object(fields, { ...closed, ...more });
+const text = (maxLength: number, description?: string) =>
+  Type.String({ maxLength, ...(description === undefined ? {} : { description }) });
+const integer = (minimum: number, maximum: number, standard: number) =>
+  Type.Integer({ minimum, maximum, description: `Default ${standard}` });
+const freeForm = (description: string) =>
+  Type.Unsafe<Record<string, unknown>>({ type: 'object', description });
+
+const vendorFields = {
+  vendor: Type.String({ minLength: 1, maxLength: 64, pattern: '^[A-Za-z0-9][A-Za-z0-9._-]*$' }),
+  config_id: optional(Type.String({ ...IdSchema, description: 'An account at the vendor' })),
+  options: optional(freeForm('As the vendor has them; at most 16 KiB')),
+};
+const withFallback = {
+  ...vendorFields,
+  fallback: optional(
+    Type.Array(strict(vendorFields), {
+      maxItems: 3,
+      description: 'Vendors to try next, in this order',
+    }),
+  ),
+};
+
+const Turn = strict({
+  endpoint_min_ms: optional(integer(0, 10_000, 500)),
+  endpoint_max_ms: optional(integer(0, 60_000, 3_000)),
+  barge_in: optional(Type.Boolean({ description: 'Default true' })),
+  barge_in_confirm_ms: optional(integer(0, 10_000, 500)),
+  false_barge_in_ms: optional(integer(0, 60_000, 2_000)),
+});
+
+const Silence = strict({
+  prompt_after_s: optional(integer(1, 3_600, 12)),
+  prompts: optional(integer(0, 100, 2)),
+  prompt_text: optional(text(500)),
+  hangup_after_s: optional(integer(1, 14_400, 30)),
+});
+
+const FunctionSchema = strict({
+  name: Type.String({ pattern: '^[A-Za-z0-9_-]{1,64}$' }),
+  description: text(4_000),
+  parameters: freeForm('JSON Schema of the arguments; at most 16 KiB'),
+  url: optional(text(2_048, 'Called with the arguments; without it the client answers')),
+  timeout_ms: optional(integer(100, 60_000, 5_000)),
+});
+
+const configFields = {
+  description: optional(text(1_000)),
+  system_prompt: text(20_000),
+  greeting: optional(text(500)),
+  language: optional(text(64, 'BCP 47; default: the account’s')),
+  mode: optional(Type.Enum(['cascade', 'realtime'])),
+  stt: optional(strict(withFallback)),
+  llm: optional(
+    strict({
+      ...withFallback,
+      model: optional(text(255)),
+      temperature: optional(Type.Number({ minimum: 0, maximum: 2 })),
+      max_tokens: optional(Type.Integer({ minimum: 1, maximum: 100_000 })),
+    }),
+  ),
+  tts: optional(
+    strict({
+      ...withFallback,
+      voice: optional(text(255)),
+      speed: optional(Type.Number({ minimum: 0.5, maximum: 2 })),
+      volume: optional(Type.Number({ minimum: 0, maximum: 2 })),
+    }),
+  ),
+  realtime: optional(strict({ ...withFallback, voice: optional(text(255)) })),
+  turn: optional(Turn),
+  silence: optional(Silence),
+  max_duration_s: optional(integer(10, 14_400, 3_600)),
+  max_history: optional(integer(0, 10_000, 40)),
+  functions: optional(Type.Array(FunctionSchema, { maxItems: 64 })),
+  variables: optional(
+    Type.Unsafe<Record<string, string>>({
+      type: 'object',
+      additionalProperties: { type: 'string' },
+      description: 'Words for {{name}} in prompt and greeting; at most 16 KiB',
+    }),
+  ),
+  background: optional(text(255, 'Sound behind the voice; null: none')),
+  recording: optional(Type.Boolean({ description: 'Default: the account’s' })),
+  auto_summary: optional(Type.Boolean({ description: 'Default true' })),
+  metadata: optional(
+    freeForm('At most 16 KiB. `mask_at_rest: true` masks what is said before it is stored'),
+  ),
+};
+
+const Name = Type.String({ minLength: 1, maxLength: 255 });
+
+const agentExample = {
+  name: 'Front desk',
+  system_prompt: 'You answer for a small hotel. Be brief and kind.',
+  greeting: 'Good day, how can I help?',
+  language: 'en',
+  llm: { vendor: 'openai', model: 'gpt-4o-mini', temperature: 0.3 },
+} as const;
+
+export const AgentBody = strict({ name: Name, ...configFields }, { examples: [agentExample] });
+export type AgentBody = Static<typeof AgentBody>;
+
+export const AgentPatch = strict(
+  { ...configFields, name: Type.Optional(Name), system_prompt: Type.Optional(text(20_000)) },
+  { examples: [{ greeting: 'Good evening.' }] },
+);
+export type AgentPatch = Static<typeof AgentPatch>;
+
+/** Of every object of the shape: its optional fields, which an answer shows as null when absent. */
+export const OPTIONAL_FIELDS = {
+  agent: Object.keys(configFields).filter((name) => name !== 'system_prompt'),
+  vendor: Object.keys(vendorFields).filter((name) => name !== 'vendor'),
+  turn: [
+    'endpoint_min_ms',
+    'endpoint_max_ms',
+    'barge_in',
+    'barge_in_confirm_ms',
+    'false_barge_in_ms',
+  ],
+  silence: ['prompt_after_s', 'prompts', 'prompt_text', 'hangup_after_s'],
+  function: ['url', 'timeout_ms'],
+  stt: ['fallback'],
+  llm: ['fallback', 'model', 'temperature', 'max_tokens'],
+  tts: ['fallback', 'voice', 'speed', 'volume'],
+  realtime: ['fallback', 'voice'],
+} as const;
+
+export const AgentSchema = Type.Object(
+  {
+    id: IdSchema,
+    name: Type.String(),
+    ...configFields,
+    created_at: TimeSchema,
+    updated_at: TimeSchema,
+  },
+  {
+    $id: 'Agent',
+    description: 'Absent optional values are null; what they then mean is named as the default',
+    examples: [
+      {
+        id: EXAMPLE_ID,
+        ...agentExample,
+        created_at: '2026-01-01T00:00:00.000Z',
+        updated_at: '2026-01-01T00:00:00.000Z',
+      },
+    ],
+  },
+);

@@ -1,0 +1,129 @@
+/** Placing a call: what every family checks and asks of the one call service (contract 2.0, 2.4). */
+import type { Id } from '#lib/ids.ts';
+import { normalizePhone } from '#lib/phone.ts';
+import type { LiveCallView, PlaceCall } from '#sessions/call-service-types.ts';
+import { maySee, type Caller } from './auth.ts';
+import { invalid, problemOfRefusal, type RefusalFields } from './problem.ts';
+import { fromStore, type RecordSource } from './record-source.ts';
+import { refuseFreeForm } from './validation.ts';
+
+/** Longest `sip:` or `sips:` URI that may be called (contract 1.1). */
+export const URI_MAX_CHARS = 255;
+/** No space, control character or bracket: it goes into a SIP request as it is. */
+const URI = /^sips?:[\x21-\x3b\x3d\x3f-\x7e]+$/i;
+
+/** What placing a call can be refused with, beyond what every route can. */
+export const PLACE_PROBLEMS = [
+  'REFERENCE_NOT_FOUND',
+  'NO_ROUTE',
+  'NUMBER_NOT_ALLOWED',
+  'CONSENT_MISSING',
+  'CONCURRENCY_LIMIT',
+] as const;
+
+/** A call as a request asks for it: text that is not normalised yet, references that are not checked yet. */
+export type CallWish = Pick<
+  PlaceCall,
+  | 'to'
+  | 'from'
+  | 'prompt'
+  | 'greeting'
+  | 'agentId'
+  | 'squadId'
+  | 'customerId'
+  | 'recordingEnabled'
+  | 'trunkId'
+  | 'trunkTransport'
+  | 'ringTimeoutS'
+  | 'maxDurationS'
+  | 'metadata'
+> & { readonly variables?: Readonly<Record<string, unknown>> };
+
+export type PlaceOptions = {
+  readonly caller: Caller;
+  readonly requestId: string;
+  /** How the family calls its fields, as JSON pointers. */
+  readonly fields: RefusalFields & { readonly variables: string; readonly metadata: string };
+  /** Whether `to` may be a `sip:` URI. */
+  readonly takesUri: boolean;
+};
+
+/**
+ * Places the call and answers before the far end does. Errors: VALIDATION_FAILED, REFERENCE_NOT_FOUND, NO_ROUTE,
+ * NUMBER_NOT_ALLOWED, CONSENT_MISSING, CONCURRENCY_LIMIT, DRAINING, OVERLOADED, UNAVAILABLE.
+ */
+export async function placeCall(
+  source: RecordSource,
+  wish: CallWish,
+  options: PlaceOptions,
+): Promise<LiveCallView> {
+  const { caller, fields, requestId } = options;
+  const { variables, ...rest } = wish;
+  const to = numberOf(wish.to, fields.to, options.takesUri);
+  const from = wish.from === undefined ? undefined : numberOf(wish.from, fields.from, false);
+  if (variables !== undefined) refuseFreeForm(variables, fields.variables);
+  if (wish.metadata !== undefined) refuseFreeForm(wish.metadata, fields.metadata);
+  const agentId = agentOf(wish, caller, fields);
+  // Placing reads the agent and the trunk, so it has the database's time, not a command's.
+  const giveUp = new AbortController();
+  const placed = await fromStore(
+    source,
+    source.calls.place({
+      ...rest,
+      to,
+      accountId: caller.accountId,
+      requestId,
+      signal: giveUp.signal,
+      ...(from === undefined ? {} : { from }),
+      ...(agentId === undefined ? {} : { agentId }),
+      ...(caller.agentIds === null ? {} : { allowedAgentIds: caller.agentIds }),
+      ...(variables === undefined ? {} : { variables: textsOf(variables) }),
+    }),
+  ).catch((error: unknown) => {
+    giveUp.abort();
+    throw error;
+  });
+  if (placed.ok) return placed.call;
+  throw problemOfRefusal(placed.refusal, fields);
+}
+
+function numberOf(text: string, path: string, takesUri: boolean): string {
+  if (takesUri && /^sips?:/i.test(text)) {
+    if (text.length <= URI_MAX_CHARS && URI.test(text)) return text;
+    throw invalid(path, 'phone');
+  }
+  const number = normalizePhone(text);
+  if (number === null) throw invalid(path, 'phone');
+  return number;
+}
+
+/** The agent to ask for; undefined leaves the choice to squad or account. */
+function agentOf(wish: CallWish, caller: Caller, fields: RefusalFields): Id | undefined {
+  const { agentId, squadId } = wish;
+  const missing = { code: 'REFERENCE_NOT_FOUND', retryAfterS: null } as const;
+  // A key that is bound to no agent at all may use none.
+  if (caller.agentIds?.length === 0) throw problemOfRefusal(missing, fields);
+  if (agentId !== undefined && !maySee(caller, agentId)) throw problemOfRefusal(missing, fields);
+  if (agentId !== undefined || squadId !== undefined) return agentId;
+  // A key that is bound to agents uses these alone, so its first one stands in for the account's default.
+  return caller.agentIds?.[0];
+}
+
+function textsOf(variables: Readonly<Record<string, unknown>>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(variables).map(([name, value]) => [
+      name,
+      typeof value === 'string' ? value : JSON.stringify(value),
+    ]),
+  );
+}
+
+type Present<T> = { [K in keyof T as undefined extends T[K] ? never : K]: T[K] } & {
+  [K in keyof T as undefined extends T[K] ? K : never]?: Exclude<T[K], undefined>;
+};
+
+/** The fields that are there: an absent field of a request stays absent. */
+export function present<T extends object>(fields: T): Present<T> {
+  const there = Object.entries(fields).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(there) as Present<T>;
+}

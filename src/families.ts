@@ -1,0 +1,46 @@
+/** Plugs the store and the running server into the families of the facade. */
+import type { FamilyPorts } from '#api/families.ts';
+import { systemClock } from '#lib/clock.ts';
+import type { Trunk } from '#lib/trunk.ts';
+import { createConsoleReads } from '#store/console-reads.ts';
+import { createContacts } from '#store/contacts.ts';
+import { createExtensions } from '#store/extensions.ts';
+import { createPhoneCalls } from '#store/phone-calls.ts';
+import { createPhoneNumbers } from '#store/phone-numbers.ts';
+import type { Database } from '#store/pool.ts';
+import type { Telemetry } from './telemetry.ts';
+
+export type FamiliesOptions = {
+  readonly database: Database;
+  readonly telemetry: Telemetry;
+  readonly node: string;
+  readonly environmentTrunk: Trunk | null;
+  readonly metricsAllow: readonly string[];
+  /** Live calls of this node as a share of what it takes. */
+  readonly load: () => number;
+};
+
+export function familyPorts(options: FamiliesOptions): FamilyPorts {
+  const { database, telemetry, node, environmentTrunk, metricsAllow, load } = options;
+  return {
+    phoneCalls: createPhoneCalls(database),
+    numbers: createPhoneNumbers(database),
+    contacts: createContacts(database),
+    extensions: createExtensions(database),
+    console: createConsoleReads(database),
+    installation: {
+      startedAt: new Date(systemClock.wallMs()).toISOString(),
+      node,
+      environmentTrunk: environmentTrunk === null ? null : shownOf(environmentTrunk),
+      load,
+      providers: () => telemetry.health.list(),
+    },
+    metrics: telemetry.metrics,
+    metricsAllow,
+  };
+}
+
+/** Without its login: what is not here cannot be shown. */
+function shownOf({ name, host, port, transport }: Trunk) {
+  return { name, host, port, transport };
+}

@@ -1,0 +1,187 @@
+/** Every metric of the server (contract 2.9), in one registry of its own. No label holds a number, name or account. */
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { CallEvent, Direction, EventData, EventType, JournalEntry } from './call-events.ts';
+import type { Id } from './ids.ts';
+
+const LATENCY_BUCKETS_S = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 5, 10];
+const BARGE_IN_BUCKETS_S = [0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 1];
+const HTTP_BUCKETS_S = [0.002, 0.005, 0.01, 0.02, 0.04, 0.1, 0.25, 0.5, 1, 2, 5, 10];
+const MOS_BUCKETS = [1, 2, 2.5, 3, 3.3, 3.6, 3.8, 4, 4.1, 4.2, 4.3, 4.4];
+const MS = 1000;
+
+export type MetricsOptions = {
+  /** Journal entries that the database does not have yet. */
+  readonly outboxPending: () => number;
+};
+
+export type Metrics = ReturnType<typeof createMetrics>;
+
+/** A registry of its own for each server of the process. */
+export function createMetrics(options: MetricsOptions) {
+  const registry = new Registry();
+  const registers = [registry];
+  const callNames = ['direction', 'outcome'] as const;
+  const http = httpMetrics(registers);
+  const speech = speechMetrics(registers);
+  const metrics = {
+    registry,
+    ...http,
+    ...speech,
+    activeCalls: new Gauge({
+      name: 'callyard_active_calls',
+      help: 'Calls that have begun and are not over',
+      labelNames: ['direction'],
+      registers,
+    }),
+    calls: new Counter({
+      name: 'callyard_calls_total',
+      help: 'Calls that are over',
+      labelNames: callNames,
+      registers,
+    }),
+    rtpLost: new Counter({
+      name: 'callyard_rtp_lost_total',
+      help: 'RTP packets of callers that never came, counted at the end of each call',
+      registers,
+    }),
+    mos: new Histogram({
+      name: 'callyard_mos',
+      help: 'Estimated mean opinion score of each call that received audio (E-model, 1 to 4.5)',
+      buckets: MOS_BUCKETS,
+      registers,
+    }),
+    outboxPending: new Gauge({
+      name: 'callyard_outbox_pending',
+      help: 'Journal entries that the database does not have yet',
+      registers,
+      collect() {
+        this.set(options.outboxPending());
+      },
+    }),
+    webhookDeliveries: new Counter({
+      name: 'callyard_webhook_deliveries_total',
+      help: 'Deliveries of webhooks by how they ended',
+      labelNames: ['status'],
+      registers,
+    }),
+  };
+  // A gauge that has never been set is absent, and an alert on it would be blind.
+  for (const direction of ['inbound', 'outbound']) metrics.activeCalls.set({ direction }, 0);
+  return metrics;
+}
+
+function httpMetrics(registers: Registry[]) {
+  return {
+    httpRequests: new Counter({
+      name: 'http_requests_total',
+      help: 'Requests answered, by the pattern of their route',
+      labelNames: ['method', 'route', 'status'],
+      registers,
+    }),
+    httpDuration: new Histogram({
+      name: 'http_request_duration_seconds',
+      help: 'From the arrival of a request to the end of its answer',
+      labelNames: ['method', 'route'],
+      buckets: HTTP_BUCKETS_S,
+      registers,
+    }),
+  };
+}
+
+function speechMetrics(registers: Registry[]) {
+  return {
+    mouthToEar: new Histogram({
+      name: 'callyard_mouth_to_ear_seconds',
+      help: 'From the last packet of caller speech to the first packet of the reply, each turn',
+      buckets: LATENCY_BUCKETS_S,
+      registers,
+    }),
+    bargeIn: new Histogram({
+      name: 'callyard_barge_in_seconds',
+      help: 'From the caller breaking in to the agent falling silent',
+      buckets: BARGE_IN_BUCKETS_S,
+      registers,
+    }),
+    aiFailed: new Counter({
+      name: 'callyard_ai_requests_failed_total',
+      help: 'Requests to speech and language vendors that failed',
+      labelNames: ['kind', 'provider'],
+      registers,
+    }),
+  };
+}
+
+/**
+ * Counts what the journal tells: every fact about a call passes there once. Entries must come in order. What it
+ * remembers is bounded by the calls that are live.
+ */
+export class CallMetrics {
+  readonly #metrics: Metrics;
+  readonly #directions = new Map<Id, Direction>();
+
+  constructor(metrics: Metrics) {
+    this.#metrics = metrics;
+  }
+
+  note({ event }: JournalEntry): void {
+    if (isOf(event, 'call.initiated')) {
+      this.#begin(event.call_id, event.data);
+    } else if (isOf(event, 'ai-response')) {
+      this.#observeReply(event.data);
+    } else if (isOf(event, 'user-interrupted')) {
+      this.#metrics.bargeIn.observe(event.data.reaction_ms / MS);
+    } else if (isOf(event, 'call.ended')) {
+      const { outcome, quality } = event.data;
+      if (quality !== null) this.#metrics.mos.observe(quality.mos);
+      this.#end(event.call_id, outcome);
+    } else if (isOf(event, 'call.failed') || isOf(event, 'call.timeout')) {
+      this.#end(event.call_id, event.data.outcome);
+    }
+  }
+
+  #begin(callId: Id, { direction }: EventData['call.initiated']): void {
+    if (this.#directions.has(callId)) return;
+    this.#directions.set(callId, direction);
+    this.#metrics.activeCalls.inc({ direction });
+  }
+
+  /** A call that began before this process did is no call of these counters. */
+  #end(callId: Id, outcome: string): void {
+    const direction = this.#directions.get(callId);
+    if (direction === undefined) return;
+    this.#directions.delete(callId);
+    this.#metrics.activeCalls.dec({ direction });
+    this.#metrics.calls.inc({ direction, outcome });
+  }
+
+  /** Only an answer to speech has a mouth-to-ear time. */
+  #observeReply({ latency_ms: latencyMs }: EventData['ai-response']): void {
+    if (latencyMs !== null) this.#metrics.mouthToEar.observe(latencyMs / MS);
+  }
+}
+
+function isOf<T extends EventType>(event: CallEvent, type: T): event is CallEvent<T> & CallEvent {
+  return event.type === type;
+}
+
+/** The median of the latest values, at most `capacity` of them. */
+export class RollingMedian {
+  readonly #values: number[] = [];
+  readonly #capacity: number;
+  #next = 0;
+
+  constructor(capacity = 101) {
+    this.#capacity = capacity;
+  }
+
+  add(value: number): void {
+    this.#values[this.#next] = value;
+    this.#next = (this.#next + 1) % this.#capacity;
+  }
+
+  /** Null before the first value. */
+  get value(): number | null {
+    const sorted = [...this.#values].sort((a, b) => a - b);
+    return sorted[Math.ceil(sorted.length / 2) - 1] ?? null;
+  }
+}

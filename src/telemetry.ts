@@ -1,0 +1,50 @@
+/** What is measured of calls and vendors: one tap on the journal, one on the providers, one on the media plane. */
+import { systemClock } from '#lib/clock.ts';
+import { CallMetrics, createMetrics, type Metrics } from '#lib/metrics.ts';
+import type { MediaStats } from '#media/types.ts';
+import type { ProviderSet } from '#providers/contract.ts';
+import { ProviderHealth } from '#providers/health.ts';
+import type { Providers } from '#providers/registry.ts';
+import type { CallJournal } from '#sessions/ports.ts';
+
+export type Telemetry = {
+  readonly metrics: Metrics;
+  readonly health: ProviderHealth;
+  /** `journal`, with every entry counted. */
+  readonly journal: CallJournal;
+  /** The providers of an agent, watched. Errors: E_CONFIG for a vendor nobody set up. */
+  readonly providersFor: (...of: Parameters<Providers['forAgent']>) => ProviderSet;
+  /** The counters of a call's media, when it is closed. */
+  readonly mediaClosed: (stats: MediaStats) => void;
+};
+
+export type TelemetryOptions = {
+  readonly journal: CallJournal;
+  /** Journal entries that the database does not have yet. */
+  readonly outboxPending: () => number;
+  readonly providers: Providers;
+};
+
+export function createTelemetry(options: TelemetryOptions): Telemetry {
+  const { journal, providers, outboxPending } = options;
+  const metrics = createMetrics({ outboxPending });
+  const counted = new CallMetrics(metrics);
+  const health = new ProviderHealth({
+    clock: systemClock,
+    onFailed: (kind, provider) => metrics.aiFailed.inc({ kind, provider }),
+  });
+  // The installation's own vendors are listed from the start, before any call has used them.
+  health.watch(providers.forAgent({ vendors: { stt: null, llm: null, tts: null } }));
+  return {
+    metrics,
+    health,
+    journal: {
+      append: (entry) => {
+        journal.append(entry);
+        counted.note(entry);
+      },
+    },
+    providersFor: (...of) => health.watch(providers.forAgent(...of)),
+    mediaClosed: (stats) => metrics.rtpLost.inc(stats.lost),
+  };
+}
