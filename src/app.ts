@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { recordKeeping } from '#api/record-keeping.ts';
 import { createApi, listenApi } from '#api/server.ts';
 import type { ApiPorts } from '#api/ports.ts';
 import { systemClock } from '#lib/clock.ts';
@@ -151,7 +152,7 @@ async function startParts(
   });
   const families = familyPorts({
     ...{ telemetry, node, environmentTrunk, database: store.database },
-    metricsAllow: config.metricsAllow,
+    ...{ metricsAllow: config.metricsAllow, countryCode: config.countryCode },
     load: () => calls.liveCount / config.maxCalls,
   });
   const answering = answeringPorts(store, config.countryCode);
@@ -289,11 +290,7 @@ function apiPorts(parts: Parts, state: { readonly isDraining: boolean }): ApiPor
   return {
     identity: store.identity,
     records: store.records,
-    recordKeeping: {
-      ...store.records,
-      statistics: store.statistics.read,
-      noteChange: (accountId) => store.rollup.wake(accountId),
-    },
+    recordKeeping: recordKeeping(store),
     recordings: recordings.files,
     recordingList: recordings.recordings,
     readiness: {

@@ -16,6 +16,8 @@ export type FamiliesOptions = {
   readonly node: string;
   readonly environmentTrunk: Trunk | null;
   readonly metricsAllow: readonly string[];
+  /** The installation's. */
+  readonly countryCode: string | null;
   /** Live calls of this node as a share of what it takes. */
   readonly load: () => number;
 };
@@ -24,7 +26,7 @@ export function familyPorts(options: FamiliesOptions): FamilyPorts {
   const { database, telemetry, node, environmentTrunk, metricsAllow, load } = options;
   return {
     phoneCalls: createPhoneCalls(database),
-    numbers: createPhoneNumbers(database),
+    numbers: createPhoneNumbers(database, options.countryCode),
     contacts: createContacts(database),
     extensions: createExtensions(database),
     console: createConsoleReads(database),

@@ -36,8 +36,8 @@ export type RecordsReader = {
 export type RecordKeeping = RecordWrites &
   Pick<CallRecords, 'events' | 'storedPhone'> & {
     statistics(accountId: Id, query: StatisticsQuery): Promise<CallStatistics>;
-    /** A record has changed: days that were counted before may have to be counted again. Cheap. */
-    noteChange(accountId: Id): void;
+    /** A record that starts at this time (ISO-8601; null: unknown) has changed: its day may have to be counted again. */
+    noteChange(accountId: Id, startTime: string | null): void;
   };
 
 /** The audio of one recording. */

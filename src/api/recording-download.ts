@@ -58,7 +58,8 @@ export async function sendRecording(
   // HEAD hears nothing.
   if (request.method !== 'HEAD') {
     const heard = { callId: record.id, recordingId: recording.id };
-    const asked = range === 'whole' ? null : `bytes=${range.from}-${range.to}`;
+    const isPart = range !== 'whole' && (range.from > 0 || range.to < file.bytes - 1);
+    const asked = isPart ? `bytes=${range.from}-${range.to}` : null;
     await fromStore(part, part.recordings.noteHeard(actorOf(request), { ...heard, range: asked }));
   }
   const disposition = what.disposition ?? 'attachment';

@@ -56,7 +56,7 @@ function addCreate(app: ApiServer, part: RecordsPart): void {
         const faults = [{ path: '/agent_id', rule: 'exists' }];
         throw new Problem('REFERENCE_NOT_FOUND', { faults });
       }
-      part.keeping.noteChange(actor.accountId);
+      part.keeping.noteChange(actor.accountId, created.startTime);
       return reply.code(201).send(ok(recordView(created, callerOf(request).role)));
     },
   });
@@ -89,7 +89,7 @@ function addChange(app: ApiServer, part: RecordsPart): void {
       const changing = part.keeping.change(actor, id, change, part.clock.wallMs());
       const changed = await fromStore(part, changing);
       if (isRefusal(changed)) throw await problemOf(part, request, id, changed);
-      part.keeping.noteChange(actor.accountId);
+      part.keeping.noteChange(actor.accountId, changed.startTime);
       return ok(recordView(changed, callerOf(request).role));
     },
   });
@@ -123,7 +123,7 @@ function addDelete(app: ApiServer, part: RecordsPart): void {
       }
       const refusal = await fromStore(part, part.keeping.remove(actor, id));
       if (refusal !== null) throw await problemOf(part, request, id, refusal);
-      part.keeping.noteChange(accountId);
+      part.keeping.noteChange(accountId, null);
       return ok(null);
     },
   });

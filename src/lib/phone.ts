@@ -47,6 +47,13 @@ export function phoneForms(normal: string, countryCode: string | null): string[]
   return [...new Set([normal, comparable, national, `0${national}`])];
 }
 
+/** Every form in which the beginning of a number may have been written down, of a normal prefix (`0571`, `+86571`). */
+export function phonePrefixForms(prefix: string, countryCode: string | null): string[] {
+  const code = countryCode?.replace(/^\+/, '') ?? '';
+  const isNational = code !== '' && /^[0-9]+$/.test(prefix);
+  return isNational ? [prefix, `+${code}${prefix.replace(/^0/, '')}`] : [prefix];
+}
+
 function bareOf(text: string): string | null {
   if (text.length > PHONE_MAX_CHARS) return null;
   return text.replace(SEPARATORS, '').replace(/^00/, '+');

@@ -1,7 +1,10 @@
 /** The main thread's hold on one call's media: commands out, events in, audio through the shared rings. */
+import { rm } from 'node:fs/promises';
+import { messageOf } from '#lib/errors.ts';
 import { SampleRing } from '#lib/sample-ring.ts';
 import type { MediaCommand, MediaReply, OpenRequest } from './media-protocol.ts';
 import { PlayoutWriter } from './playout-writer.ts';
+import { repairSealed } from './sealed-repair.ts';
 import type {
   MediaClosed,
   MediaEvent,
@@ -9,9 +12,11 @@ import type {
   MediaSession,
   MediaStats,
   NegotiatedAudio,
+  RecordingResult,
 } from './types.ts';
 import { SAMPLE_RATE_HZ } from './types.ts';
 import { UtteranceMarks } from './utterance-marks.ts';
+import { repairWav } from './wav.ts';
 
 export type SessionParts = {
   readonly id: number;
@@ -134,10 +139,25 @@ export class ClientSession implements MediaSession {
     else this.#tell(reply.event);
   }
 
-  /** The worker is gone: the call hears of it, and close() has nothing left to wait for. */
+  /** The worker is gone: the call hears of it, and close() waits for nothing but what is left of the recording. */
   workerLost(message: string): void {
     this.#tell({ type: 'media.failed', atMs: 0, message });
-    this.#closed.resolve({ stats: NOTHING, recording: null });
+    const left = this.#leftRecording();
+    this.#closed.resolve(left.then((recording) => ({ stats: NOTHING, recording })));
+  }
+
+  /** What a dead worker had written, closed as after a crash; null when there is nothing in it. Never rejects. */
+  async #leftRecording(): Promise<RecordingResult | null> {
+    const { recordingPath: path, recordingSeal: seal = null } = this.#parts.options;
+    if (path === null) return null;
+    try {
+      const mended = seal === null ? await repairWav(path) : await repairSealed(path, seal);
+      if (mended.durationMs > 0) return { path, sha256: null, ...mended, truncated: true };
+      await rm(path, { force: true });
+    } catch (error) {
+      this.#tell({ type: 'recording.failed', atMs: 0, message: messageOf(error) });
+    }
+    return null;
   }
 
   async #close(): Promise<MediaClosed> {

@@ -8,7 +8,7 @@ import type {
   TimeRange,
 } from '#lib/answer-rule.ts';
 import { foldApp } from '#lib/app-name.ts';
-import { comparablePhone, normalizePhone, normalizePhonePrefix } from '#lib/phone.ts';
+import { comparablePhone, normalizePhone, normalizePhonePrefix, phoneForms } from '#lib/phone.ts';
 import { wallTimeAt, type WallTime } from '#lib/wall-time.ts';
 
 export type CompiledCondition = {
@@ -26,7 +26,11 @@ export type ReadFacts = {
   wallTime(timeZone: string): WallTime;
 };
 
-type ComparedNumber = { readonly text: string; readonly beginnings: readonly string[] };
+type ComparedNumber = {
+  readonly text: string;
+  /** By length: the beginnings of the number in each form in which it may be written. */
+  readonly beginnings: readonly (readonly string[])[];
+};
 
 const DAY_MINUTES = 24 * 60;
 const DAY_MS = 86_400_000;
@@ -182,14 +186,14 @@ function numberTest(
     const compared = comparableOf(text, countryCode);
     if (compared !== null) numbers.add(compared);
   }
+  // A prefix written nationally means the numbers of the account's country: `0571` is `+86571` there (contract 1.1).
   const prefixes = new Set((list.prefixes ?? []).map((text) => normalizePhonePrefix(text) ?? text));
   // A hundred prefixes have few different lengths: one look-up for each instead of one comparison for each prefix.
   const lengths = [...new Set([...prefixes].map((prefix) => prefix.length))];
   return ({ text, beginnings }) =>
     numbers.has(text) ||
     lengths.some((length) => {
-      const beginning = beginnings[length];
-      return beginning !== undefined && prefixes.has(beginning);
+      return beginnings[length]?.some((beginning) => prefixes.has(beginning)) === true;
     });
 }
 
@@ -197,10 +201,12 @@ function numberTest(
 function comparedNumber(given: string | null, countryCode: string | null): ComparedNumber | null {
   const text = given === null ? null : comparableOf(given, countryCode);
   if (text === null) return null;
-  return {
-    text,
-    beginnings: Array.from({ length: text.length + 1 }, (_, at) => text.slice(0, at)),
-  };
+  const forms = phoneForms(text, countryCode);
+  const longest = Math.max(...forms.map((form) => form.length));
+  const beginnings = Array.from({ length: longest + 1 }, (_, length) => [
+    ...new Set(forms.filter((form) => form.length >= length).map((form) => form.slice(0, length))),
+  ]);
+  return { text, beginnings };
 }
 
 function comparableOf(text: string, countryCode: string | null): string | null {

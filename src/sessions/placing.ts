@@ -1,10 +1,11 @@
 /** What must hold before anybody is dialled, in the order of contract 2.4; the limits come last, by `limitOf`. */
 import type { AgentConfig } from '#lib/agent-config.ts';
 import type { Id } from '#lib/ids.ts';
+import { comparablePhone, normalizePhone } from '#lib/phone.ts';
 import type { AccountTrunk, AccountTrunks } from '#lib/trunk.ts';
 import type { CallRefusal, PlaceCall } from './call-service-types.ts';
 import type { Capacity } from './capacity.ts';
-import { isAllowedBy, isEmergencyNumber, isSipUri, numberOf } from './numbers.ts';
+import { isAllowedBy, isEmergencyNumber, isPremiumFor, isSipUri, numberOf } from './numbers.ts';
 import type {
   AccountDirectory,
   AccountPolicy,
@@ -91,7 +92,7 @@ async function routesFor(
   policy: AccountPolicy,
   trunks: AccountTrunks,
 ): Promise<Checked<{ routes: readonly AccountTrunk[] }>> {
-  const { accountId, to, from } = request;
+  const { accountId, to } = request;
   const { countryCode } = policy;
   const number = numberOf(to);
   if (number !== null && isEmergencyNumber(number, countryCode))
@@ -100,16 +101,38 @@ async function routesFor(
   const reaching = wanted.filter(
     (trunk) =>
       (!isSipUri(to) || trunk.allowUri) &&
-      (number === null || isAllowedBy(trunk, number, countryCode)),
+      (number === null ||
+        (isAllowedBy(trunk, number, countryCode) && !isPremiumFor(trunk, number, countryCode))),
   );
   if (wanted.length > 0 && reaching.length === 0) return refuse('NUMBER_NOT_ALLOWED', 'to');
-  const isOwn = from === undefined || (await contacts.owns(accountId, from));
-  const routes = isOwn ? reaching : reaching.filter((trunk) => trunk.fromNumber === from);
-  if (!isOwn && routes.length === 0) return refuse('NUMBER_NOT_ALLOWED', 'from');
+  const routes = await routesShowing(request, contacts, countryCode, reaching);
+  if (routes === null) return refuse('NUMBER_NOT_ALLOWED', 'from');
   if (!(await contacts.mayCall(accountId, number ?? to))) return refuse('CONSENT_MISSING', 'to');
   // A `sips:` URI asks for TLS all the way, and no trunk of ours speaks it yet.
   const isUsable = routes.length > 0 && !/^sips:/i.test(to);
   return isUsable ? { ok: true, routes } : refuse('NO_ROUTE', 'trunk');
+}
+
+/** What may show `from`: a trunk that has it as its own, or all, the one that the number belongs to first. */
+async function routesShowing(
+  { accountId, from }: PlaceCall,
+  contacts: ContactPolicy,
+  countryCode: string | null,
+  reaching: readonly AccountTrunk[],
+): Promise<readonly AccountTrunk[] | null> {
+  if (from === undefined) return reaching;
+  const own = await contacts.ownNumber(accountId, from);
+  if (own !== null) {
+    const rank = (trunk: AccountTrunk): number => (trunk.id === own.trunkId ? 0 : 1);
+    return own.trunkId === null ? reaching : reaching.toSorted((a, b) => rank(a) - rank(b));
+  }
+  const shown = comparablePhone(from, countryCode);
+  const routes = reaching.filter(
+    ({ fromNumber }) =>
+      fromNumber !== null &&
+      comparablePhone(normalizePhone(fromNumber) ?? fromNumber, countryCode) === shown,
+  );
+  return routes.length > 0 ? routes : null;
 }
 
 function isWanted(trunk: AccountTrunk, { trunkId, trunkTransport }: PlaceCall): boolean {

@@ -66,8 +66,8 @@ export type ContactPolicy = {
   mayCall(accountId: Id, number: string): Promise<boolean>;
   /** True when the newest `recording` consent of this number is granted. At most 1 s old. */
   mayRecord(accountId: Id, number: string): Promise<boolean>;
-  /** True for an active number of the account. */
-  owns(accountId: Id, number: string): Promise<boolean>;
+  /** An active number of the account, with the trunk it belongs to; null for any other. */
+  ownNumber(accountId: Id, number: string): Promise<{ readonly trunkId: Id | null } | null>;
 };
 
 /** Settings of an account that decide about its calls. */

@@ -1,7 +1,7 @@
 /** Which agent answers a call, asked of the tables (contract 2.3, "Which agent answers"). */
 import { foldApp } from '#lib/app-name.ts';
 import type { Id } from '#lib/ids.ts';
-import { comparablePhone, normalizePhone } from '#lib/phone.ts';
+import { comparablePhone, normalizePhone, phoneForms } from '#lib/phone.ts';
 import type { AgentRow } from './agent-config.ts';
 import type { Sql } from './pool.ts';
 
@@ -19,11 +19,19 @@ export type ChosenRow = { readonly row: AgentRow; readonly squadId: Id | null };
 
 export const AGENT_COLUMNS = 'a.id, a.user_id, a.name, a.config, t.language AS account_language';
 
-/** The ways in which a dialled number may have been written into a table. */
+/**
+ * The ways in which a dialled number may have been written into a table, the likeliest first. Carriers leave the `+`
+ * out, and a number may be older than the account's country code.
+ */
 export function candidateNumbers(called: string, countryCode: string | null): string[] {
-  const normal = normalizePhone(called) ?? called;
+  const normal = normalizePhone(called);
+  if (normal === null) return [];
   return [
-    ...new Set([normal, comparablePhone(normal, countryCode), `+${normal.replace(/^\+/, '')}`]),
+    ...new Set([
+      comparablePhone(normal, countryCode),
+      ...phoneForms(normal, countryCode),
+      `+${normal.replace(/^\+/, '')}`,
+    ]),
   ];
 }
 
@@ -40,9 +48,10 @@ export async function chooseAgent(
   const { agentId = null, squadId = null, called, trunkId } = choice;
   const [row] = await sql.rows<AgentRow & { squad_id: Id | null }>(
     `SELECT ${AGENT_COLUMNS}, w.squad_id FROM (
-       SELECT 0 AS rank, $2::uuid AS agent_id, $3::uuid AS squad_id, NULL::timestamptz AS created_at, NULL::uuid AS id
+       SELECT 0 AS rank, 0 AS spelling, $2::uuid AS agent_id, $3::uuid AS squad_id, NULL::timestamptz AS created_at, NULL::uuid AS id
        UNION ALL
-       SELECT array_position(ARRAY['number', 'app', 'trunk', 'default'], b.kind), b.agent_id, b.squad_id, b.created_at, b.id
+       SELECT array_position(ARRAY['number', 'app', 'trunk', 'default'], b.kind), array_position($4::text[], b.value),
+              b.agent_id, b.squad_id, b.created_at, b.id
          FROM agent_bindings b
         WHERE b.user_id = $1 AND ((b.kind = 'number' AND b.value = ANY ($4::text[])) OR (b.kind = 'app' AND b.value = $5)
               OR (b.kind = 'trunk' AND b.value = $6) OR b.kind = 'default')
@@ -51,7 +60,7 @@ export async function chooseAgent(
        LEFT JOIN squad_members m ON m.squad_id = s.id AND m.user_id = $1 AND m.role = 'primary'
        JOIN agents a ON a.id = coalesce(w.agent_id, m.agent_id) AND a.user_id = $1 AND a.deleted_at IS NULL
        LEFT JOIN account_settings t ON t.user_id = $1
-      ORDER BY w.rank, w.created_at, w.id LIMIT 1`,
+      ORDER BY w.rank, w.spelling, w.created_at, w.id LIMIT 1`,
     [
       ...[accountId, agentId, squadId],
       called === null

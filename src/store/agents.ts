@@ -8,7 +8,6 @@ import type { Id } from '#lib/ids.ts';
 import type { Log } from '#lib/log.ts';
 import {
   AGENT_COLUMNS,
-  candidateNumbers,
   chooseAgent,
   type AgentChoice,
   type ChosenRow,
@@ -22,6 +21,7 @@ import {
 import type { AgentConfig } from '#lib/agent-config.ts';
 import type { Database, Sql } from './pool.ts';
 import { readIfThere } from './postmaster.ts';
+import { accountCountryCodes, ownerOf } from './number-owner.ts';
 import { isServerAway } from './sql-errors.ts';
 import { StaleCache } from './stale-cache.ts';
 
@@ -65,6 +65,7 @@ export function createAgents(options: AgentsOptions): Agents {
   const byId = new StaleCache<AgentConfig | null>({ name: 'agents', ...caching });
   const byChoice = new StaleCache<ChosenAgent>({ name: 'agents of calls', ...caching });
   const byNumber = new StaleCache<Id>({ name: 'accounts of numbers', ...caching });
+  const codes = new StaleCache<readonly string[]>({ name: 'country codes', ...caching });
   const byAccount = new StaleCache<ChosenAgent>({ name: 'default agents', ...caching });
   const lastDefault = new LastDefault(path.join(options.dataDir, 'default-agent.json'), log);
 
@@ -77,8 +78,11 @@ export function createAgents(options: AgentsOptions): Agents {
 
   const accountOfNumber = (called: string): Promise<Id> =>
     byNumber.get(called, async () => {
-      const numbers = candidateNumbers(called, options.countryCode);
-      const owner = await database.withSystem((sql) => ownerOf(sql, numbers));
+      const { countryCode } = options;
+      const owner = await database.withSystem(async (sql) => {
+        const known = await codes.get('all', () => accountCountryCodes(sql));
+        return ownerOf(sql, called, known, countryCode);
+      });
       return owner ?? options.defaultAccount();
     });
 
@@ -131,14 +135,6 @@ export function createAgents(options: AgentsOptions): Agents {
 function cachingOf({ log, clock }: AgentsOptions) {
   const times = { freshMs: FRESH_MS, patienceMs: PATIENCE_MS };
   return { log, ...times, ...(clock === undefined ? {} : { clock }) };
-}
-
-async function ownerOf(sql: Sql, numbers: readonly string[]): Promise<Id | null> {
-  const [owner] = await sql.rows<{ user_id: Id }>(
-    "SELECT user_id FROM phone_numbers WHERE number = ANY ($1) AND status <> 'released' ORDER BY created_at LIMIT 1",
-    [numbers],
-  );
-  return owner?.user_id ?? null;
 }
 
 async function findById(sql: Sql, accountId: Id, agentId: Id): Promise<AgentConfig | null> {

@@ -1,7 +1,7 @@
 /** Agent bindings (contract 2.3): which agent or squad answers a number, an app, a trunk, and everything else. */
 import type { Actor } from '#lib/actor.ts';
 import type { Id } from '#lib/ids.ts';
-import { comparablePhone } from '#lib/phone.ts';
+import { comparablePhone, phoneForms } from '#lib/phone.ts';
 import { boundApp, countryCodeOf } from './agent-choice.ts';
 import { writeAudit } from './audit.ts';
 import type { Database, Sql } from './pool.ts';
@@ -86,11 +86,7 @@ async function putBinding(
   await sql.rows('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [
     `callyard agent bindings ${accountId}`,
   ]);
-  const value = await storedValue(sql, accountId, binding, countryCode);
-  const [known] = await sql.rows<BindingRow>(
-    `SELECT ${COLUMNS} FROM agent_bindings b WHERE b.user_id = $1 AND b.kind = $2 AND b.value = $3`,
-    [accountId, kind, value],
-  );
+  const { value, known } = await findSame(sql, accountId, binding, countryCode);
   if (known === undefined && (await isFull(sql, accountId, kind))) return 'full';
   if (known !== undefined && !maySee(actor, known)) return null;
   const [row] = await sql.rows<BindingRow>(
@@ -122,19 +118,38 @@ async function removeBinding(sql: Sql, actor: Actor, id: Id): Promise<boolean | 
   return true;
 }
 
-/** Numbers with the account's country code; an app under the spelling it was first bound with. */
-async function storedValue(
+/**
+ * The binding of the same number or app in whichever spelling, which is replaced and keeps its own; else the value to
+ * store: numbers with the account's country code.
+ */
+async function findSame(
   sql: Sql,
   accountId: Id,
   binding: BindingFields,
   standardCode: string | null,
-): Promise<string> {
-  const { kind, value } = binding;
-  if (value === null) return '';
-  if (kind === 'number') {
-    return comparablePhone(value, await countryCodeOf(sql, accountId, standardCode));
-  }
-  return kind === 'app' ? ((await boundApp(sql, accountId, value)) ?? value) : value;
+): Promise<{ readonly value: string; readonly known: BindingRow | undefined }> {
+  const { kind } = binding;
+  const spellings = await spellingsOf(sql, accountId, binding, standardCode);
+  const [known] = await sql.rows<BindingRow>(
+    `SELECT ${COLUMNS} FROM agent_bindings b WHERE b.user_id = $1 AND b.kind = $2 AND b.value = ANY ($3)
+      ORDER BY array_position($3::text[], b.value) LIMIT 1`,
+    [accountId, kind, spellings],
+  );
+  return { value: known?.value ?? spellings[0] ?? '', known };
+}
+
+/** The one to store comes first. */
+async function spellingsOf(
+  sql: Sql,
+  accountId: Id,
+  { kind, value }: BindingFields,
+  standardCode: string | null,
+): Promise<readonly string[]> {
+  if (value === null) return [''];
+  if (kind === 'app') return [(await boundApp(sql, accountId, value)) ?? value];
+  if (kind !== 'number') return [value];
+  const countryCode = await countryCodeOf(sql, accountId, standardCode);
+  return [comparablePhone(value, countryCode), ...phoneForms(value, countryCode)];
 }
 
 async function isFull(sql: Sql, accountId: Id, kind: BindingKind): Promise<boolean> {

@@ -10,7 +10,7 @@ import { StaleCache } from './stale-cache.ts';
 export type ContactPolicies = {
   mayCall(accountId: Id, number: string): Promise<boolean>;
   mayRecord(accountId: Id, number: string): Promise<boolean>;
-  owns(accountId: Id, number: string): Promise<boolean>;
+  ownNumber(accountId: Id, number: string): Promise<OwnNumber | null>;
 };
 
 export type ContactPolicyOptions = {
@@ -21,6 +21,7 @@ export type ContactPolicyOptions = {
   readonly clock?: Clock;
 };
 
+type OwnNumber = { readonly trunkId: Id | null };
 type Wishes = { readonly mayCall: boolean; readonly mayRecord: boolean };
 
 const FRESH_MS = 1_000;
@@ -30,7 +31,7 @@ export function createContactPolicy(options: ContactPolicyOptions): ContactPolic
   // Not served once stale: an old "yes" is no consent.
   const caching = { log, freshMs: FRESH_MS, staleMs: FRESH_MS, ...(clock ? { clock } : {}) };
   const wishes = new StaleCache<Wishes>({ name: 'contact wishes', ...caching });
-  const owned = new StaleCache<boolean>({ name: 'own numbers', ...caching });
+  const owned = new StaleCache<OwnNumber | null>({ name: 'own numbers', ...caching });
   const ask = <T>(
     cache: StaleCache<T>,
     accountId: Id,
@@ -45,7 +46,7 @@ export function createContactPolicy(options: ContactPolicyOptions): ContactPolic
     mayCall: async (account, number) => (await ask(wishes, account, number, loadWishes)).mayCall,
     mayRecord: async (account, number) =>
       (await ask(wishes, account, number, loadWishes)).mayRecord,
-    owns: (account, number) => ask(owned, account, number, loadOwned),
+    ownNumber: (account, number) => ask(owned, account, number, loadOwned),
   };
 }
 
@@ -67,10 +68,15 @@ function newest(kind: 'outbound' | 'recording'): string {
             ORDER BY created_at DESC, id DESC LIMIT 1)`;
 }
 
-async function loadOwned(sql: Sql, accountId: Id, forms: readonly string[]): Promise<boolean> {
-  const rows = await sql.rows(
-    `SELECT FROM phone_numbers WHERE user_id = $1 AND number = ANY ($2) AND status = 'active' LIMIT 1`,
+async function loadOwned(
+  sql: Sql,
+  accountId: Id,
+  forms: readonly string[],
+): Promise<OwnNumber | null> {
+  const [row] = await sql.rows<OwnNumber>(
+    `SELECT trunk_id AS "trunkId" FROM phone_numbers WHERE user_id = $1 AND number = ANY ($2) AND status = 'active'
+      ORDER BY created_at, id LIMIT 1`,
     [accountId, forms],
   );
-  return rows.length > 0;
+  return row ?? null;
 }

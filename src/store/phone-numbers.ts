@@ -4,6 +4,7 @@ import { AppError } from '#lib/errors.ts';
 import { newId, type Id } from '#lib/ids.ts';
 import type { Page, PageQuery } from '#lib/page.ts';
 import { comparablePhone } from '#lib/phone.ts';
+import { countryCodeOf } from './agent-choice.ts';
 import { writeAudit } from './audit.ts';
 import { readPage, Where } from './paging.ts';
 import type { Database, Sql } from './pool.ts';
@@ -53,27 +54,34 @@ type NumberRow = {
   readonly created_at: Date;
 };
 
-/** A binding may have been written without the `+`, as agents.ts reads them. */
+/** A binding may have been written without the `+` or before the account had its country code, as calls read them. */
 const SOURCE = {
   columns:
     'p.id, p.number, p.label, p.trunk_id, p.carrier, p.status, p.monthly_cost, p.currency, b.agent_id, p.created_at',
-  tables: `phone_numbers p LEFT JOIN LATERAL (
+  tables: `phone_numbers p LEFT JOIN account_settings t ON t.user_id = p.user_id
+    LEFT JOIN LATERAL (
     SELECT agent_id FROM agent_bindings
-     WHERE user_id = p.user_id AND kind = 'number' AND value IN (p.number, ltrim(p.number, '+'))
-     ORDER BY (value = p.number) DESC LIMIT 1) b ON true`,
+     WHERE user_id = p.user_id AND kind = 'number' AND (value IN (p.number, ltrim(p.number, '+'))
+           OR (length(p.number) > length(t.country_code) + 7 AND starts_with(p.number, '+' || t.country_code)
+               AND value IN (substr(p.number, length(t.country_code) + 2), '0' || substr(p.number, length(t.country_code) + 2))))
+     ORDER BY (value = p.number) DESC, created_at, id LIMIT 1) b ON true`,
   key: 'p.created_at',
   keyType: 'timestamptz',
   id: 'p.id',
 };
 
-export function createPhoneNumbers(database: Database): PhoneNumbers {
+/** `countryCode`: the installation's, for an account that has no settings yet. */
+export function createPhoneNumbers(
+  database: Database,
+  countryCode: string | null = null,
+): PhoneNumbers {
   const inAccount = <T>(actor: Actor, work: (sql: Sql) => Promise<T>): Promise<T> =>
     database.withAccount(actor.accountId, actor.name, work);
   return {
     list: (actor, query) =>
       inAccount(actor, (sql) => readPage(sql, SOURCE, visibleTo(actor), query, numberOf)),
     get: (actor, id) => inAccount(actor, (sql) => find(sql, actor, id)),
-    add: (actor, fields) => inAccount(actor, (sql) => add(sql, actor, fields)),
+    add: (actor, fields) => inAccount(actor, (sql) => add(sql, actor, fields, countryCode)),
     update: (actor, id, fields) => inAccount(actor, (sql) => update(sql, actor, id, fields)),
     release: (actor, id) => inAccount(actor, (sql) => release(sql, actor, id)),
   };
@@ -103,9 +111,10 @@ async function add(
   sql: Sql,
   actor: Actor,
   fields: NumberFields & { readonly number: string },
+  standardCode: string | null,
 ): Promise<PhoneNumber> {
   const { label = null, trunkId = null } = fields;
-  const number = await fullNumber(sql, actor, fields.number);
+  const number = await fullNumber(sql, actor, fields.number, standardCode);
   const id = newId();
   await sql.run(
     'INSERT INTO phone_numbers (id, user_id, number, label, trunk_id) VALUES ($1, $2, $3, $4, $5)',
@@ -122,12 +131,13 @@ async function add(
 }
 
 /** In the form for comparison, so that one number cannot be registered twice in two spellings. */
-async function fullNumber(sql: Sql, actor: Actor, normal: string): Promise<string> {
-  const [settings] = await sql.rows<{ country_code: string | null }>(
-    'SELECT country_code FROM account_settings WHERE user_id = $1',
-    [actor.accountId],
-  );
-  const full = comparablePhone(normal, settings?.country_code ?? null);
+async function fullNumber(
+  sql: Sql,
+  actor: Actor,
+  normal: string,
+  standardCode: string | null,
+): Promise<string> {
+  const full = comparablePhone(normal, await countryCodeOf(sql, actor.accountId, standardCode));
   return full.length <= NUMBER_MAX_CHARS ? full : normal;
 }
 

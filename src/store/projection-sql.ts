@@ -57,7 +57,7 @@ export type Touched = Map<Id, boolean>;
 
 /** One batch, in the order of the journal, inside the caller's transaction. Errors: E_DATABASE, E_DATABASE_UNREACHABLE. */
 export async function applyEntries(sql: Sql, entries: readonly JournalEntry[]): Promise<Touched> {
-  const fresh = await withFreeSeq(sql, await notYetStored(sql, entries));
+  const fresh = await withFreeSeq(sql, await notYetStored(sql, await notDeleted(sql, entries)));
   for (const [callId, change] of mergeRecords(fresh)) await writeRecord(sql, callId, change);
   await writeEvents(sql, fresh);
   for (const { event, recording } of fresh) {
@@ -81,6 +81,21 @@ export async function writeMessages(sql: Sql, callId: Id): Promise<void> {
       WHERE r.id = $1 AND r.source = 'core' AND r.messages IS DISTINCT FROM m.list`,
     [callId],
   );
+}
+
+/** What is still said of a call whose record a user has deleted is dropped: it must neither come back nor be parked. */
+async function notDeleted(
+  sql: Sql,
+  entries: readonly JournalEntry[],
+): Promise<readonly JournalEntry[]> {
+  const found = await sql.rows<{ user_id: Id; call_id: Id }>(
+    `SELECT user_id, target_id AS call_id FROM audit_log
+      WHERE action = 'call_record.delete' AND target_id = ANY ($1::text[])`,
+    [[...new Set(entries.map(({ event }) => event.call_id))]],
+  );
+  if (found.length === 0) return entries;
+  const deleted = new Set(found.map((row) => `${row.user_id} ${row.call_id}`));
+  return entries.filter(({ event }) => !deleted.has(`${event.account_id} ${event.call_id}`));
 }
 
 /** A replayed event changes nothing: what a user has set by PATCH since then stays. */

@@ -12,6 +12,7 @@ import { SEALED_KEY_BYTES, type RecordingSeal } from '#lib/sealed-audio.ts';
 import { writeAudit } from './audit.ts';
 import { ROW_COLUMNS, ROW_TABLES, rowOf, type DbRow } from './call-record-rows.ts';
 import { addPrefix } from './call-records.ts';
+import { HeardNotes } from './heard-notes.ts';
 import { readPage, Where, type PageSource } from './paging.ts';
 import type { Database, Sql } from './pool.ts';
 import { SHRED, type ShreddedRow } from './recording-rows.ts';
@@ -37,7 +38,7 @@ export type Recordings = {
   shred(accountId: Id, recordingId: Id): Promise<readonly ShreddedRow[]>;
   /** The file is gone too. */
   markRemoved(recordingIds: readonly Id[]): Promise<void>;
-  /** Somebody is about to hear it: an audit row (contract 1.3). */
+  /** Somebody is about to hear it: an audit row (contract 1.3), one in five minutes for all parts that a player asks for. */
   noteHeard(actor: Actor, recording: HeardRecording): Promise<void>;
   /** Phone and web calls of the account, newest first. */
   listForConsole(actor: Actor, query: ConsoleRecordQuery): Promise<ConsoleRecordPage>;
@@ -63,6 +64,7 @@ export function createRecordings({ database, sealer, clock }: RecordingsOptions)
     recordingId,
     key: Buffer.from(sealer.open(keyEnc, placeOf(accountId, recordingId)), 'base64url'),
   });
+  const heard = new HeardNotes(clock);
   return {
     newKey(accountId) {
       const seal = { recordingId: newId(), key: randomBytes(SEALED_KEY_BYTES) };
@@ -94,14 +96,19 @@ export function createRecordings({ database, sealer, clock }: RecordingsOptions)
         ]),
       );
     },
-    async noteHeard(actor, { callId, recordingId, range }) {
-      await database.withAccount(actor.accountId, actor.name, (sql) =>
-        writeAudit(sql, actor, {
-          action: 'recording.download',
-          targetType: 'call_record',
-          targetId: callId,
-          changes: { recording_id: recordingId, ...(range === null ? {} : { range }) },
-        }),
+    noteHeard(actor, { callId, recordingId, range }) {
+      const whole = [actor.accountId, actor.name, actor.ip, recordingId].join(' ');
+      // Who was noted for all of it needs no note for a part; the other way round it would be left out.
+      const keys = range === null ? ([whole] as const) : ([`${whole} part`, whole] as const);
+      return heard.once(keys, () =>
+        database.withAccount(actor.accountId, actor.name, (sql) =>
+          writeAudit(sql, actor, {
+            action: 'recording.download',
+            targetType: 'call_record',
+            targetId: callId,
+            changes: { recording_id: recordingId, ...(range === null ? {} : { range }) },
+          }),
+        ),
       );
     },
     listForConsole: (actor, query) => listForConsole(database, actor, query),

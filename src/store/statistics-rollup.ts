@@ -18,6 +18,7 @@ export type RollupOptions = {
 const GATHER_MS = 2_000;
 const FIRST_SWEEP_MS = 5_000;
 const SWEEP_MS = 3_600_000;
+const RETRY_MS = 30_000;
 /** Accounts that wait for their turn; more are found by the next sweep. */
 const MAX_WAITING = 1_000;
 /** Accounts that one page of the sweep looks at. */
@@ -38,6 +39,11 @@ export class StatisticsRollup {
     this.#clock = options.clock ?? systemClock;
   }
 
+  /** True while it counts nothing. */
+  get isIdle(): boolean {
+    return this.#running === undefined;
+  }
+
   /** From now on it works; before, and after `stop`, hints are only noted. */
   start(): void {
     if (this.#isStarted) return;
@@ -49,7 +55,12 @@ export class StatisticsRollup {
   /** This account may have days to count. Cheap. */
   wake(accountId: Id): void {
     if (this.#isStopped || this.#waiting.size >= MAX_WAITING) return;
+    const isFirst = this.#waiting.size === 0;
     this.#waiting.add(accountId);
+    if (!isFirst) return;
+    // The timer that runs is the next sweep's, which may be an hour away.
+    this.#clock.clearTimer(this.#timer);
+    this.#timer = undefined;
     this.#schedule();
   }
 
@@ -121,6 +132,7 @@ export class StatisticsRollup {
       // Nothing is lost: what is not rolled up is counted record by record, and the reader asks again.
       const level = isServerAway(error) ? 'debug' : 'error';
       this.#options.log[level]('statistics.rollupFailed', { error });
+      this.#sweepAtMs = Math.max(this.#sweepAtMs, this.#clock.now() + RETRY_MS);
     }
   }
 }
@@ -137,7 +149,7 @@ SELECT to_char(d, 'YYYY-MM-DD') AS day, s.timezone AS zone
    AND NOT EXISTS (SELECT FROM call_stats_days m WHERE m.user_id = s.user_id AND m.day = d::date)
  ORDER BY d DESC`;
 
-/** Accounts with records of this year and fewer markers than days are the ones worth a closer look. */
+/** Accounts with records of this year that are old enough, page by page. */
 const ACCOUNTS = `
 SELECT s.user_id FROM account_settings s
  WHERE s.user_id > $1::uuid AND EXISTS (SELECT FROM call_records r WHERE r.user_id = s.user_id

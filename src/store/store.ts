@@ -227,8 +227,9 @@ class RunningStore implements Store {
     this.rules = createAnswerRules({ ...clock, database, defaults, log });
     this.contactPolicy = createContactPolicy({
       ...{ ...clock, database, log },
+      // An account that has settings without a code means it.
       countryCode: async (accountId) =>
-        (await this.accounts.settings(accountId))?.countryCode ?? defaults.countryCode,
+        ((await this.accounts.settings(accountId)) ?? defaults).countryCode,
     });
     this.trunks = createTrunks({ ...clock, ...trunkDefaults, database, sealer, log });
   }

@@ -6,8 +6,11 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { encodeG711 } from '#src/demo/g711.ts';
 import { placeCall } from '#src/demo/phone.ts';
+import { startCapture } from './tools/capture.ts';
+import type { Datagram } from './tools/pcap.ts';
 import { startPostgres, type Postgres } from './tools/postgres.ts';
 import { until } from './tools/process.ts';
+import { rtpStreams } from './tools/rtp-report.ts';
 import { callerAudio, SCRIPT } from './tools/script.ts';
 import { startServer, type Callyard } from './tools/server.ts';
 import { startSippUac } from './tools/sipp.ts';
@@ -38,7 +41,7 @@ before(async () => {
   postgres = await startPostgres(folder, PORT);
   server = await startServer({
     ...{ folder, address: NODE, script: SCRIPT },
-    env: { DATABASE_URL: postgres.url },
+    env: { DATABASE_URL: postgres.url, CALLYARD_RATE_LIMIT: '1000', CALLYARD_RATE_BURST: '1000' },
   });
 });
 after(async () => {
@@ -60,6 +63,8 @@ test(`the database is away for ${OUTAGE_MS / 1000} s during ${CALLS} calls`, asy
     ratePerS: CALLS_PER_S,
     limit: CALLS,
   };
+  const filter = `udp and host ${NODE}`;
+  await using capture = await startCapture(join(folder, 'outage.pcap'), filter);
   await using uac = startSippUac(run, load);
   await pause(10_000);
 
@@ -69,11 +74,13 @@ test(`the database is away for ${OUTAGE_MS / 1000} s during ${CALLS} calls`, asy
   await hangUpWhileAway();
   await pause(OUTAGE_MS - (performance.now() - awayAtMs));
   const { code, statistics } = await uac.result();
+  const datagrams = await capture.finish();
   await postgres.start();
   const backAtMs = performance.now();
 
   assert.equal(code, 0, uac.log().slice(-800));
   assert.deepEqual([statistics.successful, statistics.failed], [CALLS, 0]);
+  checkBeat(datagrams);
   for (const { path, status, ms } of answers) {
     assert.equal(status, 503, path);
     assert.ok(ms <= FAST_MS, `${path} answered 503 after ${Math.round(ms)} ms`);
@@ -91,6 +98,22 @@ test(`the database is away for ${OUTAGE_MS / 1000} s during ${CALLS} calls`, asy
   );
   await checkRecords(ids);
 });
+
+/** Every caller's stream from the agent is whole and keeps the beat, as it would with the database there. */
+function checkBeat(datagrams: readonly Datagram[]): void {
+  const streams = rtpStreams(datagrams).filter(
+    ({ source, packets }) =>
+      source.startsWith(`${NODE}:`) && packets.length >= (TALK_MS / 20) * 0.9,
+  );
+  assert.equal(streams.length, CALLS);
+  for (const { source, missing, duplicated, reordered, deviation } of streams) {
+    assert.deepEqual([missing, duplicated, reordered], [0, 0, 0], source);
+    // Half a packet: what every jitter buffer takes without a sound.
+    assert.ok(deviation.p99 < 10, `${source}: 99 % within ${deviation.p99} ms of the beat`);
+  }
+  const worst = Math.max(...streams.map(({ deviation }) => deviation.p99));
+  console.log(`# deviation from 20 ms: worst p99 of a stream ${worst.toFixed(2)} ms`);
+}
 
 async function askWhileAway(): Promise<{ path: string; status: number; ms: number }[]> {
   const answers = [];

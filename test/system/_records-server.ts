@@ -3,6 +3,7 @@ import type { TestContext } from 'node:test';
 import type { RecordingRow } from '#lib/call-record.ts';
 import { newId, type Id } from '#lib/ids.ts';
 import { silentLog } from '#lib/log.ts';
+import { recordKeeping } from '#api/record-keeping.ts';
 import { createApi, listenApi } from '#api/server.ts';
 import type { ApiKeyRole } from '#store/api-keys-new.ts';
 import { generateKey, hashOf, prefixOf } from '#store/api-keys-new.ts';
@@ -57,11 +58,7 @@ export async function startRecordsServer(t: TestContext): Promise<RecordsServer>
       ...fakes.ports,
       identity: store.identity,
       records: store.records,
-      recordKeeping: {
-        ...store.records,
-        statistics: store.statistics.read,
-        noteChange: (id) => store.rollup.wake(id),
-      },
+      recordKeeping: recordKeeping(store),
       recordings: {
         ...fakes.ports.recordings,
         remove: async (_accountId, recording) => void removed.push(recording as RecordingRow),

@@ -228,6 +228,10 @@ test('deleting a call takes its events and recordings with it', async (t) => {
     ),
   );
   assert.deepEqual(left, { records: 0, events: 0, recordings: 0 });
+  // What is still on its way neither brings the call back nor stays anywhere else.
+  await play(server, (c) => [c.initiated(), c.says('user', 'late'), c.ended()], call);
+  assert.deepEqual(factsOf(await server.send(`GET ${path}`)), [404, 'NOT_FOUND', []]);
+  assert.equal(server.store.projection.parked, 0);
 });
 
 test('a call so young that its record is still on the way is not missing', async (t) => {

@@ -3,12 +3,14 @@ import assert from 'node:assert/strict';
 import { after, before, test, type TestContext } from 'node:test';
 import type { CallStatistics, StatisticsPeriod } from '#lib/call-record.ts';
 import { newId, type Id } from '#lib/ids.ts';
+import { SimulatedClock } from '#lib/clock.ts';
 import { silentLog } from '#lib/log.ts';
 import { openPool, type Database } from '#store/pool.ts';
 import { createStatistics, type Statistics } from '#store/statistics.ts';
 import { StatisticsRollup } from '#store/statistics-rollup.ts';
 import { createTestDatabase, type TestDatabase } from './_database.ts';
 import { naiveStatistics, type Plain } from './_naive-statistics.ts';
+import { until } from './_store.ts';
 
 const DATA_SETS = 1_000;
 const AT_ONCE = 4;
@@ -172,11 +174,12 @@ async function change(random: Random, account: Account, records: Plain[], around
   for (let left = Math.floor(random() * 4); left > 0; left--) {
     const at = Math.floor(random() * records.length);
     const record = records[at];
-    if (record === undefined || random() < 0.3) {
+    const kind = random();
+    if (record === undefined || kind < 0.3) {
       const added = makeRecord(random, account, aroundMs);
       records.push(added);
       await insert(account, [added]);
-    } else if (random() < 0.3) {
+    } else if (kind < 0.5) {
       records.splice(at, 1);
       await remove(account, record);
     } else {
@@ -370,4 +373,47 @@ test('only days that ended more than 24 hours ago are rolled up; the sweep finds
     (await statistics.read(elsewhere, { period: 'year', agentIds: null, nowMs })).totalCalls,
     0,
   );
+});
+
+test('the worker rolls up by itself: soon after its start, and soon after a change', async () => {
+  const clock = new SimulatedClock(Date.UTC(2026, 5, 20));
+  const account = await makeAccount('Asia/Shanghai');
+  const random = randomFrom(9);
+  const aroundMs = clock.wallMs() - 3 * DAY_MS;
+  await insert(
+    account,
+    Array.from({ length: 20 }, () => makeRecord(random, account, aroundMs)),
+  );
+  const worker = new StatisticsRollup({ database, log: silentLog, clock });
+  const days = async (): Promise<number> =>
+    database.withAccount(
+      account.id,
+      'test',
+      async (sql) => (await sql.rows('SELECT FROM call_stats_days')).length,
+    );
+  const settled = async (count: number): Promise<void> =>
+    until(async () => (await days()) === count, `${count} days rolled up`);
+  try {
+    worker.wake(account.id);
+    worker.start();
+    clock.advance(2_000);
+    await until(async () => (await days()) > 3, 'the first days');
+    await until(async () => worker.isIdle, 'the end of the run');
+    // Past the first sweep, so that the timer under way is one of an hour.
+    clock.advance(5_000);
+    await until(async () => worker.isIdle, 'the end of the sweep');
+    const all = await days();
+    for (let round = 0; round < 2; round++) {
+      await insert(account, [makeRecord(() => 0.5, account, aroundMs)]);
+      assert.equal(await days(), all - 1, 'the change forgot its day');
+      worker.wake(account.id);
+      worker.wake(account.id);
+      clock.advance(2_000);
+      await settled(all);
+      await until(async () => worker.isIdle, 'the end of the run');
+    }
+  } finally {
+    await worker.stop();
+  }
+  assert.equal(clock.pending, 0);
 });

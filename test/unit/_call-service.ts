@@ -122,7 +122,14 @@ export function createService(options: ServiceOptions = {}) {
         return Promise.resolve(number !== '+15550166');
       },
       mayRecord: (_account, number) => Promise.resolve(number === '+15550100'),
-      owns: (_account, number) => Promise.resolve(number === '+15550111'),
+      ownNumber: (_account, number) =>
+        Promise.resolve(
+          number === '+15550111'
+            ? { trunkId: null }
+            : number === '+15550112'
+              ? { trunkId: TRUNK_B }
+              : null,
+        ),
     },
     accounts: {
       settings: () =>

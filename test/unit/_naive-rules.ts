@@ -98,7 +98,15 @@ function listedNumber(
   code: string | null,
 ): boolean {
   for (const each of list.numbers ?? []) if (plusForm(each, code) === number) return true;
-  for (const each of list.prefixes ?? []) if (number.slice(0, each.length) === each) return true;
+  for (const each of list.prefixes ?? []) {
+    if (number.slice(0, each.length) === each) return true;
+    // Written nationally: with the country's code in place of one leading 0.
+    const isPlain = each.split('').every((sign) => '0123456789'.includes(sign));
+    if (!isPlain || code === null || !number.startsWith(`+${code}`)) continue;
+    const national = number.slice(code.length + 1);
+    if (national.length <= 6) continue;
+    if (national.startsWith(each) || `0${national}`.startsWith(each)) return true;
+  }
   return false;
 }
 

@@ -110,9 +110,13 @@ test('an agent row gets every default, and nonsense in it is passed over', () =>
 test('a dialled number is looked for in every form it may be stored in', () => {
   const rows: [string, string | null, string[]][] = [
     ['1001', '86', ['1001', '+1001']],
-    ['02155550100', '86', ['02155550100', '+862155550100', '+02155550100']],
+    [
+      ...['02155550100', '86'],
+      ['+862155550100', '02155550100', '2155550100', '+02155550100'],
+    ] as unknown as [string, string, string[]],
+    ['+862155550100', '86', ['+862155550100', '2155550100', '02155550100']],
     ['+1 (555) 010-0', null, ['+15550100']],
-    ['alice', null, ['alice', '+alice']],
+    ['alice', null, []],
   ];
   for (const [called, country, expected] of rows) {
     assert.deepEqual(candidateNumbers(called, country), expected, called);

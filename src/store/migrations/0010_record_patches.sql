@@ -48,9 +48,11 @@ CREATE TRIGGER call_stats_forget_zone BEFORE UPDATE OF timezone ON account_setti
 
 -- Every filter of the list is answered from an index alone: only the rows of the page shown are read whole. A status
 -- changes an index anyway, by idx_call_records_live.
-DROP INDEX idx_call_records_user_id, idx_call_records_caller_phone;
+DROP INDEX idx_call_records_user_id, idx_call_records_agent_id, idx_call_records_caller_phone;
 CREATE INDEX idx_call_records_user_id ON call_records (user_id, start_time DESC, id DESC)
   INCLUDE (agent_id, duration_seconds, hangup_reason, caller_app, channel, direction, status, outcome);
+CREATE INDEX idx_call_records_agent_id ON call_records (user_id, agent_id, start_time DESC, id DESC)
+  INCLUDE (duration_seconds, hangup_reason, caller_app, channel);
 CREATE INDEX idx_call_records_caller_phone
   ON call_records (user_id, caller_phone text_pattern_ops, start_time DESC, id DESC) INCLUDE (channel);
 CREATE INDEX idx_call_records_outcome ON call_records (user_id, outcome, start_time DESC, id DESC) INCLUDE (channel)
@@ -65,6 +67,9 @@ CREATE INDEX idx_call_records_customer ON call_records (user_id, customer_ref, s
 CREATE INDEX idx_call_records_campaign ON call_records (user_id, campaign_id, start_time DESC, id DESC)
   WHERE campaign_id IS NOT NULL;
 
+-- Events that are still on their way when their call's record is deleted are told by this.
+CREATE INDEX idx_audit_log_deleted_records ON audit_log (target_id) WHERE action = 'call_record.delete';
+
 -- Totals and statistics read the index alone, which works only for pages that a vacuum has seen: by the defaults that
 -- would be after every 200,000 new records of a million.
 ALTER TABLE call_records SET (autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 5000,
@@ -74,8 +79,9 @@ ALTER TABLE call_records SET (autovacuum_vacuum_insert_scale_factor = 0, autovac
 
 ALTER TABLE call_records RESET (autovacuum_vacuum_insert_scale_factor, autovacuum_vacuum_insert_threshold,
   autovacuum_vacuum_scale_factor, autovacuum_analyze_scale_factor);
-DROP INDEX idx_call_records_campaign, idx_call_records_customer, idx_call_records_open, idx_call_records_outcome,
-  idx_call_stats_daily_agent, idx_call_records_user_id, idx_call_records_caller_phone;
+DROP INDEX idx_audit_log_deleted_records, idx_call_records_campaign, idx_call_records_customer, idx_call_records_open, idx_call_records_outcome,
+  idx_call_stats_daily_agent, idx_call_records_user_id, idx_call_records_agent_id, idx_call_records_caller_phone;
+CREATE INDEX idx_call_records_agent_id ON call_records (agent_id, start_time DESC, id DESC);
 CREATE INDEX idx_call_records_user_id ON call_records (user_id, start_time DESC, id DESC)
   INCLUDE (agent_id, duration_seconds, hangup_reason, caller_app, channel);
 CREATE INDEX idx_call_records_caller_phone

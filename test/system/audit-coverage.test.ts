@@ -1,0 +1,276 @@
+/**
+ * Contract 1.3: every write by `adm` or `own`, every `sup` action and every login is in the audit log, once, and in the
+ * transaction of the act. The routes come from test/data/route-roles.json: one without a request here fails.
+ */
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { newId, type Id } from '#lib/ids.ts';
+import { startTestApp, type TestApp } from './_app.ts';
+import { queryRows } from './_database.ts';
+import { ask, defaultAccount, makeApiKey, makeToken, makeUser, systemRows } from './_identity.ts';
+import { rowsOf } from './_tenants.ts';
+
+const MATRIX = JSON.parse(
+  readFileSync(new URL('../data/route-roles.json', import.meta.url), 'utf8'),
+) as Record<string, string>;
+
+const PASSWORD = 'correct horse battery staple';
+const LOGIN = 'POST /api/auth/login';
+/** It asks the vendor and changes nothing here. */
+const ACTS_WITHOUT_WRITING = new Set(['POST /api/v1/provider-configs/{}/test']);
+
+const AUDITED = Object.entries(MATRIX)
+  .filter(([route, capability]) => {
+    if (capability === 'sup' || route === LOGIN) return true;
+    return (capability === 'adm' || capability === 'own') && !route.startsWith('GET ');
+  })
+  .map(([route]) => route)
+  .filter((route) => !ACTS_WITHOUT_WRITING.has(route));
+
+type World = { readonly server: TestApp; readonly account: Id; readonly token: string };
+/** What a route is asked so that it does its work: a fresh row where the path names one. */
+type Act = { readonly id?: Id; readonly body?: object; readonly action: string };
+type Prepare = (world: World) => Act | Promise<Act>;
+
+const PROVIDER = { kind: 'llm', vendor: 'openai', credentials: { api_key: 'sk-test' } };
+const VOLCENGINE = {
+  ...{ app_id: '1234567', access_token: 'made-up-token', secret_key: 'made-up-secret' },
+};
+
+const ACTS: Readonly<Record<string, Prepare>> = {
+  [LOGIN]: () => ({
+    body: { username: 'admin@localhost', password: PASSWORD },
+    action: 'user.login',
+  }),
+  'DELETE /api/v1/call-records/{}': async (world) => ({
+    id: await plantRecord(world),
+    action: 'call_record.delete',
+  }),
+  'GET /api/v1/call-records/{}/recording': async (world) => ({
+    id: await plantRecording(world),
+    action: 'recording.download',
+  }),
+  'GET /api/call-center/recordings/{}/download': async (world) => ({
+    id: await plantRecording(world),
+    action: 'recording.download',
+  }),
+  'POST /api/v1/aliyun/config': () => ({
+    body: { access_key_id: 'LTAImadeupkeyid0', access_key_secret: 'made-up', app_key: newId() },
+    action: 'aliyun_config.save',
+  }),
+  'DELETE /api/v1/aliyun/config': async (world) => {
+    await perform(world, 'POST /api/v1/aliyun/config');
+    return { action: 'aliyun_config.delete' };
+  },
+  'POST /api/v1/volcengine/config': () => ({
+    body: VOLCENGINE,
+    action: 'volcengine_config.save',
+  }),
+  'DELETE /api/v1/volcengine/config': async (world) => {
+    await perform(world, 'POST /api/v1/volcengine/config');
+    return { action: 'volcengine_config.delete' };
+  },
+  'POST /v1/phone/numbers': () => ({
+    body: { number: freshNumber() },
+    action: 'phone_number.create',
+  }),
+  'PATCH /v1/phone/numbers/{}': async (world) => ({
+    id: await insert(world, 'phone_numbers', { number: freshNumber() }),
+    body: { label: newId() },
+    action: 'phone_number.update',
+  }),
+  'DELETE /v1/phone/numbers/{}': async (world) => ({
+    id: await insert(world, 'phone_numbers', { number: freshNumber() }),
+    action: 'phone_number.release',
+  }),
+  'POST /api/v1/api-keys': () => ({
+    body: { name: 'made', role: 'viewer' },
+    action: 'api_key.create',
+  }),
+  'POST /api/v1/api-keys/{}/rotate': async ({ server, account }) => ({
+    id: (await makeApiKey(server, account)).id,
+    body: { overlap_s: 60 },
+    action: 'api_key.rotate',
+  }),
+  'DELETE /api/v1/api-keys/{}': async ({ server, account }) => ({
+    id: (await makeApiKey(server, account)).id,
+    action: 'api_key.revoke',
+  }),
+  'POST /api/v1/provider-configs': () => ({
+    body: { ...PROVIDER, name: newId() },
+    action: 'provider_config.create',
+  }),
+  'PUT /api/v1/provider-configs/{}': async (world) => ({
+    id: await plantProvider(world),
+    body: { ...PROVIDER, name: newId() },
+    action: 'provider_config.update',
+  }),
+  'PATCH /api/v1/provider-configs/{}': async (world) => ({
+    id: await plantProvider(world),
+    body: { name: newId() },
+    action: 'provider_config.update',
+  }),
+  'DELETE /api/v1/provider-configs/{}': async (world) => ({
+    id: await plantProvider(world),
+    action: 'provider_config.delete',
+  }),
+  'PATCH /api/v1/settings': () => ({
+    body: { recording_notice: `This call is recorded, ${newId()}.` },
+    action: 'settings.update',
+  }),
+  'POST /api/v1/members': () => ({
+    body: { email: `${newId()}@example.test`, role: 'viewer', password: 'a long pass phrase' },
+    action: 'member.add',
+  }),
+  'PUT /api/v1/members/{}': async (world) => ({
+    id: await plantMember(world),
+    body: { role: 'developer' },
+    action: 'member.update',
+  }),
+  'DELETE /api/v1/members/{}': async (world) => ({
+    id: await plantMember(world),
+    action: 'member.remove',
+  }),
+};
+
+test('every route whose acts are audited has a request here', () => {
+  assert.deepEqual(Object.keys(ACTS).sort(), [...AUDITED].sort());
+});
+
+test('each act leaves one audit row, with the action, the actor and the request', async (t) => {
+  const world = await makeWorld(t);
+  for (const route of AUDITED) {
+    const { act, reply, requestId } = await perform(world, route);
+    assert.ok(reply.status < 300, `${route}: ${reply.status} ${reply.text}`);
+    const rows = await systemRows<{ action: string; actor: string; actor_role: string; ip: string }>(
+      world.server.databaseUrl,
+      'SELECT action, actor, actor_role, host(ip) AS ip FROM audit_log WHERE user_id = $1 AND request_id = $2',
+      [world.account, requestId],
+    );
+    const expected = { action: act.action, actor: `user:${world.account}`, actor_role: 'owner' };
+    assert.deepEqual(rows, [{ ...expected, ip: '127.0.0.1' }], route);
+  }
+});
+
+test('an act whose audit row cannot be written does not happen', async (t) => {
+  const world = await makeWorld(t);
+  const { server, account } = world;
+  for (const route of AUDITED) {
+    const act = await prepare(world, route);
+    const before = await rowsOf(server, account);
+    await refuseAuditRows(server);
+    const { reply } = await send(world, route, act);
+    await allowAuditRows(server);
+    assert.ok(reply.status >= 500, `${route}: ${reply.status} ${reply.text}`);
+    assert.equal(typeof reply.code, 'string', `${route} shows more than a refusal`);
+    assert.deepEqual(await rowsOf(server, account), before, route);
+  }
+});
+
+async function makeWorld(t: TestContext): Promise<World> {
+  const server = await startTestApp(t, {
+    ...{ CALLYARD_RATE_LIMIT: '100000', CALLYARD_RATE_BURST: '100000' },
+    CALLYARD_ADMIN_PASSWORD: PASSWORD,
+  });
+  const account = await defaultAccount(server);
+  return { server, account, token: await makeToken(server, account) };
+}
+
+function prepare(world: World, route: string): Act | Promise<Act> {
+  const make = ACTS[route];
+  assert.ok(make !== undefined, `${route} has no request here`);
+  return make(world);
+}
+
+async function perform(world: World, route: string) {
+  const act = await prepare(world, route);
+  return { act, ...(await send(world, route, act)) };
+}
+
+async function send({ server, token }: World, route: string, act: Act) {
+  const requestId = newId();
+  const [method = '', path = ''] = route.split(' ');
+  const reply = await ask(server.app.httpUrl, method, path.replace('{}', act.id ?? ''), {
+    ...(route === LOGIN ? {} : { token }),
+    ...(act.body === undefined ? {} : { body: act.body }),
+    headers: { 'x-request-id': requestId },
+  });
+  return { reply, requestId };
+}
+
+async function insert(
+  { server, account }: World,
+  table: string,
+  columns: Readonly<Record<string, unknown>>,
+): Promise<Id> {
+  const id = newId();
+  const all = { id, user_id: account, ...columns };
+  const places = Object.keys(all).map((_, at) => `$${at + 1}`);
+  await systemRows(
+    server.databaseUrl,
+    `INSERT INTO ${table} (${Object.keys(all).join(', ')}) VALUES (${places.join(', ')})`,
+    Object.values(all),
+  );
+  return id;
+}
+
+async function plantRecord(world: World, more: Record<string, unknown> = {}): Promise<Id> {
+  const agentId = await insert(world, 'agents', { name: 'audited', config: '{}' });
+  const times = { start_time: new Date(), end_time: new Date() };
+  return insert(world, 'call_records', {
+    ...{ agent_id: agentId, status: 'ended', ...times, ...more },
+  });
+}
+
+/** As earlier versions kept it, in the clear: a header is all that is read of it. */
+async function plantRecording(world: World): Promise<Id> {
+  const recordingId = newId();
+  const callId = await plantRecord(world, {
+    ...{ recording_status: 'ready', recording_id: recordingId },
+  });
+  const uri = `${recordingId}.wav`;
+  writeFileSync(join(world.server.dataDir, uri), Buffer.alloc(44, 'RIFF'));
+  await insert(world, 'recordings', {
+    ...{ id: recordingId, call_id: callId, status: 'ready', uri, bytes: 44 },
+  });
+  return callId;
+}
+
+async function plantProvider(world: World): Promise<Id> {
+  return insert(world, 'provider_configs', { kind: 'llm', vendor: 'openai', name: newId() });
+}
+
+async function plantMember({ server, account }: World): Promise<Id> {
+  const person = await makeUser(server);
+  await systemRows(
+    server.databaseUrl,
+    "INSERT INTO members (user_id, member_id, role) VALUES ($1, $2, 'viewer')",
+    [account, person],
+  );
+  return person;
+}
+
+let numbers = 100;
+function freshNumber(): string {
+  return `+1555${String(numbers++).padStart(7, '0')}`;
+}
+
+/** A trigger stands in for whatever may go wrong between an act and its row. */
+async function refuseAuditRows(server: TestApp): Promise<void> {
+  await queryRows(
+    server.databaseUrl,
+    `CREATE FUNCTION refuse_audit() RETURNS trigger LANGUAGE plpgsql AS
+       $f$ BEGIN RAISE EXCEPTION 'no audit row' USING ERRCODE = 'P0001'; END $f$`,
+  );
+  await queryRows(
+    server.databaseUrl,
+    'CREATE TRIGGER refuse_audit BEFORE INSERT ON audit_log FOR EACH ROW EXECUTE FUNCTION refuse_audit()',
+  );
+}
+
+async function allowAuditRows(server: TestApp): Promise<void> {
+  await queryRows(server.databaseUrl, 'DROP TRIGGER refuse_audit ON audit_log');
+  await queryRows(server.databaseUrl, 'DROP FUNCTION refuse_audit()');
+}
