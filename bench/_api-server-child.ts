@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { recordKeeping } from '#api/record-keeping.ts';
 import { createApi, listenApi } from '#api/server.ts';
 import { createLog } from '#lib/log.ts';
 import { openStore } from '#store/store.ts';
@@ -23,11 +24,7 @@ const api = await createApi({
     ...fakes.ports,
     identity: store.identity,
     records: store.records,
-    recordKeeping: {
-      ...store.records,
-      statistics: store.statistics.read,
-      noteChange: (accountId) => store.rollup.wake(accountId),
-    },
+    recordKeeping: recordKeeping(store),
   },
   log,
   version: '0.0.0-bench',

@@ -23,13 +23,13 @@ const AGENTS = 20;
 const CHUNK = 50_000;
 const MIN_SPAN_DAYS = 90;
 
-/** The account of an earlier run is used again when it has as many records. `login`: the pool's role, null for the owner. */
+/** `url`: of the schema's owner. The account of an earlier run is used again when it has as many records. */
 export async function seedRecords(
   url: string,
   records: number,
-  options: { readonly login: string | null; readonly say?: (line: string) => void },
+  say: (line: string) => void = () => undefined,
 ): Promise<Seeded> {
-  await migrate({ url, login: options.login, log: silentLog });
+  await migrate({ url, login: null, log: silentLog });
   const client = new pg.Client(url);
   await client.connect();
   try {
@@ -40,7 +40,7 @@ export async function seedRecords(
       [accountId],
     );
     const present = (known.rows[0] as { n: number }).n;
-    if (present < records) await fill(client, accountId, records, options.say ?? (() => undefined));
+    if (present < records) await fill(client, accountId, records, say);
     return { accountId, agentIds, records: Math.max(present, records) };
   } finally {
     await client.end();
@@ -159,10 +159,9 @@ if (import.meta.main) {
     process.stderr.write('set DATABASE_URL_BENCH to an empty PostgreSQL database\n');
     process.exit(1);
   }
-  const seeded = await seedRecords(url, Number(values.records), {
-    login: null,
-    say: (line) => process.stdout.write(`${line}\n`),
-  });
+  const seeded = await seedRecords(url, Number(values.records), (line) =>
+    process.stdout.write(`${line}\n`),
+  );
   const key = await addKey(url, seeded.accountId);
   process.stdout.write(`account ${seeded.accountId}, API key ${key}\n`);
 }

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { createRecordingFiles } from '#api/recording-files.ts';
 import type { RecordingFiles } from '#api/ports.ts';
 import { systemClock } from '#lib/clock.ts';
+import { delay } from '#lib/deadline.ts';
 import { AppError } from '#lib/errors.ts';
 import type { Id } from '#lib/ids.ts';
 import type { Log } from '#lib/log.ts';
@@ -11,6 +12,7 @@ import { recordingPlace, type NewRecording, type RecordingPlace } from '#lib/rec
 import { repairSealed } from '#media/sealed-repair.ts';
 import { repairWav } from '#media/wav.ts';
 import { openObjectStorage, parseStorageUrl, type ObjectStorage } from '#store/object-storage.ts';
+import { sweepOrphans } from '#store/recording-orphans.ts';
 import { createRecordingRemoval } from '#store/recording-removal.ts';
 import { RecordingUploads } from '#store/recording-uploads.ts';
 import { createRecordings, type Recordings } from '#store/recordings.ts';
@@ -38,7 +40,7 @@ export type RecordingParts = {
 export type RecordingPartsOptions = {
   readonly settings: RecordingSettings;
   readonly dataDir: string;
-  readonly store: Pick<Store, 'database' | 'sealer' | 'journal'>;
+  readonly store: Pick<Store, 'database' | 'sealer' | 'journal' | 'projection'>;
   readonly log: Log;
 };
 
@@ -56,10 +58,15 @@ export async function openRecordingParts(options: RecordingPartsOptions): Promis
   });
   const retention = new Retention({
     ...{ database, removal, clock, log },
-    onRun: () => store.journal.turnOver(),
+    onRun: async () => {
+      store.journal.turnOver();
+      await sweepOrphans({ database, place, isCaughtUp: () => isCaughtUp(store), clock, log });
+    },
   });
   const uploads =
-    objects === null ? null : new RecordingUploads({ database, objects, place, clock, log });
+    objects === null
+      ? null
+      : new RecordingUploads({ database, objects, place, removal, clock, log });
   return {
     recordings,
     files: createRecordingFiles({ place, recordings, removal, objects, log }),
@@ -77,6 +84,28 @@ export async function openRecordingParts(options: RecordingPartsOptions): Promis
       objects?.close();
     },
   };
+}
+
+const CATCH_UP_TRIES = 100;
+const CATCH_UP_MS = 50;
+
+/** Waits some seconds until all that is in the journal now has reached the database. */
+async function isCaughtUp({
+  journal,
+  projection,
+}: RecordingPartsOptions['store']): Promise<boolean> {
+  let appended = 0;
+  const stop = journal.onAppend(() => appended++);
+  try {
+    for (let tries = 0; tries < CATCH_UP_TRIES; tries++) {
+      // What is pending now was all appended since: what was pending before is done.
+      if (projection.lagEvents <= appended) return true;
+      await delay(CATCH_UP_MS, undefined, systemClock);
+    }
+    return false;
+  } finally {
+    stop();
+  }
 }
 
 function repair(

@@ -22,7 +22,7 @@ import { messagesView } from './record-view.ts';
 import { callerOf, type ApiServer } from './routing.ts';
 import { answers, ok } from './schemas.ts';
 import { addSpeechToTextRoute } from './speech-to-text.ts';
-import { addSummaryRoute, finishedCall, type IntelligencePart } from './summary.ts';
+import { addSummaryRoute, finishedCall, fiveSecondsOf, type IntelligencePart } from './summary.ts';
 
 export const AI_TAGS = ['Intelligence'];
 
@@ -51,13 +51,15 @@ function addAnalyse(app: ApiServer, part: IntelligencePart): void {
         problems: ['NOT_FOUND', 'CALL_LIVE', 'NO_MESSAGES', 'NODE_TIMEOUT'],
       }),
     },
-    handler: async (request) => {
+    handler: async (request, reply) => {
+      const time = fiveSecondsOf(part, reply);
       const caller = callerOf(request);
-      const record = await finishedCall(part, caller, request.params.callId);
+      const record = await time.within(finishedCall(part, caller, request.params.callId));
       const { agentId, messages } = record;
       const language = request.body.language ?? null;
       const analysis = await part.intelligence.analyse({
         ...{ accountId: caller.accountId, agentId, messages, language },
+        modelTimeoutMs: time.modelMs(),
       });
       return ok(
         {
@@ -90,11 +92,13 @@ function addScript(app: ApiServer, part: IntelligencePart): void {
         problems: ['REFERENCE_NOT_FOUND', 'NODE_TIMEOUT'],
       }),
     },
-    handler: async (request) => {
+    handler: async (request, reply) => {
+      const time = fiveSecondsOf(part, reply);
       const caller = callerOf(request);
       const { callId, scenario, goal, customerProfile, tone, currentScript, language } =
         request.body;
-      const call = callId === undefined ? null : await referredCall(part, caller, callId);
+      const call =
+        callId === undefined ? null : await time.within(referredCall(part, caller, callId));
       if (scenario.trim() === '') throw invalid('/scenario', 'minLength', { limit: 1 });
       const script = await part.intelligence.writeScript({
         accountId: caller.accountId,
@@ -106,6 +110,7 @@ function addScript(app: ApiServer, part: IntelligencePart): void {
         currentScript: currentScript ?? null,
         messages: call?.messages ?? null,
         language: language ?? null,
+        modelTimeoutMs: time.modelMs(),
       });
       return ok(
         { ...script, sections: [...script.sections], tips: [...script.tips] },
@@ -132,11 +137,14 @@ function addCompliance(app: ApiServer, part: IntelligencePart): void {
         problems: ['REFERENCE_NOT_FOUND', 'NO_MESSAGES', 'NODE_TIMEOUT'],
       }),
     },
-    handler: async (request) => {
+    handler: async (request, reply) => {
+      const time = fiveSecondsOf(part, reply);
       const caller = callerOf(request);
-      const { input, agentId } = await checkedText(part, caller, request.body);
+      const { input, agentId } = await time.within(checkedText(part, caller, request.body));
       const { accountId } = caller;
-      const result = await part.intelligence.checkCompliance(input, { accountId, agentId });
+      const result = await part.intelligence.checkCompliance(input, {
+        ...{ accountId, agentId, modelTimeoutMs: time.modelMs() },
+      });
       return ok(
         { ...result, issues: [...result.issues] },
         result.compliant

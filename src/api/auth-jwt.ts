@@ -51,8 +51,10 @@ export function createTokens(settings: JwtSettings, clock: Clock, log: Log): Tok
       try {
         const currentDate = new Date(clock.wallMs());
         const { payload } = await jwtVerify(token, keyOf, { ...options, currentDate });
-        const userId = String(payload.sub).toLowerCase();
-        if (!isId(userId)) throw new Problem('UNAUTHENTICATED');
+        const { sub, exp } = payload;
+        const userId = typeof sub === 'string' ? sub.toLowerCase() : '';
+        // `1e400` is read as infinity: a token that never expires is one without `exp`.
+        if (!isId(userId) || !Number.isFinite(exp)) throw new Problem('UNAUTHENTICATED');
         return userId;
       } catch (error) {
         throw refusalOf(error, log);

@@ -71,10 +71,7 @@ export function addHooks(app: ApiServer, options: HookOptions): void {
 
   app.decorateRequest('caller', null);
   app.addHook('onRequest', async (request, reply) => {
-    // RFC 9112 3.2
-    if (request.raw.httpVersion === '1.1' && request.headers.host === undefined) {
-      throw invalid('', 'http');
-    }
+    refuseHeaders(request);
     refuseNoRoute(request, options.routes);
     const { capability } = request.routeOptions.config;
     if (capability === 'pub') return;
@@ -189,7 +186,28 @@ export function setRateHeaders(reply: FastifyReply, state: RateState): void {
 }
 
 function isRated(url: string): boolean {
-  return url.startsWith('/api/') || url.startsWith('/v1/');
+  return /^\/(?:api|v1)\//.test(pathOf(url));
+}
+
+/** RFC 9112 3.2.2: a target may be a whole URL, of which the router takes the path. */
+function pathOf(target: string): string {
+  return target.replace(/^https?:\/\/[^/?#]*/i, '').split('?', 1)[0] ?? '';
+}
+
+const SINGLE: ReadonlySet<string> = new Set(['host', 'authorization']);
+
+/**
+ * RFC 9112 3.2: exactly one Host. Of two tokens a proxy in front may have read the other one, so that nobody knows whose
+ * request this is.
+ */
+function refuseHeaders({ raw, headers }: FastifyRequest): void {
+  if (raw.httpVersion === '1.1' && headers.host === undefined) throw invalid('', 'http');
+  const seen = new Set<string>();
+  for (let at = 0; at < raw.rawHeaders.length; at += 2) {
+    const name = raw.rawHeaders[at]?.toLowerCase() ?? '';
+    if (seen.has(name) && SINGLE.has(name)) throw invalid('', 'http');
+    seen.add(name);
+  }
 }
 
 /** W3C Trace Context, level 1: version, trace id, parent id, flags. */
@@ -212,7 +230,7 @@ function refuseSize(request: FastifyRequest): void {
 
 /** A trailing slash is another path, though the router takes it for an empty parameter. */
 function refuseNoRoute(request: FastifyRequest, routes: RouteTable): void {
-  const path = request.url.split('?', 1)[0] ?? '';
+  const path = pathOf(request.url);
   if (!request.is404 && !path.endsWith('/')) return;
   const methods = routes.methodsOf(path);
   if (methods.length === 0) throw new Problem('ROUTE_NOT_FOUND');

@@ -48,7 +48,7 @@ type PageInput = {
 
 /**
  * What kind of sort key the cursor of a list carries; a forged one must not reach the database. Rows are told apart by
- * UUID, with `number` also by number, with `time-number` (the audit log) by number alone.
+ * UUID, with `time-number` (the audit log) by number.
  */
 export type CursorKey = 'time' | 'number' | 'time-number';
 
@@ -97,9 +97,14 @@ function cursorOf(page: number, after: PagePosition): string {
   return Buffer.from(`1|${page}|${after.key}|${after.id}`).toString('base64url');
 }
 
-/** ISO-8601, or a timestamptz as Postgres writes it: a space for the T, an offset of hours alone. */
+/**
+ * ISO-8601, or a timestamptz as Postgres writes it: a space for the T, an offset of hours alone. Year 0 and offsets of
+ * 16 h are beyond what it reads.
+ */
 const KEY_TIME =
-  /^(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}:\d{2})(?:\.\d{1,6})?(?:Z|[+-]\d{2}(?::\d{2}){0,2})$/;
+  /^((?!0000)\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}:\d{2})(?:\.\d{1,6})?(?:Z|[+-](?:0\d|1[0-5])(?::[0-5]\d){0,2})$/;
+/** The largest `int` of Postgres. */
+const MAX_KEY_NUMBER = 2_147_483_647;
 
 function positionOf(
   cursor: string,
@@ -107,11 +112,15 @@ function positionOf(
 ): { readonly page: number; readonly after: PagePosition } {
   const text = Buffer.from(cursor, 'base64url').toString('latin1');
   const [version, page = '', key = '', id = '', ...rest] = text.split('|');
-  const isKey = kind === 'number' ? /^-?\d{1,15}$/.test(key) : isTimeKey(key);
-  const isRow = (kind !== 'time-number' && isId(id)) || (kind !== 'time' && /^\d{1,15}$/.test(id));
+  const isKey = kind === 'number' ? isNumberKey(key) : isTimeKey(key);
+  const isRow = kind === 'time-number' ? /^\d{1,15}$/.test(id) : isId(id);
   const isWhole = version === '1' && rest.length === 0 && /^[1-9]\d{0,8}$/.test(page);
   if (!isWhole || !isKey || !isRow) throw invalid('?cursor', 'cursor');
   return { page: Number(page), after: { key, id } };
+}
+
+function isNumberKey(key: string): boolean {
+  return /^-?\d{1,10}$/.test(key) && Math.abs(Number(key)) <= MAX_KEY_NUMBER;
 }
 
 function isTimeKey(key: string): boolean {

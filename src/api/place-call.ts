@@ -9,8 +9,11 @@ import { refuseFreeForm } from './validation.ts';
 
 /** Longest `sip:` or `sips:` URI that may be called (contract 1.1). */
 export const URI_MAX_CHARS = 255;
-/** No space, control character or bracket: it goes into a SIP request as it is. */
-const URI = /^sips?:[\x21-\x3b\x3d\x3f-\x7e]+$/i;
+/**
+ * No space, control character, quote or bracket: it goes into a SIP request as it is. No headers, which a Request-URI
+ * must not have (RFC 3261 19.1.5), and one `@`, or two readers see two hosts.
+ */
+const URI = /^sips?:(?:[\x21\x23-\x3b\x3d\x3f\x41-\x7e]+@)?[\x21\x23-\x3b\x3d\x41-\x7e]+$/i;
 
 /** What placing a call can be refused with, beyond what every route can. */
 export const PLACE_PROBLEMS = [

@@ -383,6 +383,7 @@ const RULE_TEXTS: Readonly<Record<string, RuleText>> = {
     en: 'must not contain U+0000 or unpaired surrogates',
     zh: '不得包含 U+0000 或不成对的代理项',
   }),
+  finite: () => ({ en: 'is too large a number', zh: '数值过大' }),
   name: () => ({ en: 'is not a usable name', zh: '不是可用的名称' }),
   size: (p) => ({
     en: `must not exceed ${String(p['limit'])} bytes as JSON`,

@@ -8,6 +8,7 @@ import type {
 } from 'fastify';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Type } from 'typebox';
 import type { Actor } from '#lib/actor.ts';
 import { AppError } from '#lib/errors.ts';
 import { addressOf } from './addresses.ts';
@@ -63,10 +64,13 @@ export function actorOf(request: FastifyRequest): Actor {
 type DocumentedSchema = {
   operationId?: string;
   response?: unknown;
+  querystring?: unknown;
   security?: readonly Record<string, readonly string[]>[];
   description?: string;
   'x-capability'?: string;
 };
+
+const NO_QUERY = Type.Object({}, { additionalProperties: false });
 
 /** Refuses a route that does not say who may use it or what it answers; completes its documentation. */
 export function checkRoute(route: RouteOptions): void {
@@ -77,6 +81,8 @@ export function checkRoute(route: RouteOptions): void {
   if (schema?.operationId === undefined || schema.response === undefined) {
     throw new AppError('E_INTERNAL', `${name} declares no operationId or no response`);
   }
+  // Contract 1.6: an unknown parameter is refused also where none is known.
+  if (/^\/(?:api\/)?v1\//.test(route.url)) schema.querystring ??= NO_QUERY;
   schema.security = capability === 'pub' ? [] : [{ bearer: [] }];
   schema['x-capability'] = capability;
 }

@@ -99,6 +99,8 @@ export async function createApi(options: ApiOptions): Promise<ApiServer> {
   const limiters = createLimiters(limits.requestRate, limits.callRate, clock);
   const app = createFastify(options, limits, limiters);
   app.server.maxConnections = limits.maxConnections;
+  // Node's own answer is a bare 417; RFC 9110 10.1.1 lets an unknown expectation be passed over.
+  app.server.on('checkExpectation', (...both) => app.server.emit('request', ...both));
   app.setValidatorCompiler(validatorCompiler);
   // Answers are written as the handlers made them; the tests hold each against its declared schema.
   app.setSerializerCompiler(() => (data) => JSON.stringify(data));

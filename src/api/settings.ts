@@ -137,6 +137,10 @@ function changesOf(body: Static<typeof ChangeBody>): Partial<SettingsColumns> {
   if (currency !== undefined && !Intl.supportedValuesOf('currency').includes(currency)) {
     faults.push({ path: '/currency', rule: 'currency' });
   }
+  // A notice is said before each recording; a blank one would be said as well, and tell nobody.
+  if (body.recording_notice?.trim() === '') {
+    faults.push({ path: '/recording_notice', rule: 'minLength', params: { limit: 1 } });
+  }
   faults.push(...holidayFaults(holidays ?? []));
   if (faults.length > 0) throw new Problem('VALIDATION_FAILED', { faults });
   const changes = { ...body, ...(tag === undefined || tag === null ? {} : { language: tag }) };

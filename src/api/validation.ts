@@ -106,11 +106,14 @@ function withoutOtherBranches(faults: readonly FieldFault[]): FieldFault[] {
   });
 }
 
-/** Strings no database column and no other client could take, and keys that reach into prototypes. */
+/** Strings no database column and no other client could take, numbers that JSON cannot write again (`1e400` is read as
+ * infinity, and would be kept as null), and keys that reach into prototypes. */
 function textFaults(value: unknown, path = '', faults: FieldFault[] = []): FieldFault[] {
   if (faults.length >= MAX_FAULTS) return faults;
   if (typeof value === 'string') {
     if (value.includes('\0') || !value.isWellFormed()) faults.push({ path, rule: 'text' });
+  } else if (typeof value === 'number') {
+    if (!Number.isFinite(value)) faults.push({ path, rule: 'finite' });
   } else if (Array.isArray(value)) {
     for (const [index, each] of value.entries()) textFaults(each, `${path}/${index}`, faults);
   } else if (typeof value === 'object' && value !== null) {

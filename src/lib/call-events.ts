@@ -212,6 +212,8 @@ export type RecordingPatch = {
   /** Of the file, hex. */
   readonly sha256?: string;
   readonly started_at?: string;
+  /** When the other side had heard that the call is recorded. */
+  readonly notice_at?: string;
   readonly duration_ms?: number;
   readonly bytes?: number;
   readonly truncated?: boolean;

@@ -4,9 +4,16 @@
  */
 import { isId } from './ids.ts';
 
-const NUMERALS = '零一二三四五六七八九';
 const DIGIT = '0-9０-９零〇一幺二三四五六七八九';
-const RUN = new RegExp(`[${DIGIT}](?:[ \\-]?[${DIGIT}])*(?:[ \\-]?[Xx](?![A-Za-z${DIGIT}]))?`, 'g');
+/** Spaces and hyphens, also those of Chinese text and of typesetters. */
+const GAP = '[ \\u00a0\\u3000\\-\\u2010\\u2011\\u2212\\uff0d]';
+const RUN = new RegExp(`[${DIGIT}](?:${GAP}?[${DIGIT}])*(?:${GAP}?[Xx](?![A-Za-z${DIGIT}]))?`, 'g');
+/** Every character that counts as a digit, and the digit it is; an X may end an identity number. */
+const DIGITS: ReadonlyMap<string, string> = new Map(
+  ['0123456789X', '０１２３４５６７８９x', '零一二三四五六七八九', '〇幺'].flatMap((characters) =>
+    Array.from(characters, (character, at) => [character, '0123456789X'.charAt(at)] as const),
+  ),
+);
 const EMAIL =
   /(?<![A-Za-z0-9._%+*-])([A-Za-z0-9._%+*-])[A-Za-z0-9._%+*-]*@((?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,})/g;
 
@@ -90,7 +97,7 @@ function applyRule(text: string, rule: Rule): string {
   let masked: string[] | null = null;
   for (const match of text.matchAll(RUN)) {
     if (match[0].length < 8) continue;
-    const run = runOf(match[0], match.index, text[match.index - 1] === '+');
+    const run = runOf(match[0], match.index, /[+＋]/.test(text.charAt(match.index - 1)));
     for (let start = 0; start < run.digits.length; start++) {
       if (!isEdge(run, start)) continue;
       const hit = rule(run, start);
@@ -114,23 +121,12 @@ function runOf(text: string, from: number, plus: boolean): Run {
   const at: number[] = [];
   let digits = '';
   for (let index = 0; index < text.length; index++) {
-    const digit = digitOf(text.charAt(index));
-    if (digit === null) continue;
+    const digit = DIGITS.get(text.charAt(index));
+    if (digit === undefined) continue;
     digits += digit;
     at.push(from + index);
   }
   return { digits, at, plus };
-}
-
-function digitOf(character: string): string | null {
-  if (/[0-9]/.test(character)) return character;
-  if (/[Xx]/.test(character)) return 'X';
-  if (character === '〇') return '0';
-  if (character === '幺') return '1';
-  const wide = character.charCodeAt(0) - 0xff10;
-  if (wide >= 0 && wide <= 9) return String(wide);
-  const numeral = NUMERALS.indexOf(character);
-  return numeral < 0 ? null : String(numeral);
 }
 
 /** True when digit `index` does not touch the digit before it: a separator or the run's end lies between. */
@@ -162,7 +158,7 @@ function identityNumber(run: Run, start: number): Hit | null {
 function paymentCard(run: Run, start: number): Hit | null {
   for (let length = 19; length >= 13; length--) {
     const digits = windowAt(run, start, length);
-    if (digits !== null && /^[0-9]+$/.test(digits) && passesLuhn(digits)) {
+    if (digits !== null && !digits.endsWith('X') && passesLuhn(digits)) {
       return { start, length, head: 0, tail: 4 };
     }
   }
@@ -205,7 +201,7 @@ function checkDigitOf(number: string): string {
 function passesLuhn(digits: string): boolean {
   let sum = 0;
   for (let index = 0; index < digits.length; index++) {
-    const digit = Number(digits.charAt(digits.length - 1 - index));
+    const digit = digits.charCodeAt(digits.length - 1 - index) - 48;
     const doubled = index % 2 === 1 ? digit * 2 : digit;
     sum += doubled > 9 ? doubled - 9 : doubled;
   }

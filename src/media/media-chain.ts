@@ -38,8 +38,9 @@ export type ChainParts = {
   readonly callerRing: SampleRing;
   readonly playoutRing: SampleRing;
   readonly marks: UtteranceMarks;
-  /** Opens the recording when the call starts; null records nothing. */
+  /** Opens the recording when the call starts, or at `record()`; null records nothing. */
   readonly record: ((onFailed: (message: string) => void) => Recorder) | null;
+  readonly recordsOnCommand?: boolean;
   readonly firstRtpTimeoutMs: number;
   readonly rtpTimeoutMs: number;
   readonly cname: string;
@@ -69,6 +70,10 @@ export class MediaChain {
   readonly #callerFrame = new Int16Array(FRAME_SAMPLES);
   readonly #agentFrame = new Int16Array(FRAME_SAMPLES);
   #recorder: Recorder | null = null;
+  /** Call time, in samples, of the agent's next frame. */
+  #agentPosition = 0;
+  /** Call time, in samples, at which the recording begins. */
+  #recordedFrom = 0;
   #audio: NegotiatedAudio | null = null;
   #canSend = false;
   #wasActive = false;
@@ -124,10 +129,7 @@ export class MediaChain {
     if (isFirst) {
       this.#startedMs = nowMs;
       this.#nextRtcpMs = nowMs + RTCP_INTERVAL_MS;
-      this.#recorder =
-        this.#parts.record?.((message) =>
-          this.#parts.emit({ type: 'recording.failed', atMs: this.#callMs(), message }),
-        ) ?? null;
+      if (this.#parts.recordsOnCommand !== true) this.#openRecorder();
     }
     this.#audio = audio;
     this.#canSend = audio.send && audio.remotePort > 0 && audio.remoteAddress !== '0.0.0.0';
@@ -151,6 +153,20 @@ export class MediaChain {
 
   armBargeIn(on: boolean): void {
     this.#isArmed = on;
+  }
+
+  /** Begins the recording here: the agent is ahead by the jitter buffer, so the caller joins when he gets here. */
+  record(): void {
+    if (this.#audio === null || this.#closing !== undefined || this.#recorder !== null) return;
+    this.#recordedFrom = this.#agentPosition;
+    this.#openRecorder();
+  }
+
+  #openRecorder(): void {
+    this.#recorder =
+      this.#parts.record?.((message) =>
+        this.#parts.emit({ type: 'recording.failed', atMs: this.#callMs(), message }),
+      ) ?? null;
   }
 
   /** One frame of call time. `dueMs` is the ideal time of the packet on the clock. Never throws. */
@@ -185,8 +201,14 @@ export class MediaChain {
   /** Leaves out `frames` packets after a long stall; time stamps and recording stay on the clock. */
   skip(frames: number): void {
     this.#sender.pass(frames);
-    this.#recorder?.padAgent(frames * FRAME_SAMPLES);
+    this.#passAgent(frames * FRAME_SAMPLES);
     this.#wasActive = false;
+  }
+
+  /** Time passes on the agent's side without a packet. */
+  #passAgent(samples: number): void {
+    this.#recorder?.padAgent(samples);
+    this.#agentPosition += samples;
   }
 
   /** Stops, says goodbye, finishes the recording. Idempotent. */
@@ -250,7 +272,7 @@ export class MediaChain {
   #send(dueMs: number): void {
     if (!this.#isAgentPlaced) {
       this.#isAgentPlaced = true;
-      this.#recorder?.padAgent(Math.round((dueMs - this.#startedMs) * SAMPLES_PER_MS));
+      this.#passAgent(Math.round((dueMs - this.#startedMs) * SAMPLES_PER_MS));
     }
     if (!this.#canSend) {
       this.skip(1);
@@ -263,17 +285,20 @@ export class MediaChain {
     this.#parts.transport.send(packet);
     this.#playout.sent();
     this.#recorder?.writeAgent(this.#agentFrame);
+    this.#agentPosition += FRAME_SAMPLES;
   }
 
   /** Brings the caller's audio up to call time `callMs`, less the depth of the jitter buffer. */
   #pullCaller(callMs: number): void {
     const until = callMs * SAMPLES_PER_MS - this.#jitter.depth;
     while (this.#jitter.readPosition <= until) {
+      const early = this.#recordedFrom - this.#jitter.readPosition;
       const present = this.#jitter.take(this.#callerFrame);
       if (this.#dtmf.isOpen) this.#concealment.expectSilence();
       this.#concealment.fill(this.#callerFrame, present);
       this.#parts.callerRing.push(this.#callerFrame);
-      this.#recorder?.writeCaller(this.#callerFrame);
+      if (early < FRAME_SAMPLES)
+        this.#recorder?.writeCaller(this.#callerFrame.subarray(Math.max(0, early)));
     }
   }
 

@@ -104,6 +104,7 @@ export class MediaHost {
       marks: UtteranceMarks.attach(request.marks),
       record:
         recordingPath === null ? null : (tell) => this.#record(recordingPath, recordingSeal, tell),
+      recordsOnCommand: request.recordsOnCommand === true,
       firstRtpTimeoutMs: request.firstRtpTimeoutMs,
       rtpTimeoutMs: request.rtpTimeoutMs,
       cname: randomToken(12),
@@ -154,6 +155,8 @@ function obey(
         return chain.flush(command.count, command.position);
       case 'arm':
         return chain.armBargeIn(command.on);
+      case 'record':
+        return chain.record();
     }
   } catch (error) {
     chain.fail(error);

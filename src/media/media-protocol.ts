@@ -9,6 +9,7 @@ export type OpenRequest = {
   readonly port: number;
   readonly recordingPath: string | null;
   readonly recordingSeal?: RecordingSeal | null;
+  readonly recordsOnCommand?: boolean;
   readonly firstRtpTimeoutMs: number;
   readonly rtpTimeoutMs: number;
   readonly callerRing: SharedArrayBuffer;
@@ -30,6 +31,7 @@ export type MediaCommand =
       readonly position: number;
     }
   | { readonly type: 'arm'; readonly session: number; readonly on: boolean }
+  | { readonly type: 'record'; readonly session: number }
   | { readonly type: 'close'; readonly session: number }
   | { readonly type: 'census'; readonly request: number; readonly resetPacing: boolean };
 

@@ -69,12 +69,14 @@ export class ClientSession implements MediaSession {
 
   /** What the worker is to open. */
   request(): OpenRequest {
-    const { localAddress, recordingPath, recordingSeal, ...timeouts } = this.#parts.options;
+    const { localAddress, recordingPath, recordingSeal, recordsOnCommand, ...timeouts } =
+      this.#parts.options;
     const { firstRtpTimeoutMs, rtpTimeoutMs } = timeouts;
     return {
       localAddress,
       recordingPath,
       recordingSeal: recordingSeal ?? null,
+      recordsOnCommand: recordsOnCommand ?? false,
       firstRtpTimeoutMs,
       rtpTimeoutMs,
       port: this.localPort,
@@ -125,6 +127,10 @@ export class ClientSession implements MediaSession {
 
   armBargeIn(on: boolean): void {
     this.#command({ type: 'arm', session: this.#parts.id, on });
+  }
+
+  record(): void {
+    this.#command({ type: 'record', session: this.#parts.id });
   }
 
   close(): Promise<MediaClosed> {

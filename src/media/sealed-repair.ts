@@ -26,14 +26,21 @@ export type RepairedRecording = {
   readonly sha256: string;
 };
 
+/** `open` of node:fs/promises; tests pass one whose disk is full. */
+type OpenFile = (path: string, flags: string) => Promise<FileHandle>;
+
 /**
  * Keeps every whole chunk up to the last that opens, drops what was torn behind it, and writes the end mark. No chunk is
  * sealed anew, so no nonce is used twice. Idempotent.
  * Errors: E_MEDIA when the file cannot be opened, is another recording or not sealed.
  */
-export async function repairSealed(path: string, seal: RecordingSeal): Promise<RepairedRecording> {
+export async function repairSealed(
+  path: string,
+  seal: RecordingSeal,
+  openFile: OpenFile = open,
+): Promise<RepairedRecording> {
   try {
-    await using file = await open(path, 'r+');
+    await using file = await openFile(path, 'r+');
     const audio = new SealedAudio(seal);
     const { size } = await file.stat();
     await checkHeader(file, size, audio, seal);
@@ -58,7 +65,7 @@ async function checkHeader(
   if (!found.equals(audio.header.subarray(0, found.length))) {
     throw new AppError('E_MEDIA', 'not a sealed recording: the header is of another kind');
   }
-  await file.write(audio.header, 0, SEALED_HEADER_BYTES, 0);
+  await writeAt(file, 0, audio.header);
 }
 
 /** Null when the file has no end that fits: it was left open. */
@@ -80,9 +87,19 @@ async function close(file: FileHandle, size: number, audio: SealedAudio): Promis
   let chunks = Math.max(0, Math.floor((size - SEALED_HEADER_BYTES) / SEALED_CHUNK));
   // After a loss of power whole blocks may be missing at the end, though the length says otherwise.
   while (chunks > 0 && !(await opens(file, chunks - 1, audio))) chunks--;
+  try {
+    return await writeEnd(file, chunks, audio);
+  } catch (error) {
+    if (chunks === 0) throw error;
+    // A full disk has room where the last chunk is.
+    return writeEnd(file, chunks - 1, audio);
+  }
+}
+
+async function writeEnd(file: FileHandle, chunks: number, audio: SealedAudio): Promise<number> {
   const dataBytes = chunks * SEALED_CHUNK_BYTES;
   const fileBytes = sealedFileBytes(dataBytes);
-  await file.write(audio.sealEnd(dataBytes), 0, SEALED_END_BYTES, fileBytes - SEALED_END_BYTES);
+  await writeAt(file, fileBytes - SEALED_END_BYTES, audio.sealEnd(dataBytes));
   await file.truncate(fileBytes);
   await file.sync();
   return dataBytes;
@@ -117,4 +134,12 @@ async function readAt(file: FileHandle, position: number, length: number): Promi
     done += bytesRead;
   }
   return bytes.subarray(0, done);
+}
+
+/** All of `bytes`: a disk that fills up takes a part of them before it refuses. */
+async function writeAt(file: FileHandle, position: number, bytes: Buffer): Promise<void> {
+  for (let done = 0; done < bytes.length;) {
+    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, position + done);
+    done += bytesWritten;
+  }
 }

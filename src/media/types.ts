@@ -37,6 +37,8 @@ export type MediaOptions = {
   readonly recordingPath: string | null;
   /** Seals the recording under its own key; null or absent writes a plain WAV. */
   readonly recordingSeal?: RecordingSeal | null;
+  /** Nothing is recorded before `record()`. Default: from `start()` on. */
+  readonly recordsOnCommand?: boolean;
   /** RTP silence before the first packet, and after it, that counts as media lost. */
   readonly firstRtpTimeoutMs: number;
   readonly rtpTimeoutMs: number;
@@ -176,6 +178,8 @@ export type MediaSession = {
    * (design.md 4.5: within 80 ms of the first speech packet) and tells by `playout.paused` and `speech.started`.
    */
   armBargeIn(on: boolean): void;
+  /** With `recordsOnCommand`: from now on, and nothing that was said before. After `start()`; once. */
+  record(): void;
   /** Stops packets, finishes the recording, gives the port back. */
   close(): Promise<MediaClosed>;
 };

@@ -27,6 +27,12 @@ export class AgentSpeech {
     return this.#utterances.size;
   }
 
+  /** True for an utterance that nothing is missing from. */
+  isWhole(number: number): boolean {
+    const utterance = this.#utterances.get(number);
+    return utterance !== undefined && utterance.isQueued && !utterance.isTorn;
+  }
+
   add(utterance: Utterance): void {
     this.#utterances.set(utterance.number, utterance);
   }

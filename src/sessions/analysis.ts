@@ -6,7 +6,7 @@ import { maskText } from '#lib/mask.ts';
 import type { Language } from '#providers/contract.ts';
 import { analyseByRules, type RuleAnalysis, type Sentiment } from './analysis-rules.ts';
 import { talkMetrics, type TalkMetrics } from './talk-metrics.ts';
-import type { AgentModel, ModelDesk } from './completion.ts';
+import { MODEL_TIMEOUT_MS, type AgentModel, type ModelDesk } from './completion.ts';
 import { checkRules, type ComplianceIssue } from './compliance.ts';
 import { spokenText } from './spoken-text.ts';
 import { extractiveSummary } from './extractive.ts';
@@ -32,6 +32,7 @@ export type AnalysisRequest = {
   readonly messages: readonly Message[];
   /** Null: the language of the call. */
   readonly language: Language | null;
+  readonly timeoutMs?: number;
 };
 
 const TEMPERATURE = 0.2;
@@ -42,10 +43,11 @@ export async function analyseCall(
   options: { readonly desk: ModelDesk; readonly clock: Clock },
   request: AnalysisRequest,
 ): Promise<Analysis> {
-  const { accountId, agent, messages } = request;
+  const { accountId, agent, messages, timeoutMs = MODEL_TIMEOUT_MS } = request;
   const language = request.language ?? languageOfCall(messages);
   const answer = await options.desk.ask({
-    ...{ accountId, agent, purpose: 'analysis', temperature: TEMPERATURE, maxTokens: MAX_TOKENS },
+    ...{ accountId, agent, purpose: 'analysis', timeoutMs },
+    ...{ temperature: TEMPERATURE, maxTokens: MAX_TOKENS },
     ...analysisPrompt(transcriptOf(messages), language),
   });
   const found = answer === null ? null : readModelAnalysis(answer.text);

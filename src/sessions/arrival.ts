@@ -1,5 +1,6 @@
 /** Where an INVITE belongs and what is done with it: account, trunk, rule, agent (contract 2.3, 2.4, 5). */
 import type { AgentConfig } from '#lib/agent-config.ts';
+import { cutApp } from '#lib/app-name.ts';
 import type { CompleteAction } from '#lib/answer-rule.ts';
 import type { Clock } from '#lib/clock.ts';
 import { withDeadline } from '#lib/deadline.ts';
@@ -42,13 +43,12 @@ export type Arrival = {
 
 /** Which application a call comes through, as the trunk in front of it says. */
 export const APP_HEADER = 'X-Caller-App';
-const MAX_APP_CHARS = 50;
 
-/** A caller hears nothing until this is over. */
-const ROUTE_MS = 800;
+/** Longer than account, agent and rule of a hanging database each take to give up: what is known of them still holds. */
+const ROUTE_MS = 2_500;
 
 /**
- * Within 800 ms, also while the database is away: then from caches, and what no cache knows falls to the default agent.
+ * Within 2.5 s, also while the database hangs: then from caches, and what no cache knows falls to the default agent.
  * Errors: E_DATABASE_UNREACHABLE, E_TIMEOUT when not even that one is known.
  */
 export async function routeArrival(call: InboundCall, ports: ArrivalPorts): Promise<Arrival> {
@@ -126,8 +126,7 @@ async function trunkOf(
 /** Anybody can write a header: only this machine and our trunks are believed. */
 function appOf(call: InboundCall, trunks: ArrivalPorts['trunks']): string | null {
   if (!trunks.believes(call.sourceAddress)) return null;
-  const text = (call.header(APP_HEADER) ?? '').replaceAll(/\p{Cc}/gu, '').trim();
-  return text === '' ? null : Array.from(text).slice(0, MAX_APP_CHARS).join('').trim();
+  return cutApp(call.header(APP_HEADER) ?? '') || null;
 }
 
 async function policyOf(accountId: Id, ports: ArrivalPorts): Promise<AccountPolicy | null> {

@@ -2,13 +2,14 @@
  * Summaries by themselves (contract 7.2): within 10 s after a call has ended, off the call's own path. What cannot be
  * kept now (the database is away, the queue is full, the process goes down) is found again by a look into the database.
  */
+import { createHash } from 'node:crypto';
 import type { CallEvent, JournalEntry, Message } from '#lib/call-events.ts';
 import { BoundedQueue } from '#lib/bounded-queue.ts';
 import { backoffMs } from '#lib/backoff.ts';
 import type { Clock, TimerHandle } from '#lib/clock.ts';
 import { delay } from '#lib/deadline.ts';
 import { toAppError } from '#lib/errors.ts';
-import { newId, type Id } from '#lib/ids.ts';
+import type { Id } from '#lib/ids.ts';
 import type { Log } from '#lib/log.ts';
 import { MODEL_TIMEOUT_MS } from './completion.ts';
 import { hasSpeech, type Summaries, type Summary } from './summary.ts';
@@ -79,6 +80,8 @@ const WORKERS = 32;
 const LOOK_BACK_MS = 3_600_000;
 const OTHERS_AFTER_MS = 30_000;
 const LOOK_RETRY = { firstMs: 1_000, maxMs: 30_000 };
+/** 1, 2, 4, then 8 s. */
+const MAX_FAILED_PACE = 3;
 const LOOK_BATCH = 50;
 /** Calls told lately (a look must not find them again while their event is on its way to the database), and missed. */
 const MAX_KNOWN = 5_000;
@@ -259,7 +262,8 @@ export class AutoSummary {
       this.#isFirstLook = found.length === LOOK_BATCH && fresh.length > 0;
       this.#idleLooks = fresh.length > 0 ? 0 : this.#idleLooks + 1;
     } catch (error) {
-      this.#idleLooks++;
+      // When the database is back, what was missed is to be made soon.
+      this.#idleLooks = Math.min(this.#idleLooks + 1, MAX_FAILED_PACE);
       this.#log.warn('summary.lookFailed', { error: toAppError(error) });
     }
   }
@@ -268,7 +272,7 @@ export class AutoSummary {
   #teller(call: FoundCall): EndedCall['tell'] {
     return (summary, source) => {
       const event: CallEvent<'summary.ready'> = {
-        id: newId(),
+        id: eventIdOf(call.callId),
         type: 'summary.ready',
         time: new Date(this.#clock.wallMs()).toISOString(),
         account_id: call.accountId,
@@ -281,6 +285,14 @@ export class AutoSummary {
       this.#options.journal.append({ event, record: null, recording: null });
     };
   }
+}
+
+/** The same on every node: two that find the same call tell one event. RFC 9562, version 8. */
+function eventIdOf(callId: Id): Id {
+  const hash = createHash('sha256').update(`summary.ready ${callId}`).digest('hex');
+  const variant = (8 + (Number.parseInt(hash.charAt(16), 16) % 4)).toString(16);
+  const parts = [hash.slice(0, 8), hash.slice(8, 12), `8${hash.slice(13, 16)}`];
+  return [...parts, variant + hash.slice(17, 20), hash.slice(20, 32)].join('-');
 }
 
 /** The oldest go first: both kinds of collection keep their order. */

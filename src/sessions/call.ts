@@ -57,6 +57,8 @@ export type CallSetup = {
   readonly announceOnly?: boolean;
   /** Whether the call is recorded: asked once somebody will be heard. */
   records(): Promise<boolean>;
+  /** Said before the first recorded frame, when the call is recorded. */
+  readonly notice?: string | null;
   /** Resolved when the call is prepared; errors: E_CONFIG for a vendor nobody set up. */
   providers(): ProviderSet | Promise<ProviderSet>;
 };
@@ -96,6 +98,8 @@ class RunningCall {
   #connecting: Promise<Answered | Refusal> | null = null;
   #recording: RecordingPatch | null = null;
   #recordingFile: NewRecording | null = null;
+  /** What must be heard before the recording begins. */
+  #notice: string | null = null;
   #boundTo = '';
   #codec: string | null = null;
   #providers: ProviderSet | null = null;
@@ -150,6 +154,7 @@ class RunningCall {
       const { recordingId: id } = file.seal;
       this.#recording = { id, status: 'active', uri: file.uri, key_enc: file.keyEnc };
       this.#recordingFile = file;
+      this.#notice = this.#setup.notice ?? null;
     }
     await this.#openMedia();
     if (this.#isEnding()) await this.#closeMedia(); // hung up while the port was being leased
@@ -164,6 +169,7 @@ class RunningCall {
       localAddress: this.#boundTo,
       recordingPath: this.#recordingFile?.path ?? null,
       recordingSeal: this.#recordingFile?.seal ?? null,
+      recordsOnCommand: this.#notice !== null,
       firstRtpTimeoutMs: FIRST_RTP_TIMEOUT_MS,
       rtpTimeoutMs: RTP_TIMEOUT_MS,
     });
@@ -216,12 +222,13 @@ class RunningCall {
     this.#dialog = dialog;
     this.#codec = audio.codec;
     media.start(audio);
-    if (this.#recording !== null)
-      this.#recording = { ...this.#recording, started_at: new Date(clock.wallMs()).toISOString() };
-    story.answered(audio.codec, dialog.sipCallId, this.#recording);
+    if (this.#recording !== null && this.#notice === null)
+      this.#recording = { ...this.#recording, started_at: this.#isoNow() };
+    story.answered(audio.codec, dialog.sipCallId, this.#notice === null ? this.#recording : null);
     this.#conversation = new Conversation({
       agent,
       announceOnly: this.#setup.announceOnly ?? false,
+      notice: this.#notice,
       providers,
       media,
       story,
@@ -229,12 +236,26 @@ class RunningCall {
       clock,
       log: this.#log,
       onEnd: (cause) => this.send({ type: 'turn.ended', cause }),
+      onNoticeHeard: () => this.#beginRecording(),
     });
     this.#conversation.start();
     dialog.onOffer((offer) => this.#onOffer(offer));
     dialog.onAnswer((sdp) => this.#restart(leg.acceptLate(sdp)));
     dialog.onDtmf((digit, durationMs) => this.#conversation?.onDtmf(digit, durationMs, 'info'));
     dialog.onEnd((end) => this.#onDialogEnd(end));
+  }
+
+  /** The other side knows of it now (contract 4.6). */
+  #beginRecording(): void {
+    if (this.#recording === null || this.#isEnding()) return;
+    const now = this.#isoNow();
+    this.#recording = { ...this.#recording, started_at: now, notice_at: now };
+    this.#media?.record();
+    this.#setup.story.recordingBegan(this.#recording);
+  }
+
+  #isoNow(): string {
+    return new Date(this.#deps.clock.wallMs()).toISOString();
   }
 
   /** Gives everything back. Each step is guarded: one that fails is logged, and the others are still taken. */

@@ -71,7 +71,7 @@ export class Calls implements CallService {
   readonly #options: CallsOptions;
   readonly #clock: Clock;
   readonly #log: Log;
-  readonly #live = new Map<Id, LiveCall>();
+  readonly #live = new Map<Id, LiveCall & { readonly takesRoom: boolean }>();
   readonly #capacity: Capacity;
   /** Ended calls by id with the time they may be forgotten; insertion order is time order. */
   readonly #ended = new Map<Id, { readonly story: CallStory; readonly forgetAtMs: number }>();
@@ -98,7 +98,10 @@ export class Calls implements CallService {
   }
 
   *#loads(): Generator<CallStory> {
-    for (const { story } of this.#live.values()) yield story;
+    for (const { story, takesRoom } of this.#live.values()) {
+      // A peer that answers no BYE holds its call for half a minute, and no line.
+      if (takesRoom && !story.isOver) yield story;
+    }
   }
 
   // ---- Inbound ----
@@ -132,13 +135,15 @@ export class Calls implements CallService {
       ...(needsCallControl(action) ? { note: 'the agent answers: no call control yet' } : {}),
     });
     const { shownAddress, ringElsewhereMs: ringMs = RING_ELSEWHERE_MS } = this.#options;
-    this.#run({
+    const setup = {
       story,
       agent,
       announceOnly: then.type === 'answer' && then.announceOnly,
       leg: inboundLeg({ call, plan, isFull, ringMs, shownAddress, clock: this.#clock }),
       records: () => this.#mayRecord(agent, policy, story, undefined),
-    });
+      notice: policy?.recordingNotice ?? null,
+    };
+    this.#run(setup, !isFull && !isRefusedAtOnce(arrival));
     if (fault === null) return;
     const { code, message, ruleId } = fault;
     this.#log.error('rule.failed', { callId, ruleId, message });
@@ -147,9 +152,10 @@ export class Calls implements CallService {
   }
 
   /** What is refused by rule takes no room. */
-  #isFullFor({ accountId, trunk, policy, action }: Arrival): boolean {
+  #isFullFor(arrival: Arrival): boolean {
+    const { accountId, trunk, policy } = arrival;
     if (this.#isDraining || this.#live.size + this.#arriving > this.#options.maxCalls) return true;
-    if (action.reject !== null && action.delayRingMs === 0) return false;
+    if (isRefusedAtOnce(arrival)) return false;
     if (policy !== null && !this.#capacity.hasRoom(accountId, policy.maxConcurrentCalls))
       return true;
     return trunk !== null && !this.#capacity.hasLine(trunk.trunkId, trunk);
@@ -235,12 +241,14 @@ export class Calls implements CallService {
     };
     this.#capacity.noteStart(trunk.id);
     const ringTimeoutMs = ringTimeoutS * 1000;
-    this.#run({
+    const setup = {
       story,
       agent,
       leg: outboundLeg({ sip, routes, to, from, ringTimeoutMs, mayUse, onRoute, shownAddress }),
       records: () => this.#mayRecord(agent, policy, story, recordingEnabled),
-    });
+      notice: policy.recordingNotice,
+    };
+    this.#run(setup, true);
     return story.snapshot();
   }
 
@@ -298,11 +306,12 @@ export class Calls implements CallService {
     await allDone();
   }
 
-  #run(setup: Omit<CallSetup, 'providers'>): void {
+  /** `takesRoom`: false for a call that is only refused, which must keep nobody else out. */
+  #run(setup: Omit<CallSetup, 'providers'>, takesRoom: boolean): void {
     const { story, agent } = setup;
     const providers: CallSetup['providers'] = () => this.#options.providersFor(agent);
     const call = runCall(this.#options.deps, { ...setup, providers });
-    this.#live.set(story.callId, call);
+    this.#live.set(story.callId, { ...call, takesRoom });
     void call.done.then(() => {
       this.#live.delete(story.callId);
       this.#remember(story);
@@ -360,6 +369,10 @@ export class Calls implements CallService {
     hurry?.removeEventListener('abort', onHurry);
     this.#clock.clearTimer(timer);
   }
+}
+
+function isRefusedAtOnce({ action }: Arrival): boolean {
+  return action.reject !== null && action.delayRingMs === 0;
 }
 
 /** What a call brings with it; the rest follows from the agent and the node. */

@@ -43,6 +43,8 @@ export function createCompletion(options: CompletionOptions): LlmCompletion {
 export const MODEL_TIMEOUT_MS = 4_000;
 /** Questions at one time in this process; more are answered without a model. */
 const MAX_ASKED = 128;
+/** Above whatever is asked for: a model that does not stop must not hold everybody up. */
+const MAX_ANSWER_CHARS = 64_000;
 
 export type Question = Omit<Asked, 'signal'> & {
   /** For the log: what the answer is for. */
@@ -85,7 +87,9 @@ export class ModelDesk {
       // The race ends the wait also where an adapter does not listen to its signal.
       const work = completion.complete({ ...request, signal: controller.signal });
       const answer = await withDeadline(work, timeoutMs, 'the language model', clock);
-      return answer === null ? null : { ...answer, text: answer.text.trim() };
+      return answer === null
+        ? null
+        : { ...answer, text: answer.text.slice(0, MAX_ANSWER_CHARS).trim() };
     } catch (error) {
       log.warn('model.failed', { purpose, error: toAppError(error) });
       return null;

@@ -171,7 +171,11 @@ const MAX_TOKENS = 800;
 const MODEL_CHARS = 12_000;
 const MAX_MODEL_ISSUES = 30;
 
-export type ComplianceAsker = { readonly accountId: Id; readonly agent: AgentModel | null };
+export type ComplianceAsker = {
+  readonly accountId: Id;
+  readonly agent: AgentModel | null;
+  readonly timeoutMs?: number;
+};
 
 /** Word list and, where there is one, the model. Never rejects because of a model. */
 export async function checkCompliance(

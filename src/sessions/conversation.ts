@@ -34,6 +34,8 @@ const STT_FINAL_MS = 2000;
 /** At the end of a call: how long the worker may take to say what was heard of the last utterance. */
 const LAST_WORDS_MS = 250;
 const PUMP_SAMPLES = 1600;
+/** Number of the notice's utterance, if there is one: the turn machine's begin behind it. */
+const NOTICE = 1;
 /** What the caller does, as the turn machine hears of it. */
 const CALLER_EVENTS: ReadonlySet<TurnEvent['type']> = new Set([
   'speech.started',
@@ -47,6 +49,8 @@ export type ConversationOptions = {
   readonly agent: AgentConfig;
   /** The greeting is all that is said, whatever is heard meanwhile. */
   readonly announceOnly: boolean;
+  /** Said whole before anything else, and not to be interrupted; null: nothing is. */
+  readonly notice: string | null;
   readonly providers: ProviderSet;
   readonly media: MediaSession;
   readonly story: CallStory;
@@ -54,6 +58,8 @@ export type ConversationOptions = {
   readonly clock: Clock;
   readonly log: Log;
   onEnd(cause: TurnEndCause): void;
+  /** The other side has heard all of the notice. Before its message is told. */
+  onNoticeHeard(): void;
 };
 
 /** What the record keeps of a conversation besides its messages. */
@@ -77,6 +83,8 @@ export class Conversation {
   #lastWords: (() => void) | null = null;
   #tokens = 0;
   #isClosed = false;
+  /** Call time at which the notice was over and the caller is listened to; null before. */
+  #openedAtMs: number | null = null;
 
   constructor(options: ConversationOptions) {
     this.#options = options;
@@ -99,7 +107,39 @@ export class Conversation {
 
   /** Takes the floor with the greeting. The media session must have been started. */
   start(): void {
-    const { providers, story, pump, log, announceOnly } = this.#options;
+    const { notice, pump } = this.#options;
+    pump.add(this);
+    if (notice === null) this.#open();
+    else void this.#giveNotice(notice);
+  }
+
+  /** Whatever comes of it, the conversation follows; only a notice that was heard whole is one. */
+  async #giveNotice(text: string): Promise<void> {
+    const utterance = new Utterance(NOTICE, this.#newTimes());
+    this.#speech.add(utterance);
+    try {
+      await this.#speaker.announce(utterance, text);
+    } catch (thrown) {
+      if (this.#isClosed) return;
+      const error = toAppError(thrown);
+      this.#options.log.warn('notice.failed', { error });
+      this.#tellFault(error);
+    }
+    if (this.#isClosed || utterance.audioMs > 0) return; // its end on the wire goes on from here
+    this.#speech.forget(utterance);
+    this.#open();
+  }
+
+  #noticeDone(event: MediaEvent & { readonly type: 'playout.done' }): void {
+    if (this.#speech.isWhole(NOTICE)) this.#options.onNoticeHeard();
+    this.#speech.onEnded(event);
+    this.#open();
+  }
+
+  /** The caller's ears and mouth: from here on it is a conversation. */
+  #open(): void {
+    const { providers, story, log, announceOnly } = this.#options;
+    this.#openedAtMs = this.#at();
     if (!announceOnly) {
       this.#stt = providers.stt.open({
         callId: story.callId,
@@ -116,7 +156,6 @@ export class Conversation {
       },
     });
     this.#actor.start();
-    pump.add(this);
   }
 
   /** Drains the caller's ring into the recogniser and the history. A recogniser that throws is told and left out. */
@@ -138,6 +177,8 @@ export class Conversation {
         this.#send({ type: 'speech.started', at: this.#at(), startMs: event.startMs });
         return;
       case 'speech.stopped':
+        // Begun under the notice, to which there is nothing to say.
+        if (this.#openedAtMs === null || event.startMs < this.#openedAtMs) return;
         this.#speechStopped(event);
         return;
       case 'playout.started':
@@ -148,6 +189,7 @@ export class Conversation {
         this.#speech.onPaused(event);
         return;
       case 'playout.done':
+        if (this.#openedAtMs === null) return this.#noticeDone(event);
         this.#speech.onEnded(event);
         this.#send({ type: 'playout.done', at: this.#at(), utterance: event.utterance });
         return;
@@ -346,6 +388,7 @@ export class Conversation {
 
   #send(event: TurnEvent): void {
     if (this.#options.announceOnly && CALLER_EVENTS.has(event.type)) return; // nobody listens
+    if (this.#openedAtMs === null) return; // the notice is being said
     const isActive = !this.#isClosed && this.#actor.getSnapshot().status === 'active';
     if (isActive) this.#actor.send(event);
   }
@@ -365,9 +408,10 @@ export class Conversation {
   }
 }
 
-function configOf({ agent, providers, announceOnly }: ConversationOptions): TurnConfig {
+function configOf({ agent, providers, announceOnly, notice }: ConversationOptions): TurnConfig {
   const { turn, silence } = agent;
   return {
+    saidBefore: notice === null ? 0 : NOTICE,
     endpointMinMs: turn.endpointMinMs,
     bargeIn: turn.bargeIn && !announceOnly,
     bargeInConfirmMs: turn.bargeInConfirmMs,

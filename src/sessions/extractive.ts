@@ -91,13 +91,13 @@ function keyOf(
 }
 
 const NUMERAL = '零〇一二两三四五六七八九十百千万亿';
+const ANY_NUMERAL = `[0-9０-９${NUMERAL}]`;
+/** From its first digit alone: tried from each in turn, a long row of digits would take its length squared. */
+const NUMBER = `(?<!${ANY_NUMERAL})${ANY_NUMERAL}+`;
 /** Dates, times of day and amounts of money, in digits and in words. */
 const DATES_AND_AMOUNTS: readonly RegExp[] = [
-  new RegExp(`[0-9０-９${NUMERAL}]+\\s*(?:年|月|日|号|点|分钟|小时|天|周|星期)`, 'gu'),
-  new RegExp(
-    `[0-9０-９${NUMERAL}]+\\s*(?:元|块|角|美元|人民币|折|%|％|个点)|[¥￥$€£]\\s*[0-9]`,
-    'gu',
-  ),
+  new RegExp(`${NUMBER}\\s*(?:年|月|日|号|点|分钟|小时|天|周|星期)`, 'gu'),
+  new RegExp(`${NUMBER}\\s*(?:元|块|角|美元|人民币|折|%|％|个点)|[¥￥$€£]\\s*[0-9]`, 'gu'),
   /(?:今|明|后|昨|前)天|(?:上|下|这|本)(?:个?月|周|星期)|(?:星期|周)[一二三四五六日天]/gu,
   /\b(?:jan(?:uary)?|feb(?:ruary)?|march|april|june|july|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\b/giu,
   /\b(?:mon|tues|wednes|thurs|fri|satur|sun)day\b|\b(?:today|tomorrow|yesterday|tonight|next week|next month)\b/giu,

@@ -6,7 +6,7 @@ import type { Id } from '#lib/ids.ts';
 import type { Log } from '#lib/log.ts';
 import type { Language } from '#providers/contract.ts';
 import { analyseCall, type Analysis } from './analysis.ts';
-import { ModelDesk, type LlmCompletion } from './completion.ts';
+import { MODEL_TIMEOUT_MS, ModelDesk, type LlmCompletion } from './completion.ts';
 import { checkCompliance, type ComplianceInput, type ComplianceResult } from './compliance.ts';
 import { writeScript, type Script, type ScriptRequest } from './script-writer.ts';
 import type { SpeechToText } from './speech-to-text.ts';
@@ -39,6 +39,8 @@ export type CallText = {
   readonly agentId: Id;
   readonly messages: readonly Message[];
   readonly language: Language | null;
+  /** What is left of the time limit; at most 4 s. */
+  readonly modelTimeoutMs?: number;
 };
 
 export type Intelligence = {
@@ -46,11 +48,18 @@ export type Intelligence = {
   summarise(actor: Actor, request: SummaryRequest): Promise<Summary | null>;
   analyse(call: CallText): Promise<Analysis>;
   writeScript(
-    request: Omit<ScriptRequest, 'agent'> & { readonly agentId: Id | null },
+    request: Omit<ScriptRequest, 'agent' | 'timeoutMs'> & {
+      readonly agentId: Id | null;
+      readonly modelTimeoutMs?: number;
+    },
   ): Promise<Script>;
   checkCompliance(
     input: ComplianceInput,
-    asker: { readonly accountId: Id; readonly agentId: Id | null },
+    asker: {
+      readonly accountId: Id;
+      readonly agentId: Id | null;
+      readonly modelTimeoutMs?: number;
+    },
   ): Promise<ComplianceResult>;
 } & SpeechToText;
 
@@ -72,8 +81,13 @@ export function createIntelligence(options: IntelligenceOptions): {
   const desk = new ModelDesk({ completion, clock, log });
   const summaries = new Summaries({ desk, agents, clock, log });
   const saving = new WeakMap<Summary, Promise<boolean>>();
-  const agentOf = (accountId: Id, agentId: Id | null) =>
-    agentId === null ? null : modelOf({ agents, clock, log }, accountId, agentId);
+  /** Whose model is asked, and how long: finding that out is part of the time. */
+  const askedOf = async (accountId: Id, agentId: Id | null, ms = MODEL_TIMEOUT_MS) => {
+    const endMs = clock.now() + Math.min(MODEL_TIMEOUT_MS, ms);
+    const needsAgent = agentId !== null && ms > 0;
+    const agent = needsAgent ? await modelOf({ agents, clock, log }, accountId, agentId) : null;
+    return { accountId, agent, timeoutMs: endMs - clock.now() };
+  };
   const intelligence: Intelligence = {
     async summarise(actor, request) {
       const summary = await summaries.make(request);
@@ -82,15 +96,16 @@ export function createIntelligence(options: IntelligenceOptions): {
       saving.set(summary, saved);
       return (await saved) ? summary : null;
     },
-    async analyse({ accountId, agentId, ...call }) {
-      const agent = await agentOf(accountId, agentId);
-      return analyseCall({ desk, clock }, { ...call, accountId, agent });
+    async analyse({ accountId, agentId, modelTimeoutMs, ...call }) {
+      const asked = await askedOf(accountId, agentId, modelTimeoutMs);
+      return analyseCall({ desk, clock }, { ...call, ...asked });
     },
-    async writeScript({ agentId, ...request }) {
-      return writeScript(desk, { ...request, agent: await agentOf(request.accountId, agentId) });
+    async writeScript({ agentId, modelTimeoutMs, ...request }) {
+      const asked = await askedOf(request.accountId, agentId, modelTimeoutMs);
+      return writeScript(desk, { ...request, ...asked });
     },
-    async checkCompliance(input, { accountId, agentId }) {
-      return checkCompliance(desk, input, { accountId, agent: await agentOf(accountId, agentId) });
+    async checkCompliance(input, { accountId, agentId, modelTimeoutMs }) {
+      return checkCompliance(desk, input, await askedOf(accountId, agentId, modelTimeoutMs));
     },
     recognise: (...asked) => speech.recognise(...asked),
   };

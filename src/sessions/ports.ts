@@ -77,6 +77,8 @@ export type AccountPolicy = {
   readonly maxConcurrentCalls: number;
   readonly recordingDefault: boolean;
   readonly requireConsent: boolean;
+  /** Said before anything is recorded (contract 4.6); null: nothing is. */
+  readonly recordingNotice: string | null;
 };
 
 export type AccountDirectory = {

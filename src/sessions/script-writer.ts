@@ -3,7 +3,7 @@ import type { Message } from '#lib/call-events.ts';
 import type { Id } from '#lib/ids.ts';
 import { maskText } from '#lib/mask.ts';
 import type { Language } from '#providers/contract.ts';
-import type { AgentModel, ModelDesk } from './completion.ts';
+import { MODEL_TIMEOUT_MS, type AgentModel, type ModelDesk } from './completion.ts';
 import { plainLine, plainLines, readModelJson } from './model-json.ts';
 import { scriptTemplate, type ScriptSection } from './script-templates.ts';
 import { fenced, newNonce } from './summary.ts';
@@ -21,6 +21,7 @@ export type ScriptRequest = {
   readonly messages: readonly Message[] | null;
   /** Null: the language of the scenario. */
   readonly language: Language | null;
+  readonly timeoutMs?: number;
 };
 
 export type Script = {
@@ -37,10 +38,11 @@ const MAX_TOKENS = 1_500;
 
 /** Never rejects because of a model. */
 export async function writeScript(desk: ModelDesk, request: ScriptRequest): Promise<Script> {
-  const { accountId, agent } = request;
+  const { accountId, agent, timeoutMs = MODEL_TIMEOUT_MS } = request;
   const language = request.language ?? languageOfText([request.scenario]) ?? 'en';
   const answer = await desk.ask({
-    ...{ accountId, agent, purpose: 'script', temperature: TEMPERATURE, maxTokens: MAX_TOKENS },
+    ...{ accountId, agent, purpose: 'script', timeoutMs },
+    ...{ temperature: TEMPERATURE, maxTokens: MAX_TOKENS },
     ...scriptPrompt(request, language),
   });
   const found = answer === null ? null : readModelScript(answer.text);

@@ -76,6 +76,21 @@ export class Speaker {
     }
   }
 
+  /** Says `text` as it stands. Errors: as `speak`. */
+  async announce(utterance: Utterance, text: string): Promise<void> {
+    const { media } = this.#options;
+    media.beginUtterance(utterance.number);
+    try {
+      await this.#say(utterance, text, utterance.times);
+    } catch (error) {
+      utterance.isTorn = true;
+      throw error;
+    } finally {
+      utterance.isQueued = true;
+      media.endUtterance(utterance.number);
+    }
+  }
+
   #promptText(name: 'greeting' | 'still_there' | 'goodbye_silence' | 'apology'): string {
     const { agent, providers } = this.#options;
     if (name === 'greeting' && agent.greeting !== null)

@@ -87,6 +87,8 @@ export class CallStory {
   #endedAtMs: number | null = null;
   #ending: Ending | null = null;
   #recording: RecordingPatch | null = null;
+  /** A recording began and the journal has not been told. */
+  #hasBegun = false;
   #sipCallId: string | null;
   #sipStatus: number | null = null;
   #metadata: Readonly<Record<string, unknown>>;
@@ -118,6 +120,10 @@ export class CallStory {
 
   get isAnswered(): boolean {
     return this.#answeredAtMs !== null;
+  }
+
+  get isOver(): boolean {
+    return this.#endedAtMs !== null;
   }
 
   get trunkId(): Id | null {
@@ -215,6 +221,12 @@ export class CallStory {
       ...(recording === null ? {} : { recording_id: recording.id }),
     };
     this.#tell('call.answered', data, patch, recording);
+  }
+
+  /** A recording that began after the answer; the record says so from the next event on. */
+  recordingBegan(recording: RecordingPatch): void {
+    this.#recording = recording;
+    this.#hasBegun = true;
   }
 
   /** A message of the transcript. `atMs`: call time at which it began. */
@@ -395,8 +407,14 @@ export class CallStory {
       request_id: this.#options.requestId,
       data,
     };
-    const patch = rerouted === null ? record : { ...record, ...rerouted };
-    this.#options.journal.append({ event: event as CallEvent, record: patch, recording });
+    const begun = this.#hasBegun ? this.#recording : null;
+    this.#hasBegun = false;
+    const active: RecordPatch =
+      begun === null ? {} : { recording_status: 'active', recording_id: begun.id };
+    const isPlain = rerouted === null && begun === null;
+    const patch = isPlain ? record : { ...active, ...record, ...rerouted };
+    const entry = { record: patch, recording: recording ?? begun };
+    this.#options.journal.append({ event: event as CallEvent, ...entry });
   }
 }
 

@@ -2,7 +2,7 @@
  * Summaries of calls (contract 7): mask, send, mask the answer, store. A model that is late, refuses or says nothing is
  * replaced by the extractive summary at once, so making one never fails because of a model.
  */
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import type { AgentConfig } from '#lib/agent-config.ts';
 import type { Message } from '#lib/call-events.ts';
 import type { Clock } from '#lib/clock.ts';
@@ -13,7 +13,7 @@ import { maskText } from '#lib/mask.ts';
 import type { Language } from '#providers/contract.ts';
 import { MODEL_TIMEOUT_MS, type AgentModel, type Answered, type ModelDesk } from './completion.ts';
 import { cutAtSentence, extractiveSummary, POINTS } from './extractive.ts';
-import { isSpoken, languageOfCall, transcriptOf } from './transcript.ts';
+import { isSpoken, languageOfCall, sideOf, transcriptOf } from './transcript.ts';
 
 export type Summary = {
   readonly text: string;
@@ -53,6 +53,7 @@ const TEMPERATURE = 0.2;
 const MAX_TOKENS = 200;
 /** A model that does not keep to its 200 tokens must not fill the record. */
 const MAX_CHARS = 1_200;
+const MAX_ANSWER_CHARS = 20_000;
 
 /** True when there is anything to make a summary of (contract 1.5, NO_MESSAGES). */
 export function hasSpeech(messages: readonly Message[]): boolean {
@@ -61,7 +62,7 @@ export function hasSpeech(messages: readonly Message[]): boolean {
 
 export class Summaries {
   readonly #options: SummariesOptions;
-  /** Summaries in the making, by call and language; bounded by the requests in work. */
+  /** Summaries in the making, by call, language and what was said; bounded by the requests in work. */
   readonly #making = new Map<string, Promise<Summary>>();
 
   constructor(options: SummariesOptions) {
@@ -71,27 +72,44 @@ export class Summaries {
   /** Simultaneous requests for one call share one question to the model. Never rejects because of a model. */
   make(request: SummaryRequest): Promise<Summary> {
     const language = request.language ?? languageOfCall(request.messages);
-    const key = `${request.accountId} ${request.callId} ${language}`;
+    const { accountId, callId, messages } = request;
+    const key = [accountId, callId, language, digestOf(messages)].join(' ');
     const known = this.#making.get(key);
-    if (known !== undefined) return known;
+    if (known !== undefined) return this.#join(known, request, language);
     const made = this.#make(request, language).finally(() => this.#making.delete(key));
     this.#making.set(key, made);
     return made;
+  }
+
+  /** Whoever asks later may have less time left than the question that is under way. */
+  async #join(known: Promise<Summary>, request: SummaryRequest, lang: Language): Promise<Summary> {
+    const { modelTimeoutMs = MODEL_TIMEOUT_MS } = request;
+    const what = 'the language model';
+    try {
+      return await withDeadline(known, Math.max(0, modelTimeoutMs), what, this.#options.clock);
+    } catch (error) {
+      this.#options.log.debug('summary.notWaited', { callId: request.callId, error });
+      return this.#summaryOf(request, lang, null);
+    }
+  }
+
+  #summaryOf(request: SummaryRequest, language: Language, answer: Answered | null): Summary {
+    const text = answer === null ? null : readSummary(answer.text);
+    const isFromModel = answer !== null && text !== null;
+    return {
+      text: text ?? extractiveSummary(request.messages, language),
+      source: isFromModel ? 'llm' : 'extractive',
+      model: isFromModel ? answer.model : null,
+      language,
+      generatedAt: new Date(this.#options.clock.wallMs()).toISOString(),
+    };
   }
 
   async #make(request: SummaryRequest, language: Language): Promise<Summary> {
     const { clock, log } = this.#options;
     const startedMs = clock.now();
     const answer = await this.#askModel(request, language);
-    const text = answer === null ? null : readSummary(answer.text);
-    const isFromModel = answer !== null && text !== null;
-    const summary: Summary = {
-      text: text ?? extractiveSummary(request.messages, language),
-      source: isFromModel ? 'llm' : 'extractive',
-      model: isFromModel ? answer.model : null,
-      language,
-      generatedAt: new Date(clock.wallMs()).toISOString(),
-    };
+    const summary = this.#summaryOf(request, language, answer);
     const ms = Math.round(clock.now() - startedMs);
     log.info('summary.made', { callId: request.callId, source: summary.source, language, ms });
     return summary;
@@ -99,6 +117,7 @@ export class Summaries {
 
   async #askModel(request: SummaryRequest, language: Language): Promise<Answered | null> {
     const { accountId, agentId, messages, signal, modelTimeoutMs = MODEL_TIMEOUT_MS } = request;
+    if (modelTimeoutMs <= 0) return null;
     const startedMs = this.#options.clock.now();
     const agent = await modelOf(this.#options, accountId, agentId);
     const spentMs = this.#options.clock.now() - startedMs;
@@ -113,6 +132,15 @@ export class Summaries {
       ...(signal === undefined ? {} : { signal }),
     });
   }
+}
+
+/** A request that comes after the messages were changed is not answered with what was said before. */
+function digestOf(messages: readonly Message[]): string {
+  const hash = createHash('sha256');
+  for (const message of messages.filter(isSpoken)) {
+    hash.update(`${sideOf(message)} ${message.content.length} `).update(message.content);
+  }
+  return hash.digest('base64');
 }
 
 const AGENT_TIMEOUT_MS = 1_000;
@@ -182,13 +210,16 @@ const REFUSAL =
 /** The model's answer as it may be stored: plain text, masked. Null for a refusal or an answer with no words in it. */
 export function readSummary(answer: string): string | null {
   const text = answer
+    .slice(0, MAX_ANSWER_CHARS)
     .toWellFormed()
-    .replace(/^\s*```[a-z]*\s*\n?|\n?\s*```\s*$/giu, '')
-    .replace(/^\s*(?:#{1,6}|[-*•]|\d[.)、])\s+/gmu, '')
-    .replaceAll('**', '')
+    // White space first: the patterns behind it would take the square of a long row of it.
     .replace(/[^\S\n]+|[\p{Cc}\p{Zl}\p{Zp}]/gu, (found) => (found === '\n' ? '\n' : ' '))
-    .replace(/ *\n\s*/g, '\n')
+    .replace(/ ?\n\s*/g, '\n')
+    .replace(/^\s*```[a-z]*\s*|\s*```\s*$/giu, '')
+    .replace(/^ ?(?:#{1,6}|[-*•]|\d[.)、]) /gmu, '')
+    .replaceAll('**', '')
     .trim();
   if (!/[\p{L}\p{N}]/u.test(text) || REFUSAL.test(text)) return null;
-  return maskText(cutAtSentence(text, MAX_CHARS));
+  // Masked before it is cut: half a number would pass.
+  return cutAtSentence(maskText(text), MAX_CHARS);
 }

@@ -1,6 +1,8 @@
 /** What goes into the turn machine and what comes out of it. All times are call time in ms. */
 
 export type TurnConfig = {
+  /** Utterances said before the machine began, which keep their numbers. Default 0. */
+  readonly saidBefore?: number;
   /** Silence after the caller's last word before the agent takes the floor. */
   readonly endpointMinMs: number;
   readonly bargeIn: boolean;

@@ -383,7 +383,7 @@ export const turnMachine = base.createMachine({
   id: 'turn',
   context: ({ input }) => ({
     config: input.config,
-    utterance: 0,
+    utterance: input.config.saidBefore ?? 0,
     task: { kind: 'prompt', name: 'greeting' },
     endCall: false,
     failures: 0,

@@ -50,7 +50,7 @@ export type VendorToken = {
 export type VendorTokens = {
   /**
    * A token with at least 30 s of life; null without a vendor account. Errors: those of the token source, E_PROVIDER_AUTH
-   * again for 30 s after a refusal; E_DATABASE* when nothing is known and the database is away.
+   * again for 30 s after a refusal; E_DATABASE* when the account is not known and the database is away.
    */
   forAccount(accountId: Id): Promise<VendorToken | null>;
   /** A token for a key that nobody uses yet: the proof that it works. Errors: those of the token source. */
@@ -92,6 +92,11 @@ type Held = {
   readonly dueAtMs: number;
   failures: number;
   timer: TimerHandle | undefined;
+};
+
+const NOTHING_SHARED: SharedToken = {
+  ...{ token: null, fetchedAtMs: null, expiresAtMs: null },
+  ...{ refusedAtMs: null, refusedCode: null },
 };
 
 type Refusal = { readonly atMs: number; readonly code: string };
@@ -142,7 +147,7 @@ class TokenCache implements VendorTokens {
       return await this.#options.accounts.aliyun(accountId);
     } catch (error) {
       const held = this.#held.get(accountId);
-      if (held === undefined || !this.#isServable(held)) throw error;
+      if (held === undefined) throw error;
       this.#options.log.debug('vendorToken.accountUnread', { accountId, error });
       return held.account;
     }
@@ -196,10 +201,10 @@ class TokenCache implements VendorTokens {
         return next;
       });
     } catch (error) {
-      if (got.fresh === undefined) throw error;
-      // Fetched, but the database went away before it was shared: it is good all the same.
+      if (got.fresh === undefined && !isDatabaseError(error)) throw error;
+      // Fetched without the others: better two tokens for one account than none while the database is away.
       this.#options.log.warn('vendorToken.notShared', { configId: account.id, error });
-      return got.fresh;
+      return got.fresh ?? this.#fetch(account, NOTHING_SHARED);
     }
   }
 
@@ -213,6 +218,11 @@ class TokenCache implements VendorTokens {
   async #fetch(account: TokenAccount, current: SharedToken): Promise<SharedToken> {
     try {
       const fetched = await this.#options.fetchToken(account, this.#closing.signal);
+      if (!this.#isServable(fetched)) {
+        // Kept, it would be fetched again with every request, and every second besides.
+        const message = 'aliyun: the token service answered with a token that is about to end';
+        throw new AppError('E_PROVIDER_SERVER', message, { details: { vendor: 'aliyun' } });
+      }
       return {
         ...fetched,
         fetchedAtMs: this.#clock.wallMs(),
@@ -228,7 +238,9 @@ class TokenCache implements VendorTokens {
   }
 
   #isNews(shared: SharedToken, known: Held | undefined): boolean {
-    return this.#isServable(shared) && shared.fetchedAtMs !== known?.fetchedAtMs;
+    if (!this.#isServable(shared) || shared.fetchedAtMs === known?.fetchedAtMs) return false;
+    // One fetched while the database was away ends later than what was shared before.
+    return (shared.expiresAtMs ?? 0) >= (known?.expiresAtMs ?? 0);
   }
 
   #accept(account: TokenAccount, known: Held | undefined, shared: SharedToken): Held {
@@ -300,7 +312,7 @@ class TokenCache implements VendorTokens {
       return;
     }
     try {
-      const account = await this.#options.accounts.aliyun(accountId);
+      const account = await this.#account(accountId);
       if (this.#held.get(accountId) !== held) return;
       if (account?.id === held.account.id) await this.#renew(account);
       else this.#drop(accountId);
@@ -326,6 +338,10 @@ class TokenCache implements VendorTokens {
 
 function viewOf({ account, token, expiresAtMs }: Held): VendorToken {
   return { token, expiresAtMs, appKey: account.appKey, region: account.region };
+}
+
+function isDatabaseError(error: unknown): boolean {
+  return toAppError(error).code.startsWith('E_DATABASE');
 }
 
 /** The vendor's code when it has refused, so that asking again soon cannot help; null for every other failure. */

@@ -21,6 +21,8 @@ export type AccountSettings = AccountDefaults & {
   readonly recordingDefault: boolean;
   /** Recording only after a consent of the other side. */
   readonly requireConsent: boolean;
+  /** Said before anything is recorded; null: nothing is. */
+  readonly recordingNotice: string | null;
 };
 
 export type Accounts = {
@@ -41,6 +43,7 @@ type SettingsRow = {
   max_concurrent_calls: number;
   recording_default: boolean;
   require_consent: boolean;
+  recording_notice: string | null;
 };
 
 export type AccountsOptions = {
@@ -112,7 +115,7 @@ async function loadSettings(
   await makeSettings(sql, accountId, defaults);
   const [row] = await sql.rows<SettingsRow>(
     `SELECT timezone, language, country_code, currency, answer_default, max_concurrent_calls, recording_default,
-            require_consent
+            require_consent, recording_notice
        FROM account_settings WHERE user_id = $1`,
     [accountId],
   );
@@ -126,5 +129,6 @@ async function loadSettings(
     maxConcurrentCalls: row.max_concurrent_calls,
     recordingDefault: row.recording_default,
     requireConsent: row.require_consent,
+    recordingNotice: row.recording_notice?.trim() || null,
   };
 }

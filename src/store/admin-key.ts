@@ -80,7 +80,8 @@ async function putSetKey(sql: Sql, accountId: Id, key: string): Promise<void> {
   await sql.run(
     `INSERT INTO api_keys (user_id, name, prefix, key_hash, role) VALUES ($1, $2, $3, $4, 'admin')
      ON CONFLICT (prefix) DO UPDATE SET user_id = EXCLUDED.user_id, name = EXCLUDED.name, key_hash = EXCLUDED.key_hash,
-       role = 'admin', agent_ids = NULL, ip_allow = NULL, expires_at = NULL, revoked_at = NULL, created_by = NULL`,
+       role = 'admin', agent_ids = NULL, ip_allow = NULL, expires_at = NULL, revoked_at = NULL, replaced_by = NULL,
+       created_by = NULL`,
     [accountId, NAME, prefixOf(key), hashOf(key)],
   );
 }

@@ -30,7 +30,7 @@ export function candidateNumbers(called: string, countryCode: string | null): st
     ...new Set([
       comparablePhone(normal, countryCode),
       ...phoneForms(normal, countryCode),
-      `+${normal.replace(/^\+/, '')}`,
+      ...phoneForms(`+${normal.replace(/^\+/, '')}`, countryCode),
     ]),
   ];
 }

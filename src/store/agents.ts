@@ -6,12 +6,8 @@ import { withDeadline } from '#lib/deadline.ts';
 import { AppError, messageOf } from '#lib/errors.ts';
 import type { Id } from '#lib/ids.ts';
 import type { Log } from '#lib/log.ts';
-import {
-  AGENT_COLUMNS,
-  chooseAgent,
-  type AgentChoice,
-  type ChosenRow,
-} from './agent-choice.ts';
+import { normalizePhone } from '#lib/phone.ts';
+import { AGENT_COLUMNS, chooseAgent, type AgentChoice, type ChosenRow } from './agent-choice.ts';
 import {
   agentOf,
   DEFAULT_AGENT_CONFIG,
@@ -64,8 +60,6 @@ export function createAgents(options: AgentsOptions): Agents {
   const caching = cachingOf(options);
   const byId = new StaleCache<AgentConfig | null>({ name: 'agents', ...caching });
   const byChoice = new StaleCache<ChosenAgent>({ name: 'agents of calls', ...caching });
-  const byNumber = new StaleCache<Id>({ name: 'accounts of numbers', ...caching });
-  const codes = new StaleCache<readonly string[]>({ name: 'country codes', ...caching });
   const byAccount = new StaleCache<ChosenAgent>({ name: 'default agents', ...caching });
   const lastDefault = new LastDefault(path.join(options.dataDir, 'default-agent.json'), log);
 
@@ -76,18 +70,12 @@ export function createAgents(options: AgentsOptions): Agents {
       return chosen;
     });
 
-  const accountOfNumber = (called: string): Promise<Id> =>
-    byNumber.get(called, async () => {
-      const { countryCode } = options;
-      const owner = await database.withSystem(async (sql) => {
-        const known = await codes.get('all', () => accountCountryCodes(sql));
-        return ownerOf(sql, called, known, countryCode);
-      });
-      return owner ?? options.defaultAccount();
-    });
+  const accountOfNumber = accountsByNumber(options);
 
   const choose = (accountId: Id, choice: AgentChoice): Promise<ChosenAgent> => {
-    const { agentId = null, squadId = null, called, app, trunkId } = choice;
+    const { agentId = null, squadId = null, app, trunkId } = choice;
+    // What is no number is anything a stranger writes, of any length: it is bound to nobody.
+    const called = choice.called === null ? null : normalizePhone(choice.called);
     const key = JSON.stringify([accountId, agentId, squadId, called, app, trunkId]);
     return byChoice.get(key, async () => {
       const found = await database.withSystem((sql) =>
@@ -129,6 +117,30 @@ export function createAgents(options: AgentsOptions): Agents {
         return (await orLast(error, null)).agent;
       }
     },
+  };
+}
+
+/** The account that owns a number, else the default account: also when nobody can be asked. */
+function accountsByNumber(options: AgentsOptions): Agents['accountOfNumber'] {
+  const { database, clock, countryCode } = options;
+  const caching = cachingOf(options);
+  const byNumber = new StaleCache<Id>({ name: 'accounts of numbers', ...caching });
+  const codes = new StaleCache<readonly string[]>({ name: 'country codes', ...caching });
+  const ownerOfNumber = (called: string): Promise<Id> =>
+    byNumber.get(normalizePhone(called) ?? '', async () => {
+      const owner = await database.withSystem(async (sql) => {
+        const known = await codes.get('all', () => accountCountryCodes(sql));
+        return ownerOf(sql, called, known, countryCode);
+      });
+      return owner ?? options.defaultAccount();
+    });
+  return async (called) => {
+    try {
+      return await withDeadline(ownerOfNumber(called), ROUTE_MS, 'finding the account', clock);
+    } catch (error) {
+      if (!isServerAway(error)) throw error;
+      return options.defaultAccount(); // its rules are known, and better than none
+    }
   };
 }
 

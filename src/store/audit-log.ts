@@ -27,7 +27,7 @@ export type AuditQuery = PageQuery & {
 };
 
 export type AuditLog = {
-  /** Newest first. */
+  /** Newest first. An actor that is bound to agents sees what was done to these, and what it did itself. */
   list(actor: Actor, query: AuditQuery): Promise<Page<AuditRow>>;
 };
 
@@ -61,7 +61,11 @@ export function createAuditLog(database: Database): AuditLog {
             .addUnlessNull('at >= ?::timestamptz', query.since)
             .addUnlessNull('at < ?::timestamptz', query.before)
             .addUnlessNull('action = ?', query.action)
-            .addUnlessNull('actor = ?', query.actor),
+            .addUnlessNull('actor = ?', query.actor)
+            .add(
+              '(?::text[] IS NULL OR actor = ? OR target_id = ANY (?::text[]))',
+              ...[actor.agentIds, actor.name, actor.agentIds],
+            ),
           query,
           rowOf,
         ),

@@ -89,6 +89,11 @@ async function putBinding(
   const { value, known } = await findSame(sql, accountId, binding, countryCode);
   if (known === undefined && (await isFull(sql, accountId, kind))) return 'full';
   if (known !== undefined && !maySee(actor, known)) return null;
+  if (known !== undefined && known.value !== value) {
+    await sql.run('UPDATE agent_bindings SET value = $3 WHERE user_id = $1 AND id = $2', [
+      ...[accountId, known.id, value],
+    ]);
+  }
   const [row] = await sql.rows<BindingRow>(
     `INSERT INTO agent_bindings AS b (user_id, kind, value, agent_id, squad_id) VALUES ($1, $2, $3, $4, $5)
      ON CONFLICT (user_id, kind, value) DO UPDATE SET agent_id = EXCLUDED.agent_id, squad_id = EXCLUDED.squad_id,
@@ -119,8 +124,8 @@ async function removeBinding(sql: Sql, actor: Actor, id: Id): Promise<boolean | 
 }
 
 /**
- * The binding of the same number or app in whichever spelling, which is replaced and keeps its own; else the value to
- * store: numbers with the account's country code.
+ * The binding of the same number or app in whichever spelling, which is replaced, and the value to store: numbers with
+ * the account's country code, apps as they were first written.
  */
 async function findSame(
   sql: Sql,
@@ -135,7 +140,7 @@ async function findSame(
       ORDER BY array_position($3::text[], b.value) LIMIT 1`,
     [accountId, kind, spellings],
   );
-  return { value: known?.value ?? spellings[0] ?? '', known };
+  return { value: spellings[0] ?? '', known };
 }
 
 /** The one to store comes first. */

@@ -19,8 +19,13 @@ export type ObjectStorageSettings = {
 
 /** Errors of all: E_STORAGE when the store is away or refuses. */
 export type ObjectStorage = {
-  /** Puts a file under `name` below the prefix and gives its `s3://` URI. It is complete there when this resolves. */
-  putFile(name: string, path: string): Promise<string>;
+  /** The `s3://` URI of what is put under `name`. */
+  uriOf(name: string): string;
+  /**
+   * Puts a file under `name` below the prefix and gives its URI. It is complete there when this resolves; what rejects,
+   * also by `signal`, may be there all the same.
+   */
+  putFile(name: string, path: string, signal?: AbortSignal): Promise<string>;
   /** Bytes; null when there is no such object. */
   size(uri: string): Promise<number | null>;
   /** The bytes `from` to `to`, both inclusive. The caller reads to the end, or destroys by ending the iteration. */
@@ -98,21 +103,22 @@ export async function openObjectStorage(
   const within = <T>(ms: number, what: string, work: (signal: AbortSignal) => Promise<T>) =>
     answerWithin(clock, ms, what, work);
   return {
-    async putFile(name, path) {
-      const Key = settings.prefix === '' ? name : `${settings.prefix}/${name}`;
-      const { bucket: Bucket } = settings;
+    uriOf: (name) => uriOf(settings, name),
+    async putFile(name, path, signal) {
+      const uri = uriOf(settings, name);
       const size = await sizeOf(path);
       const timeoutMs = Math.round(PUT_TIMEOUT_MS + size / SLOWEST_BYTES_PER_MS);
-      await within(timeoutMs, 'storing a recording', async (abortSignal) => {
+      await within(timeoutMs, 'storing a recording', async (late) => {
         const Body = createReadStream(path);
+        const abortSignal = signal === undefined ? late : AbortSignal.any([late, signal]);
         try {
-          const put = { Bucket, Key, Body, ContentLength: size };
+          const put = { ...placeOf(uri), Body, ContentLength: size };
           await client.send(new s3.PutObjectCommand(put), { abortSignal });
         } finally {
           Body.destroy();
         }
       });
-      return `s3://${Bucket}/${Key}`;
+      return uri;
     },
     size: (uri) =>
       within(ANSWER_TIMEOUT_MS, 'looking for a recording', async (abortSignal) => {
@@ -181,6 +187,10 @@ async function sizeOf(path: string): Promise<number> {
   } catch (error) {
     throw new AppError('E_MEDIA', 'a recording cannot be read', { cause: error });
   }
+}
+
+function uriOf({ bucket, prefix }: ObjectStorageSettings, name: string): string {
+  return `s3://${bucket}/${prefix === '' ? name : `${prefix}/${name}`}`;
 }
 
 function placeOf(uri: string): { Bucket: string; Key: string } {

@@ -43,6 +43,7 @@ const RECORDING_COLUMNS = [
   'status',
   'uri',
   'started_at',
+  'notice_at',
   'duration_ms',
   'bytes',
   'truncated',

@@ -32,9 +32,10 @@ export function createRecordingRemoval(options: RecordingRemovalOptions): Record
   const { place, objects, notes, log } = options;
   const take = async (uri: string): Promise<void> => {
     const path = place.pathOf(uri);
-    if (path !== null) return rm(path, { force: true });
-    if (objects === null) throw new Error('its bucket is not configured');
-    await objects.remove(uri);
+    if (path !== null) await rm(path, { force: true });
+    else if (objects === null) throw new Error('its bucket is not configured');
+    // A local one may have been put up too, by an upload that a crash or a lost answer has cut off.
+    await objects?.remove(path === null ? uri : objects.uriOf(place.nameOf(uri)));
   };
   const remove = async (uri: string): Promise<boolean> => {
     try {

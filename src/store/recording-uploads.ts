@@ -12,11 +12,13 @@ import type { Log } from '#lib/log.ts';
 import { isStoredObject, type RecordingPlace } from '#lib/recording-place.ts';
 import type { ObjectStorage } from './object-storage.ts';
 import type { Database } from './pool.ts';
+import type { RecordingRemoval } from './recording-removal.ts';
 
 export type RecordingUploadsOptions = {
   readonly database: Database;
   readonly objects: ObjectStorage;
   readonly place: RecordingPlace;
+  readonly removal: Pick<RecordingRemoval, 'removeOrNote'>;
   readonly clock: Clock;
   readonly log: Log;
 };
@@ -40,7 +42,8 @@ export class RecordingUploads {
   #after = '';
   /** Recordings whose upload failed: the others go first, so that a bad file cannot hold them up. */
   readonly #suspects = new Set<Id>();
-  #isClosed = false;
+  /** Aborted by close(). */
+  readonly #closing = new AbortController();
 
   constructor(options: RecordingUploadsOptions) {
     this.#options = options;
@@ -55,9 +58,13 @@ export class RecordingUploads {
     this.#schedule(0);
   }
 
-  /** Lets the uploads under way finish and starts no other. Idempotent. */
+  get #isClosed(): boolean {
+    return this.#closing.signal.aborted;
+  }
+
+  /** Breaks off the uploads under way, which are made again after a restart, and starts no other. Idempotent. */
   async close(): Promise<void> {
-    this.#isClosed = true;
+    this.#closing.abort();
     this.#options.clock.clearTimer(this.#timer);
     await this.#running;
   }
@@ -89,6 +96,7 @@ export class RecordingUploads {
       this.#failures = 0;
       this.#after = waiting.lastPath;
     } catch (error) {
+      if (this.#isClosed) return;
       this.#failures++;
       const level = this.#failures === 1 ? 'error' : 'warn';
       log[level]('recordings.uploadFailed', { failures: this.#failures, error: toAppError(error) });
@@ -134,9 +142,9 @@ export class RecordingUploads {
   }
 
   async #move(file: LocalFile, row: Row): Promise<void> {
-    const { database, objects, place, log } = this.#options;
+    const { database, objects, place, removal, log } = this.#options;
     if (isStoredObject(row.uri)) return rm(file.path, { force: true }); // moved before a crash
-    const uri = await objects.putFile(place.nameOf(row.uri), file.path);
+    const uri = await objects.putFile(place.nameOf(row.uri), file.path, this.#closing.signal);
     const changed = await database.withSystem((sql) =>
       sql.run(
         `UPDATE recordings SET uri = $1 WHERE id = $2 AND user_id = $3 AND uri = $4 AND status = 'ready'`,
@@ -144,7 +152,7 @@ export class RecordingUploads {
       ),
     );
     // Expired or deleted meanwhile: nothing of it may stay up there.
-    if (changed === 0) return objects.remove(uri);
+    if (changed === 0) return void (await removal.removeOrNote(uri));
     await rm(file.path, { force: true });
     this.#moved++;
     log.info('recording.uploaded', { recordingId: row.id });

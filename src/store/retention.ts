@@ -16,8 +16,8 @@ export type RetentionOptions = {
   readonly log: Log;
   /** Rows per transaction. */
   readonly batch?: number;
-  /** Told after each run by the timer: time to let go of copies elsewhere. */
-  readonly onRun?: () => void;
+  /** Called after each run by the timer, on every node: time to let go of copies elsewhere. */
+  readonly onRun?: () => Promise<void> | void;
 };
 
 /** What one run removed. `isElsewhere`: another node was at it, and this one stopped. */
@@ -42,6 +42,8 @@ const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 const IDEMPOTENCY_KEY_MS = DAY_MS;
 const DELIVERY_MS = 30 * DAY_MS;
+/** Longer than any call: the longest is four hours. */
+const ABANDONED_MS = 2 * DAY_MS;
 /** Below every id. */
 const FIRST_ID = '00000000-0000-0000-0000-000000000000';
 
@@ -91,7 +93,7 @@ export class Retention {
       const done = await this.run();
       const removed = Object.values(done).some((count) => typeof count === 'number' && count > 0);
       if (removed) log.info('retention.done', done);
-      this.#options.onRun();
+      await this.#options.onRun();
     } catch (error) {
       // What was committed stays done; the next run goes on from there.
       log.error('retention.failed', { error });
@@ -107,6 +109,7 @@ export class Retention {
     const nowMs = this.#options.clock.wallMs();
     try {
       await this.#settleExpiry(nowMs);
+      await this.#giveUpAbandoned(nowMs);
       done.recordings += await this.#expireRecordings(nowMs);
       for (const account of await this.#accounts()) await this.#clear(account, nowMs, done);
       done.files += await this.#removeFiles(nowMs);
@@ -154,6 +157,22 @@ export class Retention {
       ),
     );
     return page === undefined || page.n < size ? undefined : (page.last ?? undefined);
+  }
+
+  /** Still being written, and past its time: its node never came back. No call lasts that long. */
+  #giveUpAbandoned(nowMs: number): Promise<number> {
+    return this.#repeat((sql) =>
+      sql.run(
+        `WITH due AS (SELECT r.id, r.call_id, r.user_id, ${EXPIRES_AT} AS expires_at FROM recordings r
+              WHERE r.status = 'active' AND r.deleted_at IS NULL AND ${EXPIRES_AT} <= $1
+              LIMIT $2 FOR UPDATE SKIP LOCKED),
+           marked AS (UPDATE call_records c SET recording_status = 'failed', updated_at = now() FROM due
+              WHERE c.id = due.call_id AND c.user_id = due.user_id AND c.recording_id = due.id
+                AND c.recording_status = 'active')
+         UPDATE recordings r SET status = 'failed', expires_at = due.expires_at FROM due WHERE r.id = due.id`,
+        [isoOf(nowMs - ABANDONED_MS), this.#options.batch],
+      ),
+    );
   }
 
   async #expireRecordings(nowMs: number): Promise<number> {

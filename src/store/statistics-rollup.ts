@@ -99,7 +99,7 @@ export class StatisticsRollup {
       const page = await database.withSystem((sql) =>
         sql.rows<{ user_id: Id }>(ACCOUNTS, [after, now]),
       );
-      for (const { user_id: accountId } of page) await this.rollUp(accountId, nowMs);
+      for (const { user_id: accountId } of page) await this.#rollUpOne(accountId, nowMs);
       const last = page.at(-1)?.user_id;
       if (last === undefined || page.length < SWEEP_PAGE || this.#isStopped) return;
       after = last;
@@ -124,15 +124,26 @@ export class StatisticsRollup {
     try {
       const accounts = [...this.#waiting];
       this.#waiting.clear();
-      for (const accountId of accounts) if (!this.#isStopped) await this.rollUp(accountId);
+      for (const accountId of accounts) await this.#rollUpOne(accountId);
       if (this.#clock.now() < this.#sweepAtMs) return;
       this.#sweepAtMs = this.#clock.now() + SWEEP_MS;
       await this.sweep();
     } catch (error) {
-      // Nothing is lost: what is not rolled up is counted record by record, and the reader asks again.
+      // Nothing is lost: what is not rolled up is counted record by record.
       const level = isServerAway(error) ? 'debug' : 'error';
       this.#options.log[level]('statistics.rollupFailed', { error });
-      this.#sweepAtMs = Math.max(this.#sweepAtMs, this.#clock.now() + RETRY_MS);
+      this.#sweepAtMs = this.#clock.now() + RETRY_MS;
+    }
+  }
+
+  /** One account that cannot be counted does not keep the others waiting. Errors: E_DATABASE_UNREACHABLE. */
+  async #rollUpOne(accountId: Id, nowMs?: number): Promise<void> {
+    if (this.#isStopped) return;
+    try {
+      await this.rollUp(accountId, nowMs);
+    } catch (error) {
+      if (isServerAway(error)) throw error;
+      this.#options.log.error('statistics.rollupFailed', { accountId, error });
     }
   }
 }

@@ -221,13 +221,12 @@ class RunningStore implements Store {
     this.rollup = new StatisticsRollup({ ...clock, database, log });
     this.statistics = createStatistics({
       database,
-      timeZone: this.records.timeZone,
+      timeZone: (accountId) => this.records.timeZone(accountId),
       onUnrolled: (accountId) => this.rollup.wake(accountId),
     });
     this.rules = createAnswerRules({ ...clock, database, defaults, log });
     this.contactPolicy = createContactPolicy({
       ...{ ...clock, database, log },
-      // An account that has settings without a code means it.
       countryCode: async (accountId) =>
         ((await this.accounts.settings(accountId)) ?? defaults).countryCode,
     });

@@ -7,6 +7,8 @@ export type TcpProxy = {
   /** Ends every connection and refuses new ones. */
   cut(): void;
   restore(): void;
+  /** Connections stay and are taken, and nothing passes any more: a server that hangs. `cut` ends them. */
+  hang(): void;
   close(): Promise<void>;
 };
 
@@ -14,6 +16,7 @@ export async function startProxy(targetUrl: string): Promise<TcpProxy> {
   const target = new URL(targetUrl);
   const sockets = new Set<Socket>();
   let isCut = false;
+  let isHanging = false;
   const keep = (socket: Socket): void => {
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
@@ -24,7 +27,7 @@ export async function startProxy(targetUrl: string): Promise<TcpProxy> {
     if (isCut) return void inner.resetAndDestroy();
     const outer = connect(Number(target.port || 5432), target.hostname);
     keep(outer);
-    inner.pipe(outer).pipe(inner);
+    if (!isHanging) inner.pipe(outer).pipe(inner);
     inner.on('close', () => outer.destroy());
     outer.on('close', () => inner.destroy());
   });
@@ -39,7 +42,11 @@ export async function startProxy(targetUrl: string): Promise<TcpProxy> {
   return {
     url: url.href,
     cut,
-    restore: () => (isCut = false),
+    restore: () => (isCut = isHanging = false),
+    hang: () => {
+      isHanging = true;
+      for (const socket of sockets) socket.unpipe().pause();
+    },
     async close() {
       cut();
       await new Promise((resolve) => server.close(resolve));

@@ -3,8 +3,9 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { test } from 'node:test';
-import { silentLog } from '#lib/log.ts';
+import { pageOf } from '#api/paging.ts';
 import { newId } from '#lib/ids.ts';
+import { silentLog } from '#lib/log.ts';
 import { ensureAdminKey } from '#store/admin-key.ts';
 import { openPool } from '#store/pool.ts';
 import { ask, makeApiKey, makeToken, startIdentityServer, systemRows } from './_identity.ts';
@@ -34,6 +35,18 @@ test('a forged cursor is refused before the database sees it', async (t) => {
       const reply = await ask(server.origin, 'GET', `/api/v1/${path}?cursor=${cursor}`, { token });
       assert.deepEqual([reply.status, reply.code], [400, 'VALIDATION_FAILED'], `${path} ${key}`);
     }
+  }
+});
+
+test('a cursor of numbers holds what the database can count to', () => {
+  const read = (text: string) =>
+    pageOf({ cursor: Buffer.from(text).toString('base64url') }, 'number').from;
+  const id = newId();
+  for (const key of ['0', '-1', '2147483647']) {
+    assert.deepEqual(read(`1|2|${key}|${id}`), { after: { key, id } });
+  }
+  for (const row of [`2147483648|${id}`, `999999999999999|${id}`, `1e3|${id}`, '1|1', '1|']) {
+    assert.throws(() => read(`1|2|${row}`), { problem: 'VALIDATION_FAILED' }, row);
   }
 });
 
@@ -138,10 +151,10 @@ test('a notice that says nothing and a number that is none are refused', async (
     body: { recording_notice: ' \u3000' },
   });
   assert.deepEqual([reply.status, reply.code], [400, 'VALIDATION_FAILED'], reply.text);
-  const response = await fetch(`${origin}/api/call/initiate`, {
+  const response = await fetch(`${origin}/api/v1/call-records`, {
     method: 'POST',
     headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
-    body: '{"phone_number":"1001","metadata":{"amount":1e400}}',
+    body: `{"agent_id":"${newId()}","start_time":"2026-01-01T00:00:00Z","metadata":{"amount":1e400}}`,
   });
   const text = await response.text();
   assert.equal(response.status, 400, 'it would be kept as null');

@@ -1,6 +1,6 @@
 /** Tokens of people over HTTP: whose account, which role, and every way in which a token can be wrong. */
 import assert from 'node:assert/strict';
-import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import { createHmac, generateKeyPairSync, randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { once } from 'node:events';
@@ -125,6 +125,13 @@ test('each wrong token is refused', async (t) => {
     ['no JSON', `e30.e30.${signature}`, 'UNAUTHENTICATED'],
     ['HS512', await otherAlg(server), 'UNAUTHENTICATED'],
     ['no exp', await withoutExp(server), 'UNAUTHENTICATED'],
+    ['exp without end', signed(server, `{"sub":"${accountId}","exp":1e400}`), 'UNAUTHENTICATED'],
+    ['exp as text', signed(server, `{"sub":"${accountId}","exp":"9999999999"}`), 'UNAUTHENTICATED'],
+    [
+      'subject in a list',
+      signed(server, `{"sub":["${accountId}"],"exp":9999999999}`),
+      'UNAUTHENTICATED',
+    ],
   ];
   for (const [name, token, code] of rows) {
     const reply = await ask(origin, 'GET', SETTINGS, { token });
@@ -135,6 +142,14 @@ test('each wrong token is refused', async (t) => {
 
 function secretOf(server: IdentityServer): Buffer {
   return Buffer.from(readFileSync(`${server.dataDir}/jwt.key`, 'utf8').trim());
+}
+
+/** A rightly signed token of any text, also such as no library would write. */
+function signed(server: IdentityServer, payload: string): string {
+  const parts = ['{"alg":"HS256"}', payload].map((part) => Buffer.from(part).toString('base64url'));
+  const text = parts.join('.');
+  const mac = createHmac('sha256', secretOf(server)).update(text).digest('base64url');
+  return `${text}.${mac}`;
 }
 
 async function otherAlg(server: IdentityServer): Promise<string> {

@@ -80,7 +80,8 @@ async function setUp(t: TestContext) {
     return row?.uri ?? 'none';
   };
   const newUploads = (clock: SimulatedClock): RecordingUploads => {
-    const uploads = new RecordingUploads({ database, objects, place, clock, log: silentLog });
+    const parts = { database, objects, place, removal, log: silentLog };
+    const uploads = new RecordingUploads({ ...parts, clock });
     atEnd(t, () => uploads.close());
     return uploads;
   };
@@ -196,11 +197,14 @@ test('one that is destroyed while it moves up leaves nothing up there', async (t
     putFile: async (name: string, path: string) => {
       const uri = await original.putFile(name, path);
       await kit.recordings.shred(kit.accountId, made.id);
+      kit.s3.faults.push(500, 500); // and the bucket refuses just then
       return uri;
     },
   });
   uploads.start();
   await pass(clock, 0);
+  assert.equal(kit.s3.objects.size, 1);
+  assert.equal(await kit.removal.retry(), 0);
   assert.equal(kit.s3.objects.size, 0);
   assert.equal(uploads.moved, 0);
   assert.ok(kit.s3.requests.some((request) => request.startsWith('PUT ')));
@@ -273,4 +277,33 @@ test('the setting: what it means, and what it refuses', () => {
       wrong,
     );
   }
+});
+
+test('a stop does not wait for an upload that hangs; the next start makes it again', async (t) => {
+  const kit = await setUp(t);
+  const made = await kit.record(1000);
+  kit.s3.faults.push('hang');
+  const clock = new SimulatedClock();
+  const hanging = kit.newUploads(clock);
+  hanging.start();
+  clock.advance(0);
+  await until(() => kit.s3.requests.length === 1, 'the upload has begun');
+  await hanging.close();
+  assert.equal(clock.pending, 0);
+  assert.equal(await kit.uriOf(made.id), made.uri);
+  const next = new SimulatedClock();
+  kit.newUploads(next).start();
+  await pass(next, 0);
+  assert.match(await kit.uriOf(made.id), /^s3:/);
+});
+
+test('what was put up by an upload that was cut off goes with its local copy', async (t) => {
+  const kit = await setUp(t);
+  const made = await kit.record(1000);
+  await kit.objects.putFile(kit.place.nameOf(made.uri), made.path);
+  await kit.files.remove(kit.accountId, {
+    ...{ id: made.id, status: 'ready', durationMs: 1, uri: made.uri },
+  });
+  assert.ok(await gone(made.path));
+  assert.equal(kit.s3.objects.size, 0, 'nothing would ever have looked for it');
 });

@@ -1,6 +1,6 @@
 /** Retention on real rows: what goes, what stays, in which order, and what a file that will not go changes. */
 import assert from 'node:assert/strict';
-import { mkdir, stat, writeFile } from 'node:fs/promises';
+import { mkdir, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import type { JournalEntry, RecordingPatch } from '#lib/call-events.ts';
@@ -11,6 +11,7 @@ import { recordingPlace } from '#lib/recording-place.ts';
 import { openPool, type Database } from '#store/pool.ts';
 import { applyEntries } from '#store/projection-sql.ts';
 import { createRecordingRemoval, type RecordingRemoval } from '#store/recording-removal.ts';
+import { sweepOrphans } from '#store/recording-orphans.ts';
 import { createRecordings, type Recordings } from '#store/recordings.ts';
 import { Retention } from '#store/retention.ts';
 import { createSealer } from '#store/sealed.ts';
@@ -126,9 +127,15 @@ test('old recordings lose key and file and say so; younger ones and the records 
   for (let i = 0; i < 7; i++) old.push(await kit.call(200 + i));
   const young = await kit.call(179);
   const failed = await kit.call(300, { status: 'failed' });
-  const live = await kit.call(400, { status: 'active' });
+  const live = await kit.call(181, { status: 'active' });
+  const abandoned = await kit.call(400, { status: 'active' });
   const done = await kit.retention.run();
-  assert.deepEqual([done.recordings, done.files, done.records], [8, 8, 0]);
+  assert.deepEqual([done.recordings, done.files, done.records], [9, 9, 0]);
+  const given = await stateOf(kit, abandoned);
+  assert.deepEqual(
+    [given?.status, given?.key_enc, given?.recording_status, await exists(abandoned.path)],
+    ['failed', null, 'failed', false],
+  );
   for (const each of old) {
     const state = await stateOf(kit, each);
     assert.deepEqual(
@@ -322,7 +329,7 @@ test('hourly by the clock; a failed run is made good by the next; closing ends i
   };
   const errors: string[] = [];
   const retention = new Retention({
-    ...{ database, removal: kit.removal, clock, onRun: () => runs++ },
+    ...{ database, removal: kit.removal, clock, onRun: () => void runs++ },
     log: { ...silentLog, error: (event) => errors.push(event) },
   });
   const made = await kit.call(200);
@@ -394,4 +401,42 @@ test('from the journal: key, hash and expiry arrive; a late patch brings no dest
   await apply(readyEntry());
   const after = await kit.recordings.find(kit.accountId, id);
   assert.deepEqual([after?.status, after?.key], ['expired', null]);
+});
+
+test('files that nobody remembers go after a day: of deleted accounts, of rows gone while the file stayed', async (t) => {
+  const kit = await setUp(t);
+  const clock = new SimulatedClock(Date.now() + 2 * DAY_MS);
+  let isCaughtUp = true;
+  const place = recordingPlace(kit.dataDir, null);
+  const sweep = (at = clock): Promise<number> =>
+    sweepOrphans({
+      ...{ database: kit.database, place, clock: at, log: silentLog },
+      isCaughtUp: async () => isCaughtUp,
+    });
+  const kept = await kit.call(1);
+  const active = await kit.call(2, { status: 'active' });
+  const cascaded = await kit.call(3);
+  const elsewhere = await kit.call(4); // another node counted it as removed, and had no such file
+  const other = join(kit.dataDir, 'recordings', 'notes.cyr');
+  await writeFile(other, 'somebody else’s');
+  await kit.rows('DELETE FROM call_records WHERE id = $1', [cascaded.callId]);
+  await kit.rows(
+    "UPDATE recordings SET status = 'expired', key_enc = NULL, deleted_at = now() WHERE id = $1",
+    [elsewhere.recordingId],
+  );
+  assert.equal(await sweep(new SimulatedClock(Date.now())), 0, 'none is a day old');
+  isCaughtUp = false;
+  assert.equal(await sweep(), 0, 'rows are still on their way');
+  isCaughtUp = true;
+  assert.equal(await sweep(), 2);
+  for (const gone of [cascaded, elsewhere]) assert.equal(await exists(gone.path), false);
+  for (const { path } of [kept, active]) assert.equal(await exists(path), true);
+  assert.ok(await exists(other), 'what bears no id of ours is not touched');
+  await kit.rows('DELETE FROM auth.users WHERE id = $1', [kit.accountId]);
+  const mark = join(kit.dataDir, 'recordings', `.callyard-${'0'.repeat(32)}`);
+  await writeFile(mark, '');
+  assert.equal(await sweep(), 0, 'another installation has its files in this folder');
+  await rm(mark);
+  assert.equal(await sweep(), 2);
+  assert.deepEqual([await exists(kept.path), await exists(active.path)], [false, false]);
 });

@@ -375,7 +375,8 @@ test('only days that ended more than 24 hours ago are rolled up; the sweep finds
   );
 });
 
-test('the worker rolls up by itself: soon after its start, and soon after a change', async () => {
+test('the worker rolls up by itself: soon after its start, and soon after a change', async (t) => {
+  await openFresh(t);
   const clock = new SimulatedClock(Date.UTC(2026, 5, 20));
   const account = await makeAccount('Asia/Shanghai');
   const random = randomFrom(9);

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
+import type { Actor } from '#lib/actor.ts';
 import type { RecordingPatch } from '#lib/call-events.ts';
 import { newId } from '#lib/ids.ts';
 import { openStore, type Store } from '#store/store.ts';
@@ -90,6 +91,38 @@ test('a call becomes one record with its messages; a replay changes nothing that
     events.map(({ seq }) => seq),
     [1, 2, 3, 4, 5, 6],
   );
+});
+
+test('a record that was deleted does not come back with its key when the journal is read again', async (t) => {
+  const url = await newDatabase(t);
+  const dataDir = newDataDir(t);
+  const store = await newStore(t, storeOptions(dataDir, url));
+  const { accountId, agentId } = await newCall(store);
+  const call = scriptCall(accountId, agentId, Date.now() - 60_000);
+  const recording = { id: newId(), uri: 'recordings/a.cyr', key_enc: 'cy1.a.b.c.d' };
+  const ready = { ...recording, status: 'ready' as const, duration_ms: 900, bytes: 28_844 };
+  const data = { recording_id: recording.id, duration_ms: 900, bytes: 28_844 };
+  const entries = [
+    { ...call.initiated(), recording: { ...recording, status: 'active' as const } },
+    call.answered(),
+    call.says('user', 'a secret'),
+    call.ended(),
+    call.entry('recording.ready', data, { recording_status: 'ready' }, ready),
+  ];
+  for (const entry of entries) store.journal.append(entry);
+  await drained(store);
+  const actor: Actor = {
+    ...{ name: 'key:x', accountId, role: 'admin', agentIds: null, requestId: 'r', ip: null },
+  };
+  assert.equal(await store.records.remove(actor, call.id), null);
+  // As after the loss of the cursor, or a data directory that was restored from a copy.
+  for (const entry of entries) store.journal.append(entry);
+  const later = call.entry('summary.ready', { summary: 'late', source: 'extractive' });
+  store.journal.append(later);
+  await drained(store);
+  assert.equal(await store.records.get(accountId, call.id), null);
+  const left = await store.database.withSystem((sql) => sql.rows('SELECT id FROM recordings'));
+  assert.deepEqual([left, store.projection.parked], [[], 0]);
 });
 
 test('entries that the database refuses are parked; the others of the same moment pass', async (t) => {

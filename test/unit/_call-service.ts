@@ -55,6 +55,7 @@ export type ServiceOptions = {
     maxConcurrentCalls: number;
     recordingDefault: boolean;
     requireConsent: boolean;
+    recordingNotice: string | null;
   }>;
   /** Trunks whose host has no address. */
   readonly isLost?: (trunk: Trunk) => boolean;
@@ -135,7 +136,7 @@ export function createService(options: ServiceOptions = {}) {
       settings: () =>
         Promise.resolve({
           ...{ countryCode: null, maxConcurrentCalls: 100 },
-          ...{ recordingDefault: false, requireConsent: false },
+          ...{ recordingDefault: false, requireConsent: false, recordingNotice: null },
           ...options.settings,
         }),
     },

@@ -154,6 +154,10 @@ export class FakeMedia implements MediaSession {
     }
   }
 
+  record(): void {
+    this.log.push('record');
+  }
+
   armBargeIn(on: boolean): void {
     this.log.push(on ? 'media.arm' : 'media.disarm');
   }

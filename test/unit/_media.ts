@@ -162,6 +162,7 @@ export type TestChainOptions = {
   readonly disk?: MemoryDisk;
   readonly firstRtpTimeoutMs?: number;
   readonly rtpTimeoutMs?: number;
+  readonly recordsOnCommand?: boolean;
   /** Whether a frame is speech; default: it is loud. */
   readonly isSpeech?: (frame: Int16Array) => boolean;
 };
@@ -191,6 +192,7 @@ export function testChain(options: TestChainOptions = {}): TestChain {
       new Recorder(
         new RecordingFile({ path: 'memory', clock, onFailed, open: () => Promise.resolve(disk) }),
       ),
+    recordsOnCommand: options.recordsOnCommand ?? false,
     firstRtpTimeoutMs: options.firstRtpTimeoutMs ?? 30_000,
     rtpTimeoutMs: options.rtpTimeoutMs ?? 15_000,
     cname: 'test',

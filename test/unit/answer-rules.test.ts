@@ -366,25 +366,6 @@ test('callers and called numbers', () => {
       `${JSON.stringify(conditions)} ${JSON.stringify(facts)}`,
     );
   }
-  // Prefixes are written nationally or internationally, as numbers are.
-  const prefixRows: [prefix: string, number: string, code: string | null, expected: boolean][] = [
-    ['0571', '+8657188880000', '86', true],
-    ['0571', '057188880000', '86', true],
-    ['+86571', '057188880000', '86', true],
-    ['571', '+8657188880000', '86', true],
-    ['0571', '+8657188880000', null, false],
-    ['0571', '057188880000', null, true],
-    ['0571', '+15715550100', '86', false],
-    ['1900', '+19005550100', '86', false],
-    ['138', '+8613800138000', '86', true],
-    ['10', '10086', '86', true],
-    ['100', '+8610086', '86', false],
-  ];
-  for (const [prefix, callerNumber, countryCode, expected] of prefixRows) {
-    const callers = { type: 'include', prefixes: [prefix] } as const;
-    const label = `${prefix} ${callerNumber} ${countryCode}`;
-    assert.equal(holds({ callers }, { callerNumber }, { countryCode }), expected, label);
-  }
   const national: Conditions = { callers: { type: 'include', numbers: ['13800138000'] } };
   assert.equal(
     holds(national, { callerNumber: '+8613800138000' }, { countryCode: null }),

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import type { JournalEntry, Message } from '#lib/call-events.ts';
 import { SimulatedClock } from '#lib/clock.ts';
 import { AppError } from '#lib/errors.ts';
-import { newId } from '#lib/ids.ts';
+import { isId, newId } from '#lib/ids.ts';
 import { silentLog } from '#lib/log.ts';
 import {
   AutoSummary,
@@ -29,7 +29,7 @@ function make() {
   const world = {
     ...{ clock, asked, appended, told, looks },
     waiting: [] as FoundCall[],
-    isSettled: true,
+    ...{ isSettled: true, isAway: false },
     save: async (): Promise<Saved> => ({ kind: 'saved' }),
     summarise: async (): Promise<void> => undefined,
     call: (id = newId(), messages = said): EndedCall => ({
@@ -51,6 +51,7 @@ function make() {
       saveAutomatic: () => world.save(),
       waiting: async (query) => {
         looks.push(query);
+        if (world.isAway) throw new AppError('E_DATABASE_UNREACHABLE', 'away');
         return world.waiting;
       },
     },
@@ -143,7 +144,7 @@ test('what cannot be saved is found again, and told with the number behind the l
   world.save = () => Promise.reject(new AppError('E_DATABASE_UNREACHABLE', 'away'));
   const call = world.call();
   worker.callEnded(call);
-  await advance(clock, 4_000);
+  await advance(clock, 5_000);
   assert.equal(told.length, 0);
   assert.ok(looks.length > 0);
   world.save = async () => ({ kind: 'saved' });
@@ -164,6 +165,38 @@ test('what cannot be saved is found again, and told with the number behind the l
   await advance(clock, 60_000);
   assert.equal(looks.length, before, 'nothing more is looked for');
   assert.equal(clock.pending, 0);
+  await worker.close();
+});
+
+test('two nodes that find the same call tell one event', async () => {
+  const ids: string[] = [];
+  const { callId } = make().world.call();
+  for (const node of [make(), make()]) {
+    node.world.waiting = [
+      { callId, accountId: ACCOUNT, agentId: AGENT, messages: said, lastSeq: 3 },
+    ];
+    node.worker.start();
+    await advance(node.clock, 2_000);
+    ids.push(...node.appended.map(({ event }) => event.id));
+    await node.worker.close();
+  }
+  assert.equal(ids.length, 2);
+  assert.equal(new Set(ids).size, 1);
+  assert.ok(isId(ids[0] ?? ''));
+});
+
+test('a database that was away for long is asked again within seconds of its return', async () => {
+  const { worker, world, clock, appended } = make();
+  const call = world.call();
+  world.save = () => Promise.reject(new AppError('E_DATABASE_UNREACHABLE', 'away'));
+  world.isAway = true;
+  worker.callEnded(call);
+  await advance(clock, 120_000);
+  world.isAway = false;
+  world.save = async () => ({ kind: 'saved' });
+  world.waiting = [{ ...call, lastSeq: 7 }];
+  await advance(clock, 10_000);
+  assert.equal(appended.length, 1);
   await worker.close();
 });
 

@@ -406,3 +406,63 @@ test('hung up before the way out is found: no port is leased', async () => {
   await settle();
   assert.deepEqual(rig.log, ['refuse api.hangup']);
 });
+
+const NOTICE = 'This call is recorded.';
+
+test('the notice comes first, whole; what is recorded begins behind it', async () => {
+  const rig = createRig();
+  const call = runCall(rig.deps, { ...rig.setup, notice: NOTICE });
+  await settle();
+  rig.clock.advance(300);
+  speech(rig, 350, 380); // over the notice: there is nothing to answer
+  await settle();
+  assert.ok(!rig.log.includes('record'));
+  assert.equal(rig.setup.story.snapshot().recordingStatus, 'none');
+  await pass(rig, 3000);
+  assert.equal(rig.log.filter((line) => line === 'record').length, 1);
+  rig.dialog.end('remote');
+  await call.done;
+  assert.deepEqual(messages(rig), [`assistant: ${NOTICE}`, 'assistant: Hello there my friend']);
+  const answered = rig.entries.find(({ event }) => event.type === 'call.answered');
+  assert.deepEqual([answered?.record?.recording_status, answered?.recording], ['none', null]);
+  const told = rig.entries.find(({ recording }) => recording !== null);
+  const said = rig.entries.find(({ event }) => event.type === 'conversation.message');
+  assert.ok((told?.event.seq ?? 9) <= (said?.event.seq ?? 0), 'known as soon as it is told');
+  assert.equal(told?.record?.recording_status, 'active');
+  assert.equal(told?.record?.recording_id, told?.recording?.id);
+  assert.equal(told?.recording?.notice_at, told?.recording?.started_at);
+  assert.ok(told?.recording?.notice_at !== undefined);
+  assert.equal(rig.entries.at(-1)?.event.type, 'recording.ready');
+  assert.equal(rig.clock.pending, 0, 'no timer is left');
+});
+
+test('a notice that was not heard whole: nothing is recorded, and the call goes on', async () => {
+  const cut = createRig();
+  const short = runCall(cut.deps, { ...cut.setup, notice: NOTICE });
+  await settle();
+  cut.clock.advance(300);
+  cut.dialog.end('remote');
+  await short.done;
+  assert.deepEqual(messages(cut), ['assistant: This /']);
+  let spoken = 0;
+  const mute = createRig({
+    tts: {
+      ...fakeTts,
+      speak: (request, signal) => {
+        if (spoken++ > 0) return fakeTts.speak(request, signal);
+        throw new AppError('E_PROVIDER_SERVER', 'no voice');
+      },
+    },
+  });
+  const call = runCall(mute.deps, { ...mute.setup, notice: NOTICE });
+  await settle();
+  await pass(mute, 2000);
+  mute.dialog.end('remote');
+  await call.done;
+  assert.deepEqual(messages(mute), ['assistant: Hello there my friend']);
+  for (const rig of [cut, mute]) {
+    assert.ok(!rig.log.includes('record'));
+    assert.ok(!rig.types().includes('recording.ready'));
+    assert.equal(rig.setup.story.snapshot().recordingStatus, 'none');
+  }
+});

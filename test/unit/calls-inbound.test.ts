@@ -316,7 +316,7 @@ test('without the database calls go on: settings unknown, routing late, nobody k
   const waiting = createInvite();
   late.arrive(waiting.call);
   await settle();
-  late.clock.advance(799);
+  late.clock.advance(2_499);
   await settle();
   assert.deepEqual(waiting.log, []);
   late.clock.advance(1);

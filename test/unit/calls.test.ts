@@ -3,11 +3,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AppError } from '#lib/errors.ts';
 import type { CallRefusal, PlaceCall } from '#sessions/call-service-types.ts';
-import { isEmergencyNumber, isPremiumFor, numberOf } from '#sessions/numbers.ts';
 import type { OutboundResult } from '#sip/types.ts';
 import {
   ACCOUNT,
   createService,
+  OFFER,
   OTHER_ACCOUNT,
   REFUSED,
   SECOND,
@@ -210,7 +210,7 @@ test('what may be dialled, and how it is', async () => {
       '+15550199',
     ],
     [
-      "a number of the account goes over the trunk it belongs to",
+      'a number of the account goes over the trunk it belongs to',
       { trunks: both },
       { from: '+15550112' },
       [TRUNK_B],
@@ -218,12 +218,21 @@ test('what may be dialled, and how it is', async () => {
     ],
     [
       "a trunk's number is known in every spelling",
-      { trunks: [trunkOf(), trunkOf({ id: TRUNK_B, fromNumber: '0571 8800 0000' })], settings: { countryCode: '86' } },
+      {
+        trunks: [trunkOf(), trunkOf({ id: TRUNK_B, fromNumber: '0571 8800 0000' })],
+        settings: { countryCode: '86' },
+      },
       { from: '+8657188000000' },
       [TRUNK_B],
       '+8657188000000',
     ],
-    ['a premium number where it may be', { trunks: [trunkOf(), trunkOf({ id: TRUNK_B, allowPrefixes: ['+1900'] })] }, { to: '+19005550100' }, [TRUNK_B], '+15550199'],
+    [
+      'a premium number where it may be',
+      { trunks: [trunkOf(), trunkOf({ id: TRUNK_B, allowPrefixes: ['+1900'] })] },
+      { to: '+19005550100' },
+      [TRUNK_B],
+      '+15550199',
+    ],
     ['a squad', {}, { squadId: SQUAD, allowedAgentIds: [SECOND.id] }, [TRUNK_A], '+15550199'],
   ];
   for (const [name, options, request, trunkIds, from] of rows) {
@@ -427,6 +436,26 @@ test('limits of calls at once count the calls that are not over', async () => {
   }
 });
 
+test('a call that is over takes no room, even while its peer answers no BYE', async () => {
+  const dialog = new FakeDialog([]);
+  dialog.bye = () => new Promise(() => undefined);
+  const answered = { ok: true, dialog, answer: OFFER } as unknown as OutboundResult;
+  const service = createService({
+    settings: { maxConcurrentCalls: 1 },
+    dial: () => Promise.resolve(answered),
+  });
+  const first = await service.calls.place(TO);
+  assert.ok(first.ok);
+  await settle();
+  await settle();
+  assert.equal((await service.calls.place(TO)).ok, false);
+  void service.calls.hangup(ACCOUNT, first.call.id, { reason: null, by: 'api' });
+  await settle();
+  await settle();
+  assert.equal((await service.calls.get(ACCOUNT, first.call.id))?.status, 'ended');
+  assert.ok((await service.calls.place(TO)).ok);
+});
+
 test('recording: request, agent, account, installation, and no consent no recording', async () => {
   type Choice = [name: string, options: ServiceOptions, request: Partial<PlaceCall>, on: boolean];
   const installed = { changes: { recordByDefault: () => true } };
@@ -454,65 +483,5 @@ test('recording: request, agent, account, installation, and no consent no record
       [on],
       name,
     );
-  }
-});
-
-test('premium numbers go over a trunk that names them, and over no other', () => {
-  const rows: [number: string, allowed: string[], code: string | null, premium: boolean][] = [
-    ['+19005550100', [], null, true],
-    ['+19005550100', ['+1'], null, true],
-    ['+19005550100', ['+1900'], null, false],
-    ['+19005550100', ['+1', '+1900555'], null, false],
-    ['+449091234567', ['0909'], '44', false],
-    ['09091234567', [], '44', true],
-    ['09091234567', [], null, false],
-    ['+15550100', [], null, false],
-    ['+979123456789', ['+'], null, true],
-  ];
-  for (const [number, allowPrefixes, code, premium] of rows) {
-    const label = `${number} ${allowPrefixes.join(' ')} ${code}`;
-    assert.equal(isPremiumFor({ allowPrefixes }, number, code), premium, label);
-  }
-});
-
-test('emergency numbers and the numbers inside URIs', () => {
-  const rows: [to: string, number: string | null, emergency: boolean][] = [
-    ['110', '110', true],
-    ['+15550100', '+15550100', false],
-    ['+86110', '+86110', true],
-    ['+860110', '+860110', true],
-    ['+861101234', '+861101234', false],
-    ['sip:112@pbx.example', '112', true],
-    ['sips:%2B15550100;ext=1@pbx.example;transport=tcp', '+15550100', false],
-    ['sip:someone@pbx.example', null, false],
-    ['sip:%zz@pbx.example', null, false],
-    ['sip:pbx.example', null, false],
-    ['sip:192.0.2.1', null, false],
-    ['sip:911', '911', true],
-    ['sip:911;phone-context=+1@pbx.example', '911', true],
-    ['sip:9-1-1:pin@pbx.example', '911', true],
-    ['sip:%39%31%31@pbx.example', '911', true],
-    // Any country's, with and without its code, behind service codes, over an outside line.
-    ['+1911', '+1911', true],
-    ['+44999', '+44999', true],
-    ['+49112', '+49112', true],
-    ['+33015', '+33015', false],
-    ['+3315', '+3315', true],
-    ['0110', '0110', true],
-    ['*31#112', '*31#112', true],
-    ['#31#110', '#31#110', true],
-    ['*67911', '*67911', true],
-    ['112#', '112#', true],
-    ['12119', '12119', true],
-    ['15', '15', false],
-    ['9110', '9110', false],
-    ['11000', '11000', false],
-    ['+4915550110', '+4915550110', false],
-    ['*98#', '*98#', false],
-    ['*21*13800138000#', '*21*13800138000#', false],
-  ];
-  for (const [to, number, emergency] of rows) {
-    assert.equal(numberOf(to), number, to);
-    assert.equal(isEmergencyNumber(number ?? to, '86'), emergency, to);
   }
 });

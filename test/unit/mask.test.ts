@@ -40,6 +40,9 @@ test('texts', () => {
     ['+ form with separators', '+44 20 7946 0958', '+44 2* **** **58'],
     ['+ form too short', '+1234567', '+1234567'],
     ['+ form of 8 digits', '+12345678', '+123***78'],
+    ['ideographic spaces', '138\u30000013\u30008000', '138\u3000****\u30008000'],
+    ['typeset hyphens', '138\u20110013\u20118000', '138\u2011****\u20118000'],
+    ['full-width plus', '＋1 555 0100123', '＋1 55* *****23'],
     ['plain number without +', 'order 20260101', 'order 20260101'],
     // E-mail.
     ['mail', 'ann.b+x@mail.example.com!', 'a***@mail.example.com!'],

@@ -399,3 +399,32 @@ test('the chain says what it is made of', () => {
   }
   assert.equal(sentLoud(call), 0);
 });
+
+test('a recording on command begins there, on both sides alike', async () => {
+  const call = testChain({ recordsOnCommand: true });
+  call.chain.start(AUDIO);
+  const phone = new Phone(call);
+  phone.play(10, LOUD);
+  await speak(call, 1, 200);
+  phone.play(15, LOUD);
+  call.chain.record();
+  call.chain.record();
+  phone.play(5, LOUD);
+  phone.play(20, SILENCE);
+  await speak(call, 2, 100);
+  phone.play(15, SILENCE);
+  const { recording } = await call.chain.close();
+  assert.ok(Math.abs((recording?.durationMs ?? 0) - 800) <= 60, `${recording?.durationMs} ms`);
+  const caller = call.disk.channel(0);
+  const agent = call.disk.channel(1);
+  const end = caller.findLastIndex((x) => Math.abs(x) > 4000);
+  assert.ok(
+    Math.abs(end - 5 * FRAME) <= 2 * FRAME,
+    `the caller falls silent at ${end / 8} ms of 100`,
+  );
+  const first = agent.findIndex((x) => Math.abs(x) > 4000);
+  assert.ok(
+    Math.abs(first - 25 * FRAME) <= 2 * FRAME,
+    `the agent speaks at ${first / 8} ms of 500`,
+  );
+});

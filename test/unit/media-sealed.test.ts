@@ -1,7 +1,7 @@
 /** Sealed recordings on disk: the writer, full and stuck disks, and repair after a crash at any byte. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -272,4 +272,26 @@ test('repair leaves alone what is not this recording', async (t) => {
     assert.equal(await readFile(path, 'utf8'), text);
   }
   await assert.rejects(repairSealed(join(folder, 'missing'), SEAL), { code: 'E_MEDIA' });
+});
+
+test('repair on a full disk: the end takes the place of the last chunk, also when it begins to fit', async (t) => {
+  const { folder, path, whole } = await realFile();
+  t.after(() => rm(folder, { recursive: true }));
+  const left = sealedChunkOffset(3);
+  for (const room of [0, 13]) {
+    await writeFile(path, whole.subarray(0, left));
+    const repaired = await repairSealed(path, SEAL, async (...given) => {
+      const file = await open(...given);
+      const write = file.write.bind(file) as (...all: unknown[]) => Promise<object>;
+      const onFullDisk = (bytes: Buffer, from: number, length: number, position: number) => {
+        const fits = Math.min(length, left + room - position);
+        if (fits <= 0) return Promise.reject(Object.assign(new Error('full'), { code: 'ENOSPC' }));
+        return write(bytes, from, fits, position);
+      };
+      return Object.assign(file, { write: onFullDisk });
+    });
+    assert.equal(repaired.bytes, 44 + 2 * SEALED_CHUNK_BYTES);
+    const opened = openAll(await readFile(path));
+    assert.deepEqual(opened, openAll(whole).subarray(0, SEALED_CHUNK_BYTES), `${room} bytes left`);
+  }
 });

@@ -277,6 +277,14 @@ test('with masking at rest no digit of a number is journaled, and the model stil
   const cut = { turn: 1, heard_ms: 1, heard_text: said, reaction_ms: 1 };
   story.fact('user-interrupted', cut);
   assert.ok(!JSON.stringify(entries).includes('13800138000'));
+  // Keys of the telephone come one by one: no pattern would find a PIN in them.
+  story.fact('dtmf.received', { digit: '7', duration_ms: 100, mode: 'rfc4733' });
+  story.message({ role: 'user', content: '[DTMF 7]' }, 5);
+  assert.deepEqual(entries.at(-2)?.event.data, { digit: '*', duration_ms: 100, mode: 'rfc4733' });
+  assert.deepEqual(
+    [story.messages.at(-1)?.content, story.transcript.at(-1)?.content],
+    ['[DTMF 7]', '[DTMF *]'],
+  );
   const masked = 'My number is 138****8000.';
   assert.equal(JSON.stringify(entries).split(masked).length - 1, 4);
   assert.deepEqual([story.messages[0]?.content, story.transcript[0]?.content], [said, masked]);

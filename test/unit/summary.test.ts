@@ -6,6 +6,7 @@ import type { Message } from '#lib/call-events.ts';
 import { SimulatedClock } from '#lib/clock.ts';
 import { maskText, maskWithPlaces } from '#lib/mask.ts';
 import { cutAtSentence, extractiveSummary } from '#sessions/extractive.ts';
+import { fiveSecondsOf } from '#api/summary.ts';
 import { readSummary, summaryPrompt } from '#sessions/summary.ts';
 import { languageOfCall, sentencesOf, transcriptOf } from '#sessions/transcript.ts';
 import { makeIntelligence } from './_intelligence-fakes.ts';
@@ -303,6 +304,54 @@ test('simultaneous requests for one call share one question and one write; later
   );
   const languages = (await Promise.all(both)).map((each) => each?.language);
   assert.deepEqual(languages, ['zh', 'en'], 'another language is another summary');
+});
+
+test('a request with less time than the question under way does not wait for it', async () => {
+  const clock = new SimulatedClock();
+  const fakes = makeIntelligence(clock);
+  const { promise, resolve } = Promise.withResolvers<string>();
+  fakes.answer = () => promise;
+  const first = fakes.intelligence.summarise(actor, request(talk));
+  for (let i = 0; i < 20; i++) await Promise.resolve();
+  const second = fakes.intelligence.summarise(actor, { ...request(talk), modelTimeoutMs: 1_000 });
+  const third = fakes.intelligence.summarise(actor, { ...request(talk), modelTimeoutMs: 0 });
+  clock.advance(1_000);
+  assert.deepEqual([(await second)?.source, (await third)?.source], ['extractive', 'extractive']);
+  resolve('Main demands: x');
+  assert.equal((await first)?.source, 'llm');
+  assert.deepEqual([fakes.asked.length, clock.pending], [1, 0]);
+});
+
+test('messages that were changed meanwhile are summed up anew', async () => {
+  const fakes = makeIntelligence();
+  fakes.answer = async ({ user }) => (user.includes('refund') ? 'A refund' : 'A call');
+  const changed = call(['user', 'I want a refund.'], ['assistant', 'I will.']);
+  const both = [talk, changed].map((each) => fakes.intelligence.summarise(actor, request(each)));
+  const texts = (await Promise.all(both)).map((each) => each?.text);
+  assert.deepEqual(texts, ['A call', 'A refund']);
+});
+
+test('no answer and no transcript takes the square of its length', () => {
+  // Each of these took minutes.
+  for (const filler of [' ', '\n', '1', '一']) {
+    const long = filler.repeat(8_000);
+    readSummary(filler.repeat(1_000_000));
+    extractiveSummary(call(...Array.from({ length: 500 }, (): Line => ['user', long])), 'zh');
+  }
+  const number = `${'x'.repeat(1_190)} 13800138000`;
+  assert.doesNotMatch(readSummary(number) ?? '', /138001/, 'masked before it is cut');
+});
+
+test('the five seconds of a request: what is left for a model, and an end for the database', async () => {
+  const clock = new SimulatedClock();
+  const time = fiveSecondsOf({ clock }, { elapsedTime: 400 });
+  assert.equal(time.modelMs(), 4_100);
+  clock.advance(2_000);
+  assert.equal(time.modelMs(), 2_100);
+  const late = time.within(new Promise(() => undefined));
+  clock.advance(2_500);
+  await assert.rejects(late, { code: 'E_TIMEOUT' });
+  assert.deepEqual([time.modelMs(), clock.pending], [0, 0]);
 });
 
 test('a record that is gone is no summary', async () => {

@@ -1,7 +1,7 @@
 /** The token service on a simulated clock: one upstream call, renewal in time, outages that nobody notices. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { SimulatedClock } from '#lib/clock.ts';
+import { SimulatedClock, type Clock } from '#lib/clock.ts';
 import { AppError } from '#lib/errors.ts';
 import { silentLog } from '#lib/log.ts';
 import {
@@ -26,6 +26,10 @@ type World = {
   /** Times of the upstream calls, milliseconds from the start. */
   readonly asked: number[];
   fault: AppError | null;
+  lifeMs: number;
+  /** Of the wall clock, against the steady one. */
+  stepMs: number;
+  vaultFault: AppError | null;
   databaseFault: AppError | null;
   /** Runs between the vendor's answer and its being stored. */
   onFetched: (() => void) | null;
@@ -54,19 +58,29 @@ function makeWorld(): World {
   const guard = (): void => {
     if (world.databaseFault !== null) throw world.databaseFault;
   };
+  const vaultGuard = (): void => {
+    guard();
+    if (world.vaultFault !== null) throw world.vaultFault;
+  };
+  const steppedClock: Clock = {
+    now: () => clock.now(),
+    wallMs: () => clock.wallMs() + world.stepMs,
+    setTimer: (run, ms) => clock.setTimer(run, ms),
+    clearTimer: (timer) => clock.clearTimer(timer),
+  };
   const vault: TokenVault = {
     async read({ id }) {
-      guard();
+      vaultGuard();
       return world.rows.get(id) ?? NONE;
     },
     async exclusively({ id }, work) {
-      guard();
+      vaultGuard();
       if (locked.has(id)) return null;
       locked.add(id);
       try {
         const current = world.rows.get(id) ?? NONE;
         const next = await work(current);
-        guard();
+        vaultGuard();
         world.rows.set(id, next);
         return next;
       } finally {
@@ -76,10 +90,11 @@ function makeWorld(): World {
   };
   const world: World = {
     ...{ clock, rows: new Map(), account: accountOf('a'), asked: [] },
-    ...{ fault: null, databaseFault: null, onFetched: null },
+    ...{ fault: null, databaseFault: null, vaultFault: null, onFetched: null },
+    ...{ lifeMs: LIFE_MS, stepMs: 0 },
     node: (random = () => 0.5) =>
       createVendorTokens({
-        ...{ vault, log: silentLog, clock, random },
+        ...{ vault, log: silentLog, clock: steppedClock, random },
         accounts: {
           async aliyun() {
             guard();
@@ -91,7 +106,8 @@ function makeWorld(): World {
           await settle();
           if (world.fault !== null) throw world.fault;
           world.onFetched?.();
-          return { token: `token-${world.asked.length}`, expiresAtMs: clock.wallMs() + LIFE_MS };
+          const expiresAtMs = steppedClock.wallMs() + world.lifeMs;
+          return { token: `token-${world.asked.length}`, expiresAtMs };
         },
       }),
   };
@@ -241,17 +257,77 @@ test('a key that is refused later does not take the good token away, also from a
   fresh.close();
 });
 
-test('while the database is away a token in memory is served', async () => {
+test('while the database is away a token in memory is served, and renewed without the others', async () => {
   const world = makeWorld();
   const tokens = world.node();
   await tokenOf(tokens);
   world.databaseFault = away;
-  await pass(world.clock, LIFE_MS * 0.9);
+  await pass(world.clock, LIFE_MS * 0.7);
   assert.equal(await tokenOf(tokens), 'token-1');
+  await pass(world.clock, LIFE_MS * 2);
+  assert.deepEqual([await tokenOf(tokens), world.asked.length], ['token-4', 4], 'once a life');
   await assert.rejects(world.node().forAccount('account'), { code: 'E_DATABASE_UNREACHABLE' });
   world.databaseFault = null;
-  await pass(world.clock, 2 * MINUTE_MS);
+  await pass(world.clock, LIFE_MS * 0.7);
+  assert.equal(await tokenOf(tokens), 'token-5');
+  assert.equal(world.rows.get('a')?.token, 'token-5', 'the others have it again');
+  tokens.close();
+});
+
+test('the first token of a known account needs no database either; a refusal is kept here', async () => {
+  const world = makeWorld();
+  const tokens = world.node();
+  world.vaultFault = away;
+  world.fault = refused;
+  for (let i = 0; i < 3; i++) {
+    await assert.rejects(tokenOf(tokens), { code: 'E_PROVIDER_AUTH' });
+  }
+  assert.equal(world.asked.length, 1);
+  world.fault = null;
+  await pass(world.clock, 31_000, 1_000);
+  const all = await Promise.all(Array.from({ length: 100 }, () => tokenOf(tokens)));
+  assert.deepEqual(new Set(all), new Set(['token-2']));
+  tokens.close();
+});
+
+test('what was shared before the database went away does not replace what was fetched since', async () => {
+  const world = makeWorld();
+  const tokens = world.node();
+  await tokenOf(tokens);
+  world.vaultFault = away;
+  await pass(world.clock, LIFE_MS * 0.81);
   assert.equal(await tokenOf(tokens), 'token-2');
+  world.vaultFault = null;
+  const known = await tokens.forAccount('account');
+  world.rows.set('a', { ...NONE, token: 'old', fetchedAtMs: 1, expiresAtMs: LIFE_MS + 1 });
+  await pass(world.clock, LIFE_MS * 0.81);
+  assert.equal(await tokenOf(tokens), 'token-3');
+  assert.ok((known?.expiresAtMs ?? 0) > 0);
+  tokens.close();
+});
+
+test('a token that is about to end is none: it is not kept, nor fetched every second', async () => {
+  const world = makeWorld();
+  const tokens = world.node();
+  world.lifeMs = 20_000;
+  await assert.rejects(tokenOf(tokens), { code: 'E_PROVIDER_SERVER' });
+  await pass(world.clock, 10 * MINUTE_MS);
+  assert.deepEqual([world.asked.length, world.clock.pending], [1, 0]);
+  world.lifeMs = LIFE_MS;
+  assert.equal(await tokenOf(tokens), 'token-2');
+  tokens.close();
+});
+
+test('a clock that steps back and forth takes no good token away for good', async () => {
+  const world = makeWorld();
+  const tokens = world.node();
+  await tokenOf(tokens);
+  world.stepMs = -2 * LIFE_MS;
+  await pass(world.clock, MINUTE_MS);
+  assert.equal(await tokenOf(tokens), 'token-1');
+  world.stepMs = 2 * LIFE_MS;
+  await pass(world.clock, MINUTE_MS);
+  assert.equal(await tokenOf(tokens), 'token-2', 'by this clock the first has ended');
   tokens.close();
 });
 

@@ -28,6 +28,8 @@ export const TRY_TIMEOUT_MS = 3_000;
 const TRIES = 2;
 const MAX_ANSWER_BYTES = 64 * 1024;
 const MAX_TOKEN_CHARS = 4_096;
+/** A real one lives for a day or two; a time in another unit would be served for thousands of years. */
+const MAX_LIFE_MS = 366 * 86_400_000;
 const INTERNATIONAL = 'ap-southeast-1';
 
 /**
@@ -172,7 +174,8 @@ function tokenOf(value: unknown, clock: Clock): AliyunToken | null {
   if (typeof token !== 'string' || token === '' || token.length > MAX_TOKEN_CHARS) return null;
   if (typeof expiresAtS !== 'number' || !Number.isSafeInteger(expiresAtS)) return null;
   const expiresAtMs = expiresAtS * 1_000;
-  return expiresAtMs > clock.wallMs() && expiresAtMs < 8.64e15 ? { token, expiresAtMs } : null;
+  const lifeMs = expiresAtMs - clock.wallMs();
+  return lifeMs > 0 && lifeMs < MAX_LIFE_MS ? { token, expiresAtMs } : null;
 }
 
 /** The vendor's own code, unless it has another form or quotes the key. Its message may quote the signed query. */
