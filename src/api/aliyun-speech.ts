@@ -4,7 +4,14 @@
  */
 import { Type } from 'typebox';
 import type { FastifyRequest } from 'fastify';
-import { acceptAudio, AUDIO_BODY_BYTES, AUDIO_TYPES, AudioBody, speechOf } from './audio-body.ts';
+import {
+  acceptAudio,
+  AUDIO_BODY_BYTES,
+  AUDIO_TYPES,
+  AudioBody,
+  boundUploads,
+  speechOf,
+} from './audio-body.ts';
 import { Problem, type ProblemCode } from './problem.ts';
 import type { ApiServer } from './routing.ts';
 import { answers, failures } from './schemas.ts';
@@ -71,6 +78,7 @@ export function addAliyunSpeechRoutes(app: ApiServer): void {
   // A scope of its own: these bodies are audio, those of every other route are not.
   app.register(async (scope) => {
     const own = scope as unknown as ApiServer;
+    boundUploads(own);
     acceptAudio(own);
     addAsr(own);
   });

@@ -7,7 +7,7 @@ import { pageFields, pageOf, paginationOf } from './paging.ts';
 import { fromStore } from './record-source.ts';
 import { actorOf, type ApiServer } from './routing.ts';
 import { answers, nullable, ok, PaginationSchema, ref, TimeSchema } from './schemas.ts';
-import { hasDay, timeRangeOf, timeRangeFields } from './time-range.ts';
+import { hasDay, isoOf, timeRangeOf, timeRangeFields } from './time-range.ts';
 
 const ListQuery = Type.Object(
   {
@@ -79,9 +79,10 @@ export function addAuditLogRoutes(app: ApiServer, part: AuditLogPart): void {
         ? (await fromStore(part, part.settings.get(actor))).timezone
         : 'UTC';
       const page = pageOf(query, 'time-number');
-      const { from, before } = timeRangeOf(query, zone);
+      const { fromMs, beforeMs } = timeRangeOf(query, zone);
       const { action = null, actor: by = null } = query;
-      const wanted = { ...page, since: from, before, action, actor: by };
+      const range = { since: isoOf(fromMs), before: isoOf(beforeMs) };
+      const wanted = { ...page, ...range, action, actor: by };
       const found = await fromStore(part, part.auditLog.list(actor, wanted));
       return ok({ entries: found.rows.map(viewOf), pagination: paginationOf(page, found) });
     },

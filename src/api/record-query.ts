@@ -1,7 +1,5 @@
 /** The query of the record list (contract 1.7, 2.1): pages, cursors, days of the account's zone, filters. */
 import { Type, type Static } from 'typebox';
-import { parseIsoTime } from '#lib/iso-time.ts';
-import { isLocalDate, nextLocalDate, startOfLocalDate } from '#lib/local-date.ts';
 import { maskText } from '#lib/mask.ts';
 import { normalizePhonePrefix } from '#lib/phone.ts';
 import type { Caller } from './auth.ts';
@@ -16,9 +14,11 @@ import {
   OutcomeSchema,
   StatusSchema,
 } from './schemas.ts';
+import { hasDay, isoOf, timeRangeFields, timeRangeOf, type TimeRange } from './time-range.ts';
 
 const DAY_MS = 86_400_000;
 const SEARCH_MAX_DAYS = 31;
+const RANGE_NAMES = { from: '?start_date', to: '?end_date' };
 /** What masking (contract 7.3) shows of the beginning of every number. */
 const VISIBLE_DIGITS = 3;
 
@@ -26,16 +26,8 @@ export const RecordListQuery = Type.Object(
   {
     ...pageFields,
     agent_id: Type.Optional(IdSchema),
-    start_date: Type.Optional(
-      Type.String({
-        maxLength: 40,
-        description: 'A time (inclusive), or a day of the account’s time zone',
-        examples: ['2026-01-01'],
-      }),
-    ),
-    end_date: Type.Optional(
-      Type.String({ maxLength: 40, description: 'A time (exclusive), or a day (inclusive)' }),
-    ),
+    start_date: timeRangeFields.from,
+    end_date: timeRangeFields.to,
     direction: Type.Optional(DirectionSchema),
     status: Type.Optional(StatusSchema),
     hangup_reason: Type.Optional(HangupReasonSchema),
@@ -72,7 +64,7 @@ export function recordQueryOf(
 ): { readonly page: ListPage; readonly query: RecordQuery } {
   const page = pageOf(query);
   if (caller.role === 'viewer') refuseGuesses(query);
-  const range = rangeOf(query, zone);
+  const range = timeRangeOf({ from: query.start_date, to: query.end_date }, zone, RANGE_NAMES);
   if (query.q !== undefined) refuseLongSearch(range, nowMs);
   return {
     page,
@@ -81,8 +73,8 @@ export function recordQueryOf(
       from: page.from,
       agentIds: caller.agentIds,
       agentId: query.agent_id ?? null,
-      startFrom: timeOf(range.fromMs),
-      startBefore: timeOf(range.beforeMs),
+      startFrom: isoOf(range.fromMs),
+      startBefore: isoOf(range.beforeMs),
       direction: query.direction ?? null,
       status: query.status ?? null,
       hangupReason: query.hangup_reason ?? null,
@@ -100,7 +92,7 @@ export function recordQueryOf(
 
 /** True when the query names a day, so that the account's zone is needed. */
 export function namesDay(query: RecordListQuery): boolean {
-  return [query.start_date, query.end_date].some((each) => each !== undefined && isLocalDate(each));
+  return hasDay({ from: query.start_date, to: query.end_date });
 }
 
 /** A filter must not tell a viewer what masking hides: longer and longer prefixes would give every number away. */
@@ -115,35 +107,8 @@ function refuseGuesses(query: RecordListQuery): void {
   }
 }
 
-type Range = { readonly fromMs: number | null; readonly beforeMs: number | null };
-
-function rangeOf(query: RecordListQuery, zone: string): Range {
-  const fromMs = instantOf(query.start_date, '?start_date', (day) => startOfLocalDate(day, zone));
-  const beforeMs = instantOf(query.end_date, '?end_date', (day) =>
-    startOfLocalDate(nextLocalDate(day), zone),
-  );
-  if (fromMs === null || beforeMs === null) return { fromMs, beforeMs };
-  // A day ends just before the instant that bounds it.
-  const endMs = isLocalDate(query.end_date ?? '') ? beforeMs - 1 : beforeMs;
-  if (endMs < fromMs) throw invalid('?end_date', 'order');
-  return { fromMs, beforeMs };
-}
-
-function instantOf(
-  text: string | undefined,
-  path: string,
-  ofDay: (day: string) => number,
-): number | null {
-  if (text === undefined) return null;
-  if (isLocalDate(text)) return ofDay(text);
-  // A `+` that was not escaped in the URL arrives as a space.
-  const ms = parseIsoTime(text.replace(/ (?=\d{2}:\d{2}$)/, '+'));
-  if (ms === null) throw invalid(path, 'time');
-  return ms;
-}
-
 /** A substring search reads every row of its range, so the range is bounded; an open end is now. */
-function refuseLongSearch(range: Range, nowMs: number): void {
+function refuseLongSearch(range: TimeRange, nowMs: number): void {
   const endMs = range.beforeMs ?? nowMs;
   // One day more is allowed for the hour that a change of clocks adds to 31 local days.
   const maxMs = SEARCH_MAX_DAYS * DAY_MS + 3_600_000;
@@ -157,8 +122,4 @@ function prefixOf(text: string | undefined): string | null {
   const prefix = normalizePhonePrefix(text);
   if (prefix === null) throw invalid('?caller_phone', 'phone');
   return prefix === '' ? null : prefix;
-}
-
-function timeOf(ms: number | null): string | null {
-  return ms === null ? null : new Date(ms).toISOString();
 }

@@ -5,20 +5,21 @@ import type { FastifyRequest } from 'fastify';
 import { AppError } from '#lib/errors.ts';
 import { MAX_RATE_HZ, MIN_RATE_HZ, readPcm, readWav } from '#lib/wav-read.ts';
 import { RecognisedSchema } from './ai-schemas.ts';
+import { AUDIO_BODY_BYTES as MAX_BYTES, boundUploads } from './audio-body.ts';
 import { languageOf } from './language.ts';
 import { invalid, Problem } from './problem.ts';
 import { callerOf, type ApiServer } from './routing.ts';
 import { answers, ok } from './schemas.ts';
 import type { IntelligencePart } from './summary.ts';
 import { validatorCompiler } from './validation.ts';
+import { vendorProblem } from './vendor-part.ts';
 
-/** Contract 1.6. */
-const MAX_BYTES = 25 * 1024 * 1024;
 /** Contract 2.6 row 11. */
 const MAX_SECONDS = 300;
 const DEFAULT_RATE_HZ = 16_000;
 const WAV_TYPES = ['audio/wav', 'audio/x-wav', 'audio/wave', 'audio/vnd.wave'];
-const PCM_TYPES = ['audio/pcm', 'audio/x-pcm', 'audio/l16'];
+/** Not audio/l16, whose samples are big-endian (RFC 2586). */
+const PCM_TYPES = ['audio/pcm', 'audio/x-pcm'];
 const FORM_TYPE = 'multipart/form-data';
 
 const RateSchema = Type.Optional(
@@ -65,6 +66,7 @@ export function addSpeechToTextRoute(app: ApiServer, part: IntelligencePart): vo
   // A scope of its own: no other route takes forms or audio.
   app.register(async (encapsulated) => {
     const scope = encapsulated as unknown as ApiServer;
+    boundUploads(scope);
     await scope.register(multipart, {
       limits: { fileSize: MAX_BYTES, files: 1, fields: 8, parts: 9, fieldSize: 256 },
     });
@@ -105,12 +107,14 @@ function addRoute(scope: ApiServer, part: IntelligencePart): void {
         problems: ['PROVIDER_NOT_CONFIGURED', 'PROVIDER_REJECTED', 'PROVIDER_TIMEOUT'],
       }),
     },
-    handler: async (request) => {
+    handler: async (request, reply) => {
+      const left = new AbortController();
+      reply.raw.once('close', () => left.abort());
       const { pcm, rateHz, language } = speechOf(await uploadOf(request));
       const { accountId } = callerOf(request);
-      const work = part.intelligence.recognise(accountId, pcm, rateHz, language);
+      const work = part.intelligence.recognise(accountId, pcm, rateHz, language, left.signal);
       const heard = await work.catch((error: unknown) => {
-        throw vendorProblem(error);
+        throw sttProblem(error);
       });
       if (heard === null) throw new Problem('PROVIDER_NOT_CONFIGURED');
       const isZh = languageOf(request.headers['accept-language']) === 'zh';
@@ -141,10 +145,16 @@ async function uploadOf(request: FastifyRequest): Promise<Upload> {
       bytes: body,
       path: '',
       format,
-      ...{ sampleRate: undefined, language: undefined, ...query },
+      ...{ sampleRate: rateOf(request.headers['content-type']), language: undefined, ...query },
     };
   }
   return jsonUpload(body, query);
+}
+
+/** `audio/pcm;rate=8000`, as our own synthesis answers; of no use when it is out of range. */
+function rateOf(contentType: string | undefined): number | undefined {
+  const rate = Number(/;\s*rate="?([0-9]{4,6})\b/i.exec(contentType ?? '')?.[1]);
+  return rate >= MIN_RATE_HZ && rate <= MAX_RATE_HZ ? rate : undefined;
 }
 
 function jsonUpload(body: unknown, query: QueryFields): Upload {
@@ -221,12 +231,9 @@ function wavOf(bytes: Uint8Array, path: string): Omit<Speech, 'language'> {
 }
 
 /** What the vendor did, or did not do in time. */
-function vendorProblem(error: unknown): unknown {
+function sttProblem(error: unknown): unknown {
   if (!(error instanceof AppError)) return error;
-  if (error.code === 'E_TIMEOUT' || error.code === 'E_PROVIDER_IDLE') {
-    return new Problem('PROVIDER_TIMEOUT', { cause: error });
-  }
+  if (error.code === 'E_TIMEOUT') return new Problem('PROVIDER_TIMEOUT', { cause: error });
   if (error.code === 'E_CONFIG') return new Problem('PROVIDER_NOT_CONFIGURED', { cause: error });
-  const isVendors = error.code.startsWith('E_PROVIDER_');
-  return isVendors ? new Problem('PROVIDER_REJECTED', { cause: error }) : error;
+  return vendorProblem(error) ?? error;
 }

@@ -1,5 +1,6 @@
 /** `from` and `to` of a list: times, or days of the account's zone (contract 1.1). */
 import { Type } from 'typebox';
+import { parseIsoTime } from '#lib/iso-time.ts';
 import { isLocalDate, nextLocalDate, startOfLocalDate } from '#lib/local-date.ts';
 import { invalid } from './problem.ts';
 
@@ -15,26 +16,30 @@ export const timeRangeFields = {
   ),
 };
 
-type RangeQuery = { readonly from?: string; readonly to?: string };
+type RangeQuery = { readonly from?: string | undefined; readonly to?: string | undefined };
 
-/** ISO-8601 in UTC; null where the range is open. */
-export type TimeRange = { readonly from: string | null; readonly before: string | null };
+/** Unix ms, `beforeMs` exclusive; null where the range is open. */
+export type TimeRange = { readonly fromMs: number | null; readonly beforeMs: number | null };
 
 /** True when the query names a day, so that the account's zone is needed. */
 export function hasDay({ from, to }: RangeQuery): boolean {
   return [from, to].some((each) => each !== undefined && isLocalDate(each));
 }
 
-/** Errors: VALIDATION_FAILED. */
-export function timeRangeOf({ from, to }: RangeQuery, zone: string): TimeRange {
-  const fromMs = instantOf(from, '?from', (day) => startOfLocalDate(day, zone));
-  const beforeMs = instantOf(to, '?to', (day) => startOfLocalDate(nextLocalDate(day), zone));
-  if (fromMs !== null && beforeMs !== null && beforeMs < fromMs) throw invalid('?to', 'order');
-  return { from: textOf(fromMs), before: textOf(beforeMs) };
+/** `names` are the parameters as the route spells them. Errors: VALIDATION_FAILED. */
+export function timeRangeOf(
+  { from, to }: RangeQuery,
+  zone: string,
+  names: { readonly from: string; readonly to: string } = { from: '?from', to: '?to' },
+): TimeRange {
+  const fromMs = instantOf(from, names.from, (day) => startOfLocalDate(day, zone));
+  const beforeMs = instantOf(to, names.to, (day) => startOfLocalDate(nextLocalDate(day), zone));
+  if (fromMs === null || beforeMs === null) return { fromMs, beforeMs };
+  // A day ends just before the instant that bounds it.
+  const endMs = isLocalDate(to ?? '') ? beforeMs - 1 : beforeMs;
+  if (endMs < fromMs) throw invalid(names.to, 'order');
+  return { fromMs, beforeMs };
 }
-
-const TIME =
-  /^(\d{4}-\d{2}-\d{2})[Tt]([01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/;
 
 function instantOf(
   text: string | undefined,
@@ -44,13 +49,12 @@ function instantOf(
   if (text === undefined) return null;
   if (isLocalDate(text)) return ofDay(text);
   // A `+` that was not escaped in the URL arrives as a space.
-  const time = text.replace(/ (?=\d{2}:\d{2}$)/, '+');
-  const day = TIME.exec(time)?.[1];
-  const ms = day !== undefined && isLocalDate(day) ? Date.parse(time) : Number.NaN;
-  if (Number.isNaN(ms)) throw invalid(path, 'time');
+  const ms = parseIsoTime(text.replace(/ (?=\d{2}:\d{2}$)/, '+'));
+  if (ms === null) throw invalid(path, 'time');
   return ms;
 }
 
-function textOf(ms: number | null): string | null {
+/** ISO-8601 in UTC. */
+export function isoOf(ms: number | null): string | null {
   return ms === null ? null : new Date(ms).toISOString();
 }

@@ -39,9 +39,13 @@ export function vendorProblem(error: unknown): Problem | null {
   if (!(error instanceof AppError)) return null;
   const { code, details } = error;
   if (/^E_PROVIDER_(?:AUTH|PARAM|QUOTA|CONTENT)$/.test(code)) {
-    const { vendorCode } = details;
-    const told = typeof vendorCode === 'string' ? { vendorCode } : {};
-    return new Problem('PROVIDER_REJECTED', { ...told, cause: error });
+    const { vendorCode, status } = details;
+    const byStatus = typeof status === 'number' ? `HTTP_${status}` : null;
+    const told = typeof vendorCode === 'string' ? vendorCode : byStatus;
+    return new Problem('PROVIDER_REJECTED', {
+      ...(told === null ? {} : { vendorCode: told }),
+      cause: error,
+    });
   }
   // The database's own deadlines are shorter and name no vendor.
   const isLate =

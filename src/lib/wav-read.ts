@@ -2,7 +2,13 @@
 
 export type WavFault = 'wav' | 'codec' | 'channels' | 'sample_rate' | 'empty';
 
-export type WavAudio = { readonly pcm: Int16Array; readonly rateHz: number };
+export type WavAudio = {
+  /** Mono. */
+  readonly pcm: Int16Array;
+  readonly rateHz: number;
+  /** Of the file: 1, or 2 whose mean `pcm` is. */
+  readonly channels: number;
+};
 export type WavResult =
   | ({ readonly ok: true } & WavAudio)
   /** `found` says what the file holds instead, where that is known. */
@@ -67,7 +73,7 @@ function samplesOf(data: Uint8Array, format: Format): WavResult {
   if (rateHz < MIN_RATE_HZ || rateHz > MAX_RATE_HZ) return refuse('sample_rate', String(rateHz));
   const samples = readPcm(data);
   if (samples.length < channels) return refuse('empty', null);
-  return { ok: true, pcm: channels === 1 ? samples : mono(samples), rateHz };
+  return { ok: true, pcm: channels === 1 ? samples : mono(samples), rateHz, channels };
 }
 
 function mono(stereo: Int16Array): Int16Array {

@@ -30,14 +30,15 @@ export type Recognised = {
 
 export type SpeechToText = {
   /**
-   * `pcm` is mono at `rateHz`; `language` null is the account's. Null when no recogniser that reads is set up. Errors:
-   * E_PROVIDER_*, E_TIMEOUT, E_CONFIG, E_MEDIA.
+   * `pcm` is mono at `rateHz`; `language` null is the account's. Null when no recogniser that reads is set up. Aborting
+   * `signal` gives up. Errors: E_PROVIDER_*, E_TIMEOUT, E_CONFIG, E_MEDIA, E_ABORTED.
    */
   recognise(
     accountId: Id,
     pcm: Int16Array,
     rateHz: number,
     language: Language | null,
+    signal?: AbortSignal,
   ): Promise<Recognised | null>;
 };
 
@@ -50,6 +51,7 @@ export type SpeechToTextOptions = {
 /** Contract 8, class `model`: 5 s for a recording of up to 60 s. */
 const TIMEOUT_A_MINUTE_MS = 4_500;
 const MINUTE_MS = 60_000;
+const SETTINGS_TIMEOUT_MS = 2_000;
 /** As `UtteranceAudio` has it in calls. */
 const BEFORE_MS = 200;
 const FRAMES_A_TURN = 250;
@@ -58,23 +60,34 @@ const SILENCE = 16;
 
 export function createSpeechToText(options: SpeechToTextOptions): SpeechToText {
   return {
-    async recognise(accountId, pcm, rateHz, language) {
+    async recognise(accountId, pcm, rateHz, language, left) {
       const { clock } = options;
       const durationMs = Math.round((pcm.length * 1000) / rateHz);
-      const timeoutMs = TIMEOUT_A_MINUTE_MS * Math.max(1, Math.ceil(durationMs / MINUTE_MS));
-      const chosen = await options.sttFor(accountId);
+      const limitMs = TIMEOUT_A_MINUTE_MS * Math.max(1, Math.ceil(durationMs / MINUTE_MS));
+      const startedMs = clock.now();
+      const known = options.sttFor(accountId);
+      const chosen = await withDeadline(known, SETTINGS_TIMEOUT_MS, 'the database', clock);
       const { stt } = chosen;
       if (!stt.reads) return null;
       const stop = new AbortController();
+      const onLeft = (): void => stop.abort();
+      left?.addEventListener('abort', onLeft, { once: true });
+      if (left?.aborted === true) stop.abort();
       const work = read(stt, pcm, rateHz, language ?? chosen.language, stop.signal);
+      const timeoutMs = limitMs - (clock.now() - startedMs);
       try {
         const segments = await withDeadline(work, timeoutMs, 'the recogniser', clock);
         return { ...joined(segments), segments, durationMs, vendor: stt.vendor };
       } finally {
+        left?.removeEventListener('abort', onLeft);
         stop.abort();
       }
     },
   };
+}
+
+function throwIfLeft(signal: AbortSignal): void {
+  if (signal.aborted) throw new AppError('E_ABORTED', 'nobody waits any more');
 }
 
 async function read(
@@ -85,7 +98,8 @@ async function read(
   signal: AbortSignal,
 ): Promise<RecognisedSegment[]> {
   const audio = await toTelephoneRate(pcm, rateHz);
-  const utterances = await utterancesIn(audio);
+  throwIfLeft(signal);
+  const utterances = await utterancesIn(audio, signal);
   const ears = new Ears();
   const session = stt.open({ callId: newId(), language, onEvent: (event) => ears.hear(event) });
   const onAbort = (): void => ears.fail(new AppError('E_ABORTED', 'nobody waits any more'));
@@ -101,6 +115,7 @@ async function read(
         session.push(audio.subarray(pushedTo, end));
         pushedTo = end;
         if (frames % FRAMES_A_TURN === 0) await nextTurn();
+        throwIfLeft(signal);
       }
       session.speechStopped(utteranceAudio(audio, span));
       segments.push(...(await ears.next(span)));
@@ -152,7 +167,7 @@ class Ears {
 }
 
 /** Where somebody speaks. Sound in which the detector finds no speech is one utterance; silence is none. */
-async function utterancesIn(audio: Int16Array): Promise<Span[]> {
+async function utterancesIn(audio: Int16Array, signal: AbortSignal): Promise<Span[]> {
   const spans: Span[] = [];
   const classifier = (await loadSpeechClassifiers())();
   const vad = new Vad(classifier, {
@@ -169,6 +184,7 @@ async function utterancesIn(audio: Int16Array): Promise<Span[]> {
       frame.set(part);
       vad.write(frame, FRAME_SAMPLES, millisecondsIn(at), millisecondsIn(at));
       if (frames % FRAMES_A_TURN === 0) await nextTurn();
+      throwIfLeft(signal);
     }
   } finally {
     vad.free();

@@ -22,7 +22,7 @@ export type IntelligenceFakes = {
   /** False: the record is not there. */
   hasRecord: boolean;
   /** Null: no recogniser that reads. */
-  hear: ((pcm: Int16Array, rateHz: number) => Promise<Recognised>) | null;
+  hear: ((pcm: Int16Array, rateHz: number, signal?: AbortSignal) => Promise<Recognised>) | null;
 };
 
 export function makeIntelligence(clock: Clock = new SimulatedClock()): IntelligenceFakes {
@@ -41,7 +41,8 @@ export function makeIntelligence(clock: Clock = new SimulatedClock()): Intellige
       },
     },
     speech: {
-      recognise: async (_account, pcm, rateHz) => fakes.hear?.(pcm, rateHz) ?? null,
+      recognise: async (_account, pcm, rateHz, _language, signal) =>
+        fakes.hear?.(pcm, rateHz, signal) ?? null,
     },
     agents: { byId: async () => null },
     writer: {

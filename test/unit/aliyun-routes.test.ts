@@ -192,7 +192,8 @@ test('speech to be read is looked at before the vendor is missed', async () => {
     ['', 'audio/wav', wav(1, 16_000, { 22: 2 }), 400, 'VALIDATION_FAILED', ' audio'],
     ['', 'audio/wav', wav(1, 16_000, { 34: 8 }), 400, 'VALIDATION_FAILED', ' audio'],
     ['', 'audio/wav', wav(1, 4_000), 400, 'VALIDATION_FAILED', ' audio'],
-    ['', 'audio/wav', wav(1, 16_000, { 43: 9 }), 400, 'VALIDATION_FAILED', ' audio'],
+    // A damaged length: what there is counts, here as in every other upload.
+    ['', 'audio/wav', wav(1, 16_000, { 43: 9 }), 422, 'PROVIDER_NOT_CONFIGURED', null],
     ['', 'audio/wav', wav(1, 16_000, { 36: 0 }), 400, 'VALIDATION_FAILED', ' audio'],
     [
       '?sample_rate=44100',

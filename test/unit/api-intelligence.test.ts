@@ -257,6 +257,8 @@ test('a recording in every form', async () => {
     ['WAV, another name', wav([1, -2]), 'audio/x-wav', '?sampleRate=44100', '1 -2 at 8000'],
     ['PCM', Buffer.from([1, 0, 2, 0]), 'audio/pcm', '', '1 2 at 16000'],
     ['PCM with a rate', Buffer.from([1, 0, 2, 0]), 'audio/pcm', '?sampleRate=8000', '1 2 at 8000'],
+    ['PCM, its rate in the type', Buffer.from([1, 0]), 'audio/pcm;rate=24000', '', '1 at 24000'],
+    ['both rates', Buffer.from([1, 0]), 'audio/pcm;rate=24000', '?sampleRate=8000', '1 at 8000'],
     ['JSON', { audio: base64 }, 'application/json', '', '1 -2 at 16000'],
     [
       'JSON, PCM',
@@ -381,6 +383,7 @@ test('uploads that are refused', async () => {
     ],
     ['two files', form(file, file).payload, form().type, 413, 'PAYLOAD_TOO_LARGE'],
     ['another type', Buffer.from('x'), 'audio/mpeg', 415, 'UNSUPPORTED_MEDIA_TYPE'],
+    ['big-endian', Buffer.from('xx'), 'audio/l16', 415, 'UNSUPPORTED_MEDIA_TYPE'],
     ['broken JSON', Buffer.from('{'), json, 400, 'INVALID_JSON'],
   ];
   for (const [name, payload, type, status, code] of others) {
@@ -400,7 +403,7 @@ test('what the vendor does', async () => {
     [new AppError('E_CONFIG', 'no such vendor'), 422, 'PROVIDER_NOT_CONFIGURED'],
     [new AppError('E_PROVIDER_AUTH', 'bad key'), 502, 'PROVIDER_REJECTED'],
     [new AppError('E_PROVIDER_QUOTA', 'too many'), 502, 'PROVIDER_REJECTED'],
-    [new AppError('E_PROVIDER_SERVER', 'broken'), 502, 'PROVIDER_REJECTED'],
+    [new AppError('E_PROVIDER_SERVER', 'broken'), 504, 'PROVIDER_TIMEOUT'],
     [new AppError('E_TIMEOUT', 'late'), 504, 'PROVIDER_TIMEOUT'],
     [new AppError('E_PROVIDER_IDLE', 'asleep'), 504, 'PROVIDER_TIMEOUT'],
     [new AppError('E_INTERNAL', 'ours'), 500, 'INTERNAL'],
@@ -411,4 +414,38 @@ test('what the vendor does', async () => {
     assert.deepEqual([answer.statusCode, answer.json().error.code], [status, code]);
     assertDeclared(app, `POST ${STT}`, status, answer.json());
   }
+  for (const [details, code] of [
+    [{ vendorCode: 'Arrearage', status: 403 }, 'Arrearage'],
+    [{ status: 401 }, 'HTTP_401'],
+  ] as const) {
+    const refusal = new AppError('E_PROVIDER_AUTH', 'bad key', { details });
+    fakes.intelligence.hear = () => Promise.reject(refusal);
+    const answer = await upload(wav([1]), 'audio/wav');
+    assert.deepEqual(answer.json().error.details, { vendor_code: code });
+  }
+});
+
+test('no more uploads at one time than there is memory for, and none for a client that left', async () => {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const signals: (AbortSignal | undefined)[] = [];
+  fakes.intelligence.hear = async (pcm, rateHz, signal) => {
+    signals.push(signal);
+    await promise;
+    return heard(pcm, rateHz);
+  };
+  const all = Array.from({ length: 20 }, () => upload(wav([1]), 'audio/wav'));
+  while (signals.length < 16) await new Promise((next) => setImmediate(next));
+  assert.equal(signals[0]?.aborted, false);
+  resolve();
+  const codes = (await Promise.all(all)).map(({ statusCode }) => statusCode);
+  assert.deepEqual(
+    [codes.filter((code) => code === 200).length, codes.filter((code) => code === 503).length],
+    [16, 4],
+  );
+  assert.equal(signals[0]?.aborted, true, 'whoever waits no more is not worked for');
+  assert.equal(
+    (await upload(wav([1]), 'audio/wav')).statusCode,
+    200,
+    'their places are free again',
+  );
 });
