@@ -405,6 +405,7 @@ const RULE_TEXTS: Readonly<Record<string, RuleText>> = {
     zh: '属于机密，请放入 credentials',
   }),
   inUse: () => ({ en: 'names it', zh: '正在引用它' }),
+  address: () => ({ en: 'must be an http or https address', zh: '必须为 http 或 https 地址' }),
   audio: () => ({ en: 'must be 16-bit PCM, mono', zh: '必须为 16 位单声道 PCM' }),
   base64: () => ({ en: 'must be Base64', zh: '必须为 Base64' }),
   wav: () => ({ en: 'is not a WAV file', zh: '不是有效的 WAV 文件' }),

@@ -5,7 +5,7 @@ import type { AppError, ErrorCode } from '#lib/errors.ts';
 import type { ProviderConfig, ProviderConfigFields } from '#store/provider-configs.ts';
 import { languageOf, type Language } from './language.ts';
 import { pageFields, pageOf, paginationOf } from './paging.ts';
-import { Problem } from './problem.ts';
+import { invalid, Problem } from './problem.ts';
 import { fromStore } from './record-source.ts';
 import { actorOf, callerOf, type ApiServer } from './routing.ts';
 import {
@@ -21,7 +21,7 @@ import {
 } from './schemas.ts';
 import { refuseFreeForm } from './validation.ts';
 import { NoBody, NoQuery, refuseOptions, vendorOptions } from './vendor-fields.ts';
-import { savedText, type VendorPorts } from './vendor-part.ts';
+import { fromVendor, savedText, type VendorPorts } from './vendor-part.ts';
 
 const KindSchema = Type.Enum(['stt', 'llm', 'tts', 'realtime']);
 const DEFAULT_PRIORITY = 100;
@@ -338,12 +338,13 @@ function addTest(app: ApiServer, part: ProviderConfigsPart): void {
       body: NoBody,
       response: answers(200, TestSchema, {
         ...{ description: 'Whether it works', hasBody: true },
-        problems: ['NOT_FOUND'],
+        problems: ['NOT_FOUND', 'PROVIDER_TIMEOUT'],
       }),
     },
     handler: async (request) => {
       const { accountId } = callerOf(request);
-      const result = existing(await part.probe(accountId, request.params.id));
+      const probe = part.probe(accountId, request.params.id);
+      const result = existing(await fromVendor(part, probe));
       const { error } = result;
       const text = error === null ? null : failureText(error, languageOfRequest(request));
       return ok({ ok: error === null, latency_ms: Math.round(result.latencyMs), error: text });
@@ -406,8 +407,18 @@ function changesOf(body: Static<typeof PatchBody>): Partial<ProviderConfigFields
   const { is_active: isActive, ...rest } = body;
   if (rest.credentials !== undefined) refuseFreeForm(rest.credentials, '/credentials');
   if (rest.prices !== undefined) refuseFreeForm(rest.prices, '/prices');
-  if (rest.options !== undefined) refuseOptions(rest.options, '/options');
+  if (rest.options !== undefined) {
+    refuseOptions(rest.options, '/options');
+    refuseAddress(rest.options['base_url']);
+  }
   return { ...rest, ...(isActive === undefined ? {} : { isActive }) };
+}
+
+/** A private address is right: models run beside the server. One that no client can use is not. */
+function refuseAddress(baseUrl: unknown): void {
+  if (baseUrl === undefined) return;
+  const { protocol = '' } = (typeof baseUrl === 'string' ? URL.parse(baseUrl) : null) ?? {};
+  if (!/^https?:$/.test(protocol)) throw invalid('/options/base_url', 'address');
 }
 
 function configView(config: ProviderConfig): Static<typeof ProviderConfigSchema> {

@@ -162,7 +162,9 @@ function jsonUpload(body: unknown, query: QueryFields): Upload {
   if (checked.error !== undefined) throw checked.error;
   const { audio, format = 'wav', ...rest } = checked.value as JsonFields;
   // Buffer.from passes over what is no base64: half a recording would be read without a word.
-  if (audio.length % 4 !== 0 || !/^[A-Za-z0-9+/]+={0,2}$/.test(audio)) {
+  const padding = audio.endsWith('==') ? 2 : audio.endsWith('=') ? 1 : 0;
+  const letters = audio.slice(0, audio.length - padding);
+  if (audio.length % 4 !== 0 || letters === '' || /[^A-Za-z0-9+/]/.test(letters)) {
     throw invalid('/audio', 'base64');
   }
   const bytes = Buffer.from(audio, 'base64');
@@ -233,7 +235,8 @@ function wavOf(bytes: Uint8Array, path: string): Omit<Speech, 'language'> {
 /** What the vendor did, or did not do in time. */
 function sttProblem(error: unknown): unknown {
   if (!(error instanceof AppError)) return error;
-  if (error.code === 'E_TIMEOUT') return new Problem('PROVIDER_TIMEOUT', { cause: error });
+  const isLate = error.code === 'E_TIMEOUT' && !error.message.startsWith('the database');
+  if (isLate) return new Problem('PROVIDER_TIMEOUT', { cause: error });
   if (error.code === 'E_CONFIG') return new Problem('PROVIDER_NOT_CONFIGURED', { cause: error });
   return vendorProblem(error) ?? error;
 }

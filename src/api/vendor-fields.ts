@@ -17,13 +17,26 @@ export const vendorOptions = (description: string) =>
     description: `${description}; at most 16 KiB as JSON, keys of at most 64 characters. Secrets are refused here`,
   });
 
-const SECRET_NAME = /(?:^|[_-])(?:password|secret|credentials?|api[_-]?key|access[_-]?token)$/i;
+const SECRET_NAME =
+  /(?:^|[_-])(?:password|passwd|secret|credentials?|(?:api|access|secret|private|auth)[_-]?(?:key|token)|bearer|authorization)$/i;
 
-/** Options are read back by everybody who may see the account, so a secret in them is a mistake. */
+/** Options are read back by everybody who may see the account, so a secret in them is a mistake, however deep. */
 export function refuseOptions(options: Readonly<Record<string, unknown>>, path: string): void {
   refuseFreeForm(options, path);
-  const faults: FieldFault[] = Object.keys(options)
-    .filter((name) => SECRET_NAME.test(name))
-    .map((name) => ({ path: `${path}/${name}`, rule: 'secret' }));
+  const faults = secretsIn(options, path);
   if (faults.length > 0) throw new Problem('VALIDATION_FAILED', { faults });
+}
+
+function secretsIn(value: unknown, path: string): FieldFault[] {
+  if (typeof value === 'string') {
+    // https://user:password@host
+    const { username = '', password = '' } = URL.parse(value) ?? {};
+    return username + password === '' || !/^https?:/i.test(value) ? [] : [{ path, rule: 'secret' }];
+  }
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([name, each]) => {
+    const at = `${path}/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`;
+    const words = name.replace(/([a-z])([A-Z])/g, '$1_$2');
+    return SECRET_NAME.test(words) ? [{ path: at, rule: 'secret' }] : secretsIn(each, at);
+  });
 }

@@ -28,14 +28,14 @@ const OPENAI_URL = 'https://api.openai.com/v1';
 
 /**
  * The vendor account for one kind, or null when the installation's settings decide. `accounts` are in order of priority;
- * `isKnown` tells for which vendors there is a client. Errors: E_CONFIG when the agent insists on an account that does
- * not fit.
+ * `isComplete` tells which of them there is a client for, with all that it needs: others are passed over unless the agent
+ * insists. Errors: E_CONFIG when it insists on an account that does not fit.
  */
 export function chooseAccount(
   kind: Kind,
   wish: Wish,
   accounts: readonly VendorAccount[],
-  isKnown: (vendor: string) => boolean,
+  isComplete: (account: VendorAccount) => boolean,
 ): VendorAccount | null {
   const fitting = accounts.filter((account) => isFor(account, kind));
   if (wish.configId !== null) return insisted(kind, wish, fitting);
@@ -43,7 +43,7 @@ export function chooseAccount(
   const usable = fitting.filter(({ credentials }) => credentials !== null);
   if (vendor !== null) return usable.find((account) => account.vendor === vendor) ?? null;
   // An account for everything is used by agents that name its vendor.
-  return usable.find((account) => account.kind === kind && isKnown(account.vendor)) ?? null;
+  return usable.find((account) => account.kind === kind && isComplete(account)) ?? null;
 }
 
 function isFor(account: VendorAccount, kind: Kind): boolean {

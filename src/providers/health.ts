@@ -109,9 +109,12 @@ export class ProviderHealth {
 
   #watchLlm(llm: LlmProvider): LlmProvider {
     const request = this.#requests('llm', llm.vendor);
+    const { complete } = llm;
     return {
       vendor: llm.vendor,
       greeting: (language) => llm.greeting?.(language) ?? null,
+      // Its time is not noted: a whole answer would look like a late first word.
+      ...(complete === undefined ? {} : { complete: watchedQuestion(complete.bind(llm), request) }),
       async *reply(asked, signal) {
         const watch = request();
         const parts = llm.reply(asked, signal);
@@ -161,18 +164,39 @@ export class ProviderHealth {
 }
 
 /** One request: its first result counts as success, a later failure still as a failure. */
-type Watch = { first(): void; fail(error: unknown): void };
+type Watch = { first(): void; done(): void; fail(error: unknown): void };
+
+function watchedQuestion<A extends unknown[], T>(
+  ask: (...asked: A) => Promise<T>,
+  request: () => Watch,
+): (...asked: A) => Promise<T> {
+  return async (...asked) => {
+    const watch = request();
+    try {
+      const answer = await ask(...asked);
+      watch.done();
+      return answer;
+    } catch (error) {
+      watch.fail(error);
+      throw error;
+    }
+  };
+}
 
 function watchOf(clock: Clock, vendor: Vendor, onFailed: () => void): Watch {
   const startMs = clock.now();
   let isFirst = true;
+  const done = (): void => {
+    isFirst = false;
+    vendor.note(clock.now(), true);
+  };
   return {
     first() {
       if (!isFirst) return;
-      isFirst = false;
       vendor.firstMs.add(clock.now() - startMs);
-      vendor.note(clock.now(), true);
+      done();
     },
+    done,
     fail(error) {
       const isAborted = error instanceof AppError && error.code === 'E_ABORTED';
       // Given up by us: the caller went on, or the call is over. Unless we had waited in vain.

@@ -161,13 +161,29 @@ function sourceOf(from: {
   const { kind, agent, accounts, known, fallback } = from;
   const vendor = agent.vendors[kind];
   const wish = { vendor, configId: agent.vendorConfigs?.[kind] ?? null };
-  const account = chooseAccount(kind, wish, accounts, (name) => Object.hasOwn(known, name));
+  const account = chooseAccount(
+    kind,
+    wish,
+    accounts,
+    (each) => Object.hasOwn(known, each.vendor) && hasAllItNeeds(each, agent),
+  );
   if (account !== null) {
     return { kind, vendor: account.vendor, account, setting: describeAccount(account) };
   }
   const setting =
     vendor === null ? `CALLYARD_${kind.toUpperCase()}_VENDOR` : `the agent's vendors.${kind}`;
   return { kind, vendor: vendor ?? fallback, account, setting };
+}
+
+/** An account that was saved without a model must not fail every call of the agents that name none. */
+function hasAllItNeeds(account: VendorAccount, agent: AgentProviders): boolean {
+  if (account.kind !== 'llm' || account.vendor !== 'openai') return true;
+  const { baseUrl, model } = llmSettingsOf(account);
+  return isHttp(baseUrl) && (model !== '' || (agent.llm?.model ?? '') !== '');
+}
+
+function isHttp(address: string): boolean {
+  return /^https?:$/.test(URL.parse(address)?.protocol ?? '');
 }
 
 function pick<T>(known: Readonly<Record<string, T>>, { kind, vendor, setting }: Source): T {
@@ -190,7 +206,7 @@ function openAiFor(options: ProvidersOptions, agent: AgentProviders, source: Sou
     );
   }
   const { model: ownModel = null, temperature = null, maxTokens = null } = agent.llm ?? {};
-  if (URL.parse(found.baseUrl)?.protocol.startsWith('http') !== true) {
+  if (!isHttp(found.baseUrl)) {
     const what =
       account === null
         ? `CALLYARD_LLM_BASE_URL is not an http address: ${found.baseUrl}`

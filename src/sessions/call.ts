@@ -33,7 +33,8 @@ const FIRST_RTP_TIMEOUT_MS = 30_000;
 const RTP_TIMEOUT_MS = 15_000;
 /** The caller of `connect` gives up first; this bounds what is left after that. */
 const LATE_ANSWER_MS = 3000;
-const MEDIA_CLOSE_MS = 5000;
+/** Longer than the media engine itself waits for the disk, whose word then decides about the recording. */
+const MEDIA_CLOSE_MS = 9000;
 
 export type CallDeps = {
   readonly media: MediaEngine;

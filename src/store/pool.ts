@@ -1,5 +1,6 @@
 /** The pg pool: short transactions under one of two roles, so that row-level security decides who sees what. */
 import pg from 'pg';
+import { AppError } from '#lib/errors.ts';
 import type { Id } from '#lib/ids.ts';
 import type { Log } from '#lib/log.ts';
 import { toDatabaseError } from './sql-errors.ts';
@@ -91,13 +92,18 @@ function inTransaction<T>(
 ): Promise<T> {
   return onClient(pool, async (client) => {
     const begun = settled(query(client, begin));
+    const { sql, close } = sqlOn(client);
     try {
-      const result = await work(sqlOn(client));
+      const result = await work(sql);
+      close();
       // What fails for want of a transaction fails because of its beginning.
       await begun.orThrow();
-      await query(client, 'COMMIT');
+      const { command } = await query(client, 'COMMIT');
+      // After a failed statement COMMIT is a rollback; work that swallowed the fault would take it for done.
+      if (command !== 'COMMIT') throw new AppError('E_DATABASE', 'the transaction was rolled back');
       return result;
     } catch (error) {
+      close();
       await begun.orThrow();
       throw error;
     }
@@ -153,10 +159,21 @@ function settled<T>(promise: Promise<T>): { readonly orThrow: () => Promise<T> }
   return { orThrow: async () => (await outcome)() };
 }
 
-function sqlOn(client: pg.PoolClient): Sql {
+/** Statements until `close`: later ones would meet the transaction of another account on the same connection. */
+function sqlOn(client: pg.PoolClient): { readonly sql: Sql; readonly close: () => void } {
+  let isOpen = true;
+  const send: typeof query = async (...statement) => {
+    if (!isOpen) throw new AppError('E_INTERNAL', 'a statement came after its transaction');
+    return query(...statement);
+  };
   return {
-    rows: async (text, values) => (await query(client, text, values)).rows as never,
-    run: async (text, values) => (await query(client, text, values)).rowCount ?? 0,
+    sql: {
+      rows: async (text, values) => (await send(client, text, values)).rows as never,
+      run: async (text, values) => (await send(client, text, values)).rowCount ?? 0,
+    },
+    close: () => {
+      isOpen = false;
+    },
   };
 }
 

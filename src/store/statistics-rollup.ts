@@ -175,7 +175,7 @@ SELECT s.user_id FROM account_settings s
 async function rollUpDay(sql: Sql, accountId: Id, day: string, zone: string): Promise<boolean> {
   const [lock] = await sql.rows<{ zone: boolean; day: boolean }>(
     `SELECT pg_try_advisory_xact_lock_shared(hashtextextended('zone ' || $1::uuid::text, 0)) AS zone,
-            pg_try_advisory_xact_lock(hashtextextended($1::uuid::text || $2::date::text, 0)) AS day`,
+            pg_try_advisory_xact_lock(call_stats_lock($1, $2::date)) AS day`,
     [accountId, day],
   );
   if (lock?.zone !== true || !lock.day) return false;

@@ -19,6 +19,7 @@ export type Fault =
   | 'too-long'
   | 'no-token'
   | 'expired'
+  | 'milliseconds'
   | 'quoting';
 
 export type FakeAliyun = {
@@ -66,6 +67,8 @@ export async function startFakeAliyun(t: TestContext): Promise<FakeAliyun> {
     else if (fault === 'redirect') response.writeHead(302, { location: `${url}elsewhere` }).end();
     else if (fault === 'too-long') response.end(`{"x":"${'x'.repeat(200_000)}"}`);
     else if (fault === 'no-token') sendJson(response, 200, { Token: { Id: '' } });
+    else if (fault === 'milliseconds')
+      sendJson(response, 200, { Token: { Id: 'x', ExpireTime: Date.now() + 3_600_000 } });
     else if (fault === 'quoting') sendJson(response, 400, quoting(request));
     else give(request, response, fault === 'expired' ? -10 : fake.lifeS);
   };

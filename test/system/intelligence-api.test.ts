@@ -9,8 +9,11 @@ import { placeCall } from '#src/demo/phone.ts';
 import { ADMIN_KEY, eventually, SCRIPT, startTestApp, type TestApp } from './_app.ts';
 import { atEnd } from './_store.ts';
 
+/** What a call has to be summed up of: the shorter, the sooner it is over. */
+const GREETING = 'Hello there.';
+const BRIEF = { ...SCRIPT, greeting: GREETING };
 const SUMMARY_SCRIPT = {
-  ...SCRIPT,
+  ...BRIEF,
   completions: [
     { match: '/three points/', reply: 'Main demands: a call to 13900139000, number {count}' },
     { match: '/zzz-nothing/', reply: '' },
@@ -115,7 +118,7 @@ test('a call that ends has its summary by itself; the event comes last, without 
 });
 
 test('a summary that a stopped server owed is made by the next start', async (t) => {
-  const slow = { ...SCRIPT, completions: [{ reply: 'never', delayMs: 60_000 }] };
+  const slow = { ...BRIEF, completions: [{ reply: 'never', delayMs: 60_000 }] };
   const first = await startTestApp(t, {}, { script: slow });
   const id = await talkOnce(t, first);
   assert.equal((await read(first, id)).summary, null);
@@ -182,6 +185,8 @@ test('a client’s own summary stays; an agent may do without', async (t) => {
   const model = await startModel(t);
   const env = { ...OPEN_AI, CALLYARD_LLM_BASE_URL: model.url };
   const server = await startTestApp(t, env);
+  const agent = await agentId(server);
+  await send(server, 'PATCH', `/api/v1/agents/${agent}`, { greeting: GREETING });
   const held: ServerResponse[] = [];
   model.answer = (response) => held.push(response);
   const id = await talkOnce(t, server);
@@ -201,7 +206,6 @@ test('a client’s own summary stays; an agent may do without', async (t) => {
   assert.deepEqual([kept.summary, kept.summary_meta?.source], ['mine', 'client']);
   assert.equal(isReady(await eventsOf(server, id)), false);
 
-  const agent = await agentId(server);
   const off = await send(server, 'PATCH', `/api/v1/agents/${agent}`, { auto_summary: false });
   assert.equal(off.status, 200, JSON.stringify(off));
   await server.app.stop(0); // no cache of agents survives
@@ -223,7 +227,7 @@ test('a model behind HTTP: one question for a hundred requests, masked; whatever
   });
   const id = await keepRecord(server);
   model.answer = (response) => {
-    setTimeout(() => says('Main demands: shared')(response), 300);
+    setTimeout(() => says('Main demands: shared')(response), 1_500);
   };
   const all = await Promise.all(
     Array.from({ length: 100 }, () => server.post<Made>(summaryPath(id), {})),

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { newId, type Id } from '#lib/ids.ts';
 import { silentLog } from '#lib/log.ts';
-import { openPool, type Database } from '#store/pool.ts';
+import { openPool, type Database, type Sql } from '#store/pool.ts';
 import { sqlStateOf } from '#store/sql-errors.ts';
 import { createTestDatabase, queryRows, type TestDatabase } from './_database.ts';
 
@@ -94,6 +94,36 @@ test('a transaction that works throws is undone, and nothing of it stays on the 
     sql.rows("SELECT current_user AS role, current_setting('request.jwt.claims', true) AS claims"),
   );
   assert.deepEqual(who, [{ role: 'callyard_system', claims: '' }]);
+});
+
+test('a fault that the work swallowed has undone everything: that is told, not success', async () => {
+  const swallowing = database.withAccount(account, 'test', async (sql) => {
+    await sql.run(INSERT, [newId(), account, 'Lost']);
+    await sql.rows('SELECT 1 / 0').catch(() => []);
+    return 'done';
+  });
+  const error: unknown = await swallowing.catch((thrown: unknown) => thrown);
+  assert.equal((error as { code?: string }).code, 'E_DATABASE');
+  assert.equal(await agents(), 1);
+});
+
+test('a statement that comes after the end of its transaction reaches no connection', async () => {
+  const kept: { sql?: Sql } = {};
+  await database.withAccount(account, 'test', async (sql) => void (kept.sql = sql));
+  const straggler = database.withAccount(account, 'test', (sql) =>
+    Promise.all([
+      sql.rows('SELECT 1 / 0'),
+      sql.rows('SELECT pg_sleep(0)').then(async () => {
+        await agents().catch(() => -1);
+        await sql.run(INSERT, [newId(), account, 'Late']);
+      }),
+    ]),
+  );
+  assert.equal(sqlStateOf(await straggler.catch((thrown: unknown) => thrown)), '22012');
+  await assert.rejects(kept.sql?.run(INSERT, [newId(), account, 'Late']) ?? Promise.resolve(), {
+    code: 'E_INTERNAL',
+  });
+  assert.equal(await agents(), 1);
 });
 
 test('a beginning that fails is what is told, and no statement runs without it', async () => {

@@ -64,6 +64,7 @@ test('what can pass is tried twice, a refusal once; no error holds the key or th
     ['too-long', 'E_PROVIDER_SERVER', 2, undefined],
     ['no-token', 'E_PROVIDER_SERVER', 2, undefined],
     ['expired', 'E_PROVIDER_SERVER', 2, undefined],
+    ['milliseconds', 'E_PROVIDER_SERVER', 2, undefined],
     ['quoting', 'E_PROVIDER_AUTH', 1, 'SignatureDoesNotMatch'],
   ];
   for (const [fault, code, requests, vendorCode] of rows) {

@@ -298,6 +298,21 @@ test('what the routes refuse', async () => {
       'VALIDATION_FAILED',
       '/options/secret secret',
     ],
+    ...(
+      [
+        [{ secret_key: 'x' }, '/secret_key secret'],
+        [{ clientSecret: 'x' }, '/clientSecret secret'],
+        [{ headers: { authorization: 'x' } }, '/headers/authorization secret'],
+        [{ list: [{ 'x-api-key': 'x' }] }, '/list/0/x-api-key secret'],
+        [{ base_url: 'https://me:pass@llm.example.com/v1' }, '/base_url secret'],
+        [{ base_url: 'llm.example.com' }, '/base_url address'],
+        [{ base_url: 'file:///etc/passwd' }, '/base_url address'],
+        [{ base_url: 5 }, '/base_url address'],
+      ] as const
+    ).map(([options, fault]): [string, object, number, string, string] => [
+      ...([ADD, { ...MODEL, options }, 400, 'VALIDATION_FAILED'] as const),
+      `/options${fault}`,
+    ]),
     [ADD, { ...MODEL, prices: { input: '1' } }, 400, 'VALIDATION_FAILED', '/prices/input type'],
     [ADD, { ...MODEL, prices: { input: -1 } }, 400, 'VALIDATION_FAILED', '/prices/input minimum'],
     [ADD, { ...MODEL, priority: -1 }, 400, 'VALIDATION_FAILED', '/priority minimum'],

@@ -320,6 +320,9 @@ test('uploads that are refused', async () => {
     ],
     ['no audio', {}, json, '', 400, 'required', '/audio'],
     ['no Base64', { audio: '!!!!' }, json, '', 400, 'base64', '/audio'],
+    ['padding alone', { audio: 'A===' }, json, '', 400, 'base64', '/audio'],
+    ['nothing but padding', { audio: '====' }, json, '', 400, 'base64', '/audio'],
+    ['Base64 for addresses', { audio: 'AQ-_' }, json, '', 400, 'base64', '/audio'],
     ['Base64 cut', { audio: 'AQACA' }, json, '', 400, 'base64', '/audio'],
     ['no WAV in JSON', { audio: 'AQACAA==' }, json, '', 400, 'wav', '/audio'],
     ['another format', { audio: 'AQAC', format: 'mp3' }, json, '', 400, 'enum', '/format'],
@@ -405,6 +408,7 @@ test('what the vendor does', async () => {
     [new AppError('E_PROVIDER_QUOTA', 'too many'), 502, 'PROVIDER_REJECTED'],
     [new AppError('E_PROVIDER_SERVER', 'broken'), 504, 'PROVIDER_TIMEOUT'],
     [new AppError('E_TIMEOUT', 'late'), 504, 'PROVIDER_TIMEOUT'],
+    [new AppError('E_TIMEOUT', 'the database took longer'), 503, 'UNAVAILABLE'],
     [new AppError('E_PROVIDER_IDLE', 'asleep'), 504, 'PROVIDER_TIMEOUT'],
     [new AppError('E_INTERNAL', 'ours'), 500, 'INTERNAL'],
   ];

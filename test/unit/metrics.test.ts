@@ -230,6 +230,10 @@ function watched(act: { fail: Error | null; delayMs: number }) {
       yield { type: 'text', text: 'b' };
       return { inputTokens: 1, outputTokens: 2 };
     },
+    async complete() {
+      work();
+      return { text: 'c', model: 'm', usage: null };
+    },
   };
   const tts: TtsProvider = {
     vendor: 'loud',
@@ -298,6 +302,19 @@ test('providers are watched without being changed: times, failures, state', asyn
   act.delayMs = 10_000;
   await assert.rejects(read(set.llm));
   assert.equal(failed.length, 4, 'unless we had waited in vain');
+});
+
+test('questions outside a conversation are watched too; their time is no first word’s', async () => {
+  const act = { fail: null as Error | null, delayMs: 2_000 };
+  const { failed, health, set } = watched(act);
+  const ask = (): Promise<unknown> | undefined =>
+    set.llm.complete?.({} as never, new AbortController().signal);
+  assert.deepEqual(await ask(), { text: 'c', model: 'm', usage: null });
+  const llm = () => health.list().find((one) => one.kind === 'llm');
+  assert.deepEqual([llm()?.state, llm()?.p50Ms], ['up', null]);
+  act.fail = new AppError('E_PROVIDER_SERVER', 'down');
+  for (let i = 0; i < 3; i++) await assert.rejects(async () => ask());
+  assert.deepEqual([llm()?.state, failed.length], ['down', 3]);
 });
 
 test('a watched stream that is left early is closed', async () => {

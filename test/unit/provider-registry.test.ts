@@ -117,6 +117,8 @@ test('an account’s own vendors, by priority, before the environment’s; an ag
   const local = account({ id: 'two', vendor: 'local' });
   const unknown = account({ vendor: 'elsewhere' });
   const sealed = account({ credentials: null });
+  const modelless = account({ options: {} });
+  const nowhere = account({ options: { model: 'm', base_url: 'ftp://127.0.0.1' } });
   const speech = account({ kind: 'speech', vendor: 'sim' });
   const simEar = account({ kind: 'stt', vendor: 'sim' });
   const rows: [VendorAccount[], Partial<typeof DEFAULTS> | Record<string, string>, string][] = [
@@ -124,6 +126,8 @@ test('an account’s own vendors, by priority, before the environment’s; an ag
     [[local, openai], {}, 'sim local sim'],
     [[unknown, sealed, local], {}, 'sim local sim'],
     [[unknown, sealed], {}, 'sim sim sim'],
+    [[modelless, nowhere, local], {}, 'sim local sim'],
+    [[modelless, nowhere], {}, 'sim sim sim'],
     [[openai, local], { llm: 'local' }, 'sim local sim'],
     [[openai], { llm: 'sim', stt: 'local' }, 'local sim sim'],
     [[speech], { stt: 'local' }, 'local sim sim'],
@@ -135,6 +139,9 @@ test('an account’s own vendors, by priority, before the environment’s; an ag
     const { stt, llm, tts } = providers.forAgent(agent, accounts);
     assert.equal([stt.vendor, llm.vendor, tts.vendor].join(' '), expected);
   }
+  const llm = { model: 'own', temperature: null, maxTokens: null };
+  const own = providers.forAgent({ vendors: DEFAULTS, llm }, [modelless, local]);
+  assert.equal(own.llm.vendor, 'openai', 'the agent names the model itself');
   providers.close();
 });
 

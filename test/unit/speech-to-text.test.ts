@@ -231,6 +231,32 @@ test('Chinese runs on, silence between words does not; sessions are closed; the 
   assert.deepEqual([closed(), languages], [1, ['zh']]);
 });
 
+test('nobody waits any more: the recogniser is given up, wherever it is', async () => {
+  const mute = scripted(() => left.abort());
+  const speech = createSpeechToText({
+    sttFor: async () => ({ stt: mute.stt, language: 'en' }),
+    clock: systemClock,
+  });
+  let left = new AbortController();
+  const work = speech.recognise(ACCOUNT, spoken(1, 2), 8_000, null, left.signal);
+  await assert.rejects(work, { code: 'E_ABORTED' });
+  assert.equal(mute.closed(), 1);
+  left = new AbortController();
+  left.abort();
+  const never = speech.recognise(ACCOUNT, spoken(1), 8_000, null, left.signal);
+  await assert.rejects(never, { code: 'E_ABORTED' });
+  assert.equal(mute.closed(), 1, 'not even begun');
+});
+
+test('settings that the database does not give in time', async () => {
+  const clock = new SimulatedClock();
+  const speech = createSpeechToText({ sttFor: () => new Promise(() => undefined), clock });
+  const work = speech.recognise(ACCOUNT, spoken(1), 8_000, null);
+  clock.advance(2_000);
+  await assert.rejects(work, { code: 'E_TIMEOUT', message: /^the database / });
+  assert.equal(clock.pending, 0);
+});
+
 test('a recogniser that fails, or never answers', async () => {
   const broken = scripted((onEvent) =>
     onEvent({ type: 'error', error: new AppError('E_PROVIDER_AUTH', 'no') }),
