@@ -1,5 +1,4 @@
 /** Reads call records, always inside the account's own transaction (contract 2.1). */
-import type { CallStatus } from '#lib/call-events.ts';
 import type { RecordDetail, RecordPage, RecordQuery, StoredEvent } from '#lib/call-record.ts';
 import type { Id } from '#lib/ids.ts';
 import type { Page, PageQuery } from '#lib/page.ts';
@@ -44,8 +43,6 @@ const ACTOR = 'api';
 
 /** A record by `$1`, its id, of account `$2`. */
 export const RECORD_BY_ID = `SELECT ${DETAIL_COLUMNS} FROM ${DETAIL_TABLES} WHERE r.id = $1 AND r.user_id = $2`;
-
-const FINAL: readonly CallStatus[] = ['ended', 'failed'];
 
 /** The page is found in the index; only the rows shown are read whole. */
 const PAGES: PageSource = {
@@ -109,8 +106,6 @@ function filterOf(accountId: Id, query: RecordQuery, countryCode: string | null)
     .addUnlessNull('r.outcome = ?', query.outcome)
     .addUnlessNull('r.customer_ref = ?', query.customerId)
     .addUnlessNull('r.campaign_id = ?', query.campaignId);
-  // Such calls have no end yet, and these few have an index of their own.
-  if (query.status !== null && !FINAL.includes(query.status)) where.add('r.end_time IS NULL');
   addPrefix(where, query.callerPhonePrefix, countryCode);
   if (query.search !== null) addSearch(where, query.search, query.isSearchMasked === true);
   return where;

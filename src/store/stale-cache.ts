@@ -72,8 +72,10 @@ export class StaleCache<V> {
     if (oldest !== undefined) this.#held.delete(oldest);
   }
 
+  /** Forgets the value, and what a read under way will bring: it may have begun before the change. */
   delete(key: string): void {
     this.#held.delete(key);
+    this.#loading.delete(key);
   }
 
   /** One question at a time for each key; the answer is kept even when nobody waits for it any more. */
@@ -82,16 +84,20 @@ export class StaleCache<V> {
     if (known !== undefined) return known;
     const loading = load().then(
       (value) => {
-        this.#loading.delete(key);
-        this.set(key, value);
+        if (this.#finish(key, loading)) this.set(key, value);
         return value;
       },
       (error: unknown) => {
-        this.#loading.delete(key);
+        this.#finish(key, loading);
         throw error;
       },
     );
     this.#loading.set(key, loading);
     return loading;
+  }
+
+  /** False for a read that was forgotten meanwhile. */
+  #finish(key: string, loading: Promise<V>): boolean {
+    return this.#loading.get(key) === loading && this.#loading.delete(key);
   }
 }

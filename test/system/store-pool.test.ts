@@ -6,6 +6,7 @@ import { silentLog } from '#lib/log.ts';
 import { openPool, type Database, type Sql } from '#store/pool.ts';
 import { sqlStateOf } from '#store/sql-errors.ts';
 import { createTestDatabase, queryRows, type TestDatabase } from './_database.ts';
+import { startProxy } from './_tcp-proxy.ts';
 
 let made: TestDatabase;
 let database: Database;
@@ -127,21 +128,26 @@ test('a statement that comes after the end of its transaction reaches no connect
 });
 
 test('a beginning that fails is what is told, and no statement runs without it', async () => {
-  const [login] = await queryRows<{ name: string }>(made.url, 'SELECT current_user AS name');
-  const admin = new URL(made.url);
-  await queryRows(admin.href, `REVOKE callyard_app FROM ${login?.name}`);
+  // A login of its own: roles belong to the whole server, and other tests are using theirs.
+  const name = `nobody_${newId().slice(0, 8)}`;
+  await queryRows(made.url, `CREATE ROLE ${name} LOGIN PASSWORD 'nobody'`);
+  const url = new URL(made.url);
+  url.username = name;
+  url.password = 'nobody';
+  const stranger = openPool({ url: url.href, log: silentLog });
   try {
     const write = (): Promise<unknown> =>
-      database.accountRows(account, 'test', INSERT, [newId(), account, 'Lost']);
+      stranger.accountRows(account, 'test', INSERT, [newId(), account, 'Lost']);
     const inWork = (): Promise<unknown> =>
-      database.withAccount(account, 'test', (sql) => sql.run(INSERT, [newId(), account, 'Lost']));
+      stranger.withAccount(account, 'test', (sql) => sql.run(INSERT, [newId(), account, 'Lost']));
     for (const attempt of [write, inWork]) {
       const error: unknown = await attempt().catch((thrown: unknown) => thrown);
       assert.equal(sqlStateOf(error), '42501');
       assert.match(String(error), /set role/);
     }
   } finally {
-    await queryRows(admin.href, `GRANT callyard_app TO ${login?.name}`);
+    await stranger.close();
+    await queryRows(made.url, `DROP ROLE ${name}`);
   }
   assert.equal(await agents(), 1);
 });
@@ -162,6 +168,28 @@ test('a connection that is cut under way is told as such, and the next one works
     await cut();
     assert.equal(((await running) as { code: string }).code, 'E_DATABASE_UNREACHABLE');
     assert.equal(await agents(), 1);
+  }
+});
+
+test('a server that hangs costs its requests and those behind them an answer, and nothing afterwards', async () => {
+  const proxy = await startProxy(made.url);
+  const slow = openPool({
+    ...{ url: proxy.url, log: silentLog, size: 1 },
+    ...{ connectTimeoutMs: 100, statementTimeoutMs: 100 },
+  });
+  const ask = (): Promise<unknown> => slow.accountRows(account, 'test', 'SELECT 1 AS n');
+  try {
+    assert.deepEqual(await ask(), [{ n: 1 }]);
+    proxy.hang();
+    const failed = await Promise.allSettled([ask(), ask(), slow.ping()]);
+    for (const each of failed) {
+      assert.equal(each.status === 'rejected' && each.reason.code, 'E_DATABASE_UNREACHABLE');
+    }
+    proxy.restore();
+    assert.deepEqual(await ask(), [{ n: 1 }]);
+  } finally {
+    await slow.close();
+    await proxy.close();
   }
 });
 

@@ -183,3 +183,16 @@ test('the cache serves the past while the database is away, and only then', asyn
   clock.advance(120_000);
   await assert.rejects(cache.get('c', away), { code: 'E_DATABASE_UNREACHABLE' });
 });
+
+test('what is forgotten during a read is not brought back by it', async () => {
+  const cache = new StaleCache<number>({
+    ...{ name: 'n', log: silentLog, clock: new SimulatedClock(), freshMs: 1_000 },
+  });
+  const first = Promise.withResolvers<number>();
+  const slow = cache.get('a', () => first.promise);
+  cache.delete('a');
+  assert.equal(await cache.get('a', async () => 2), 2);
+  first.resolve(1);
+  assert.equal(await slow, 1);
+  assert.equal(cache.peek('a'), 2);
+});

@@ -61,11 +61,27 @@ CREATE INDEX idx_call_records_agent_id ON call_records (user_id, agent_id, start
 CREATE INDEX idx_call_records_caller_phone
   ON call_records (user_id, caller_phone text_pattern_ops, start_time DESC, id DESC) INCLUDE (channel);
 CREATE INDEX idx_call_records_outcome ON call_records (user_id, outcome, start_time DESC, id DESC) INCLUDE (channel)
-  WHERE outcome <> 'completed';
--- Calls that are not over. Comparing a status is not leakproof, so that under row-level security the planner knows nothing
--- of how few they are; of an end that is missing it does.
+  WHERE outcome IS NOT NULL;
+-- Comparing a status or a reason is not leakproof, so that under row-level security it is no condition of an index, and the
+-- planner knows nothing of how few rows it means. An index of one value has nothing left to compare, and a known size.
 CREATE INDEX idx_call_records_open ON call_records (user_id, start_time DESC, id DESC) INCLUDE (status, channel)
-  WHERE end_time IS NULL;
+  WHERE status IN ('queued', 'dialing', 'ringing');
+CREATE INDEX idx_call_records_answered ON call_records (user_id, start_time DESC, id DESC) INCLUDE (channel) WHERE status = 'answered';
+CREATE INDEX idx_call_records_reason_user ON call_records (user_id, start_time DESC, id DESC)
+  INCLUDE (channel, direction, status, outcome) WHERE hangup_reason = 'user';
+CREATE INDEX idx_call_records_reason_ai ON call_records (user_id, start_time DESC, id DESC)
+  INCLUDE (channel, direction, status, outcome) WHERE hangup_reason = 'ai';
+CREATE INDEX idx_call_records_reason_timeout ON call_records (user_id, start_time DESC, id DESC)
+  INCLUDE (channel, direction, status, outcome) WHERE hangup_reason = 'timeout';
+CREATE INDEX idx_call_records_reason_silence ON call_records (user_id, start_time DESC, id DESC)
+  INCLUDE (channel, direction, status, outcome) WHERE hangup_reason = 'silence';
+CREATE INDEX idx_call_records_reason_error ON call_records (user_id, start_time DESC, id DESC)
+  INCLUDE (channel, direction, status, outcome) WHERE hangup_reason = 'error';
+CREATE INDEX idx_call_records_failed ON call_records (user_id, start_time DESC, id DESC)
+  INCLUDE (channel, direction, hangup_reason, outcome) WHERE status = 'failed';
+CREATE INDEX idx_call_records_inbound ON call_records (user_id, start_time DESC, id DESC) INCLUDE (channel) WHERE direction = 'inbound';
+CREATE INDEX idx_call_records_outbound ON call_records (user_id, start_time DESC, id DESC) INCLUDE (channel) WHERE direction = 'outbound';
+CREATE INDEX idx_call_records_channel ON call_records (user_id, channel, start_time DESC, id DESC);
 -- Most records have neither.
 CREATE INDEX idx_call_records_customer ON call_records (user_id, customer_ref, start_time DESC, id DESC)
   WHERE customer_ref IS NOT NULL;
@@ -84,6 +100,9 @@ ALTER TABLE call_records SET (autovacuum_vacuum_insert_scale_factor = 0, autovac
 
 ALTER TABLE call_records RESET (autovacuum_vacuum_insert_scale_factor, autovacuum_vacuum_insert_threshold,
   autovacuum_vacuum_scale_factor, autovacuum_analyze_scale_factor);
+DROP INDEX idx_call_records_reason_user, idx_call_records_reason_ai, idx_call_records_reason_timeout,
+  idx_call_records_reason_silence, idx_call_records_reason_error,
+  idx_call_records_failed, idx_call_records_answered, idx_call_records_inbound, idx_call_records_outbound, idx_call_records_channel;
 DROP INDEX idx_audit_log_deleted_records, idx_call_records_campaign, idx_call_records_customer, idx_call_records_open, idx_call_records_outcome,
   idx_call_stats_daily_agent, idx_call_records_user_id, idx_call_records_agent_id, idx_call_records_caller_phone;
 CREATE INDEX idx_call_records_agent_id ON call_records (agent_id, start_time DESC, id DESC);
