@@ -2335,7 +2335,323 @@ export interface components {
             updated_at: string;
         };
     };
-    responses: never;
+    responses: {
+        /** @description `VALIDATION_FAILED`: The request is not valid */
+        VALIDATION_FAILED: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
+        "UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
+        "FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
+        REQUEST_TIMEOUT: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
+        PAYLOAD_TOO_LARGE: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `RATE_LIMITED`: Too many requests */
+        RATE_LIMITED: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `INTERNAL`: Something went wrong on our side */
+        INTERNAL: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
+        "UNAVAILABLE.OVERLOADED.DRAINING": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
+        "VALIDATION_FAILED.INVALID_JSON": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running */
+        IDEMPOTENCY_IN_PROGRESS: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
+        UNSUPPORTED_MEDIA_TYPE: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `REFERENCE_NOT_FOUND`: An id in the request does not exist */
+        "IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `NOT_FOUND`: There is no such object */
+        NOT_FOUND: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `NODE_TIMEOUT`: The node that owns the call did not answer */
+        NODE_TIMEOUT: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running. `RECORD_READ_ONLY`: Records of calls that the server carried take no change of this field */
+        "IDEMPOTENCY_IN_PROGRESS.RECORD_READ_ONLY": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request */
+        IDEMPOTENCY_MISMATCH: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `CALL_LIVE`: The call is still going on; try again after its end */
+        CALL_LIVE: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `NOT_FOUND`: There is no such object. `NO_RECORDING`: This call has no recording */
+        "NOT_FOUND.NO_RECORDING": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `RECORDING_EXPIRED`: The recording was removed by retention */
+        RECORDING_EXPIRED: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `RANGE_NOT_SATISFIABLE`: The range lies outside the recording */
+        RANGE_NOT_SATISFIABLE: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `REFERENCE_NOT_FOUND`: An id in the request does not exist. `NO_ROUTE`: No trunk can take this call. `NUMBER_NOT_ALLOWED`: This number may not be called. `CONSENT_MISSING`: This person does not want to be called */
+        "IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND.NO_ROUTE.NUMBER_NOT_ALLOWED.CONSENT_MISSING": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `RATE_LIMITED`: Too many requests. `CONCURRENCY_LIMIT`: The limit of simultaneous calls is reached */
+        "RATE_LIMITED.CONCURRENCY_LIMIT": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running. `INVALID_STATE`: This is not possible in the present state */
+        "IDEMPOTENCY_IN_PROGRESS.INVALID_STATE": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running. `CONFLICT`: This value is taken */
+        "IDEMPOTENCY_IN_PROGRESS.CONFLICT": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `REFERENCE_NOT_FOUND`: An id in the request does not exist. `CARRIER_UNSUPPORTED`: There is no adapter for this carrier */
+        "IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND.CARRIER_UNSUPPORTED": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `PROVIDER_REJECTED`: The vendor refused the request */
+        PROVIDER_REJECTED: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `PROVIDER_TIMEOUT`: The vendor did not answer in time */
+        PROVIDER_TIMEOUT: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `PROVIDER_NOT_CONFIGURED`: No account at this vendor is set up */
+        "IDEMPOTENCY_MISMATCH.PROVIDER_NOT_CONFIGURED": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `PROVIDER_NOT_CONFIGURED`: No account at this vendor is set up */
+        PROVIDER_NOT_CONFIGURED: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `UPGRADE_REQUIRED`: This path is a WebSocket */
+        UPGRADE_REQUIRED: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `IN_USE`: The object is still in use */
+        IN_USE: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running. `CALL_LIVE`: The call is still going on; try again after its end */
+        "IDEMPOTENCY_IN_PROGRESS.CALL_LIVE": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `NO_MESSAGES`: Nothing was said in this call */
+        "IDEMPOTENCY_MISMATCH.NO_MESSAGES": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `REFERENCE_NOT_FOUND`: An id in the request does not exist. `NO_MESSAGES`: Nothing was said in this call */
+        "IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND.NO_MESSAGES": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `CONFLICT`: This value is taken */
+        CONFLICT: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+    };
     parameters: never;
     requestBodies: never;
     headers: never;
@@ -2486,15 +2802,7 @@ export interface operations {
                     "text/html": string;
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
         };
     };
     listCallRecords: {
@@ -2550,69 +2858,14 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     createCallRecord: {
@@ -2671,105 +2924,17 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `REFERENCE_NOT_FOUND`: An id in the request does not exist */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     getCallStatistics: {
@@ -2799,69 +2964,14 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     getCallRecord: {
@@ -2889,87 +2999,16 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NODE_TIMEOUT`: The node that owns the call did not answer */
-            504: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["NODE_TIMEOUT"];
         };
     };
     deleteCallRecord: {
@@ -2997,96 +3036,17 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `CALL_LIVE`: The call is still going on; try again after its end */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NODE_TIMEOUT`: The node that owns the call did not answer */
-            504: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["CALL_LIVE"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["NODE_TIMEOUT"];
         };
     };
     updateCallRecord: {
@@ -3150,123 +3110,19 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running. `RECORD_READ_ONLY`: Records of calls that the server carried take no change of this field */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NODE_TIMEOUT`: The node that owns the call did not answer */
-            504: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.RECORD_READ_ONLY"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["NODE_TIMEOUT"];
         };
     };
     listCallEvents: {
@@ -3304,87 +3160,16 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NODE_TIMEOUT`: The node that owns the call did not answer */
-            504: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["NODE_TIMEOUT"];
         };
     };
     getRecording: {
@@ -3420,114 +3205,19 @@ export interface operations {
                     "audio/wav": string;
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object. `NO_RECORDING`: This call has no recording */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `CALL_LIVE`: The call is still going on; try again after its end */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RECORDING_EXPIRED`: The recording was removed by retention */
-            410: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RANGE_NOT_SATISFIABLE`: The range lies outside the recording */
-            416: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NODE_TIMEOUT`: The node that owns the call did not answer */
-            504: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND.NO_RECORDING"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["CALL_LIVE"];
+            410: components["responses"]["RECORDING_EXPIRED"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            416: components["responses"]["RANGE_NOT_SATISFIABLE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["NODE_TIMEOUT"];
         };
     };
     listConsoleRecordings: {
@@ -3572,69 +3262,14 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     getConsoleTranscript: {
@@ -3706,87 +3341,16 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NODE_TIMEOUT`: The node that owns the call did not answer */
-            504: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["NODE_TIMEOUT"];
         };
     };
     downloadConsoleRecording: {
@@ -3822,114 +3386,19 @@ export interface operations {
                     "audio/wav": string;
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object. `NO_RECORDING`: This call has no recording */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `CALL_LIVE`: The call is still going on; try again after its end */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RECORDING_EXPIRED`: The recording was removed by retention */
-            410: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RANGE_NOT_SATISFIABLE`: The range lies outside the recording */
-            416: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NODE_TIMEOUT`: The node that owns the call did not answer */
-            504: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND.NO_RECORDING"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["CALL_LIVE"];
+            410: components["responses"]["RECORDING_EXPIRED"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            416: components["responses"]["RANGE_NOT_SATISFIABLE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["NODE_TIMEOUT"];
         };
     };
     initiateCall: {
@@ -3999,105 +3468,17 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `REFERENCE_NOT_FOUND`: An id in the request does not exist. `NO_ROUTE`: No trunk can take this call. `NUMBER_NOT_ALLOWED`: This number may not be called. `CONSENT_MISSING`: This person does not want to be called */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests. `CONCURRENCY_LIMIT`: The limit of simultaneous calls is reached */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND.NO_ROUTE.NUMBER_NOT_ALLOWED.CONSENT_MISSING"];
+            429: components["responses"]["RATE_LIMITED.CONCURRENCY_LIMIT"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     getCall: {
@@ -4158,87 +3539,16 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NODE_TIMEOUT`: The node that owns the call did not answer */
-            504: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["NODE_TIMEOUT"];
         };
     };
     terminateCall: {
@@ -4285,123 +3595,19 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running. `INVALID_STATE`: This is not possible in the present state */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NODE_TIMEOUT`: The node that owns the call did not answer */
-            504: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.INVALID_STATE"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["NODE_TIMEOUT"];
         };
     };
     getConversation: {
@@ -4450,87 +3656,16 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NODE_TIMEOUT`: The node that owns the call did not answer */
-            504: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["NODE_TIMEOUT"];
         };
     };
     listPhoneCalls: {
@@ -4571,78 +3706,15 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NODE_TIMEOUT`: The node that owns the call did not answer */
-            504: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["NODE_TIMEOUT"];
         };
     };
     placePhoneCall: {
@@ -4699,105 +3771,17 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `REFERENCE_NOT_FOUND`: An id in the request does not exist. `NO_ROUTE`: No trunk can take this call. `NUMBER_NOT_ALLOWED`: This number may not be called. `CONSENT_MISSING`: This person does not want to be called */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests. `CONCURRENCY_LIMIT`: The limit of simultaneous calls is reached */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND.NO_ROUTE.NUMBER_NOT_ALLOWED.CONSENT_MISSING"];
+            429: components["responses"]["RATE_LIMITED.CONCURRENCY_LIMIT"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     getPhoneCall: {
@@ -4825,87 +3809,16 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NODE_TIMEOUT`: The node that owns the call did not answer */
-            504: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["NODE_TIMEOUT"];
         };
     };
     hangupPhoneCall: {
@@ -4945,123 +3858,19 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running. `INVALID_STATE`: This is not possible in the present state */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NODE_TIMEOUT`: The node that owns the call did not answer */
-            504: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.INVALID_STATE"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["NODE_TIMEOUT"];
         };
     };
     startVoiceCall: {
@@ -5171,105 +3980,17 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `REFERENCE_NOT_FOUND`: An id in the request does not exist. `NO_ROUTE`: No trunk can take this call. `NUMBER_NOT_ALLOWED`: This number may not be called. `CONSENT_MISSING`: This person does not want to be called */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests. `CONCURRENCY_LIMIT`: The limit of simultaneous calls is reached */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND.NO_ROUTE.NUMBER_NOT_ALLOWED.CONSENT_MISSING"];
+            429: components["responses"]["RATE_LIMITED.CONCURRENCY_LIMIT"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     listPhoneNumbers: {
@@ -5304,69 +4025,14 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     addPhoneNumber: {
@@ -5413,105 +4079,17 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running. `CONFLICT`: This value is taken */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `REFERENCE_NOT_FOUND`: An id in the request does not exist. `CARRIER_UNSUPPORTED`: There is no adapter for this carrier */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.CONFLICT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND.CARRIER_UNSUPPORTED"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     getPhoneNumber: {
@@ -5539,78 +4117,15 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     releasePhoneNumber: {
@@ -5638,78 +4153,15 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     updatePhoneNumber: {
@@ -5749,114 +4201,18 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `REFERENCE_NOT_FOUND`: An id in the request does not exist */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     makeConsoleCall: {
@@ -5917,105 +4273,17 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `REFERENCE_NOT_FOUND`: An id in the request does not exist. `NO_ROUTE`: No trunk can take this call. `NUMBER_NOT_ALLOWED`: This number may not be called. `CONSENT_MISSING`: This person does not want to be called */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests. `CONCURRENCY_LIMIT`: The limit of simultaneous calls is reached */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND.NO_ROUTE.NUMBER_NOT_ALLOWED.CONSENT_MISSING"];
+            429: components["responses"]["RATE_LIMITED.CONCURRENCY_LIMIT"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     hangupConsoleCall: {
@@ -6054,123 +4322,19 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running. `INVALID_STATE`: This is not possible in the present state */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NODE_TIMEOUT`: The node that owns the call did not answer */
-            504: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.INVALID_STATE"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["NODE_TIMEOUT"];
         };
     };
     getConsoleCallStatus: {
@@ -6200,87 +4364,16 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NODE_TIMEOUT`: The node that owns the call did not answer */
-            504: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["NODE_TIMEOUT"];
         };
     };
     listActiveConsoleCalls: {
@@ -6311,78 +4404,15 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NODE_TIMEOUT`: The node that owns the call did not answer */
-            504: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["NODE_TIMEOUT"];
         };
     };
     makeConsoleCallUdp: {
@@ -6443,105 +4473,17 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `REFERENCE_NOT_FOUND`: An id in the request does not exist. `NO_ROUTE`: No trunk can take this call. `NUMBER_NOT_ALLOWED`: This number may not be called. `CONSENT_MISSING`: This person does not want to be called */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests. `CONCURRENCY_LIMIT`: The limit of simultaneous calls is reached */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND.NO_ROUTE.NUMBER_NOT_ALLOWED.CONSENT_MISSING"];
+            429: components["responses"]["RATE_LIMITED.CONCURRENCY_LIMIT"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     hangupConsoleCallUdp: {
@@ -6580,123 +4522,19 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running. `INVALID_STATE`: This is not possible in the present state */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NODE_TIMEOUT`: The node that owns the call did not answer */
-            504: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.INVALID_STATE"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["NODE_TIMEOUT"];
         };
     };
     getConsoleCallStatusUdp: {
@@ -6726,87 +4564,16 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NODE_TIMEOUT`: The node that owns the call did not answer */
-            504: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["NODE_TIMEOUT"];
         };
     };
     listActiveConsoleCallsUdp: {
@@ -6837,78 +4604,15 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NODE_TIMEOUT`: The node that owns the call did not answer */
-            504: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["NODE_TIMEOUT"];
         };
     };
     getConsoleOverview: {
@@ -6998,78 +4702,15 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NODE_TIMEOUT`: The node that owns the call did not answer */
-            504: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["NODE_TIMEOUT"];
         };
     };
     listConsoleContacts: {
@@ -7145,69 +4786,14 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     listConsoleExtensions: {
@@ -7265,78 +4851,15 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NODE_TIMEOUT`: The node that owns the call did not answer */
-            504: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["NODE_TIMEOUT"];
         };
     };
     getRealtimeStatus: {
@@ -7438,78 +4961,15 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NODE_TIMEOUT`: The node that owns the call did not answer */
-            504: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["NODE_TIMEOUT"];
         };
     };
     getMetrics: {
@@ -7530,15 +4990,7 @@ export interface operations {
                     "text/plain": string;
                 };
             };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
         };
     };
     getAliyunConfig: {
@@ -7563,78 +5015,15 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     saveAliyunConfig: {
@@ -7687,123 +5076,19 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PROVIDER_REJECTED`: The vendor refused the request */
-            502: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PROVIDER_TIMEOUT`: The vendor did not answer in time */
-            504: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            502: components["responses"]["PROVIDER_REJECTED"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["PROVIDER_TIMEOUT"];
         };
     };
     deleteAliyunConfig: {
@@ -7830,78 +5115,15 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     getAliyunToken: {
@@ -7946,123 +5168,19 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `PROVIDER_NOT_CONFIGURED`: No account at this vendor is set up */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PROVIDER_REJECTED`: The vendor refused the request */
-            502: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PROVIDER_TIMEOUT`: The vendor did not answer in time */
-            504: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.PROVIDER_NOT_CONFIGURED"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            502: components["responses"]["PROVIDER_REJECTED"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["PROVIDER_TIMEOUT"];
         };
     };
     synthesiseSpeech: {
@@ -8112,123 +5230,19 @@ export interface operations {
                     "audio/mpeg": string;
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `PROVIDER_NOT_CONFIGURED`: No account at this vendor is set up */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PROVIDER_REJECTED`: The vendor refused the request */
-            502: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PROVIDER_TIMEOUT`: The vendor did not answer in time */
-            504: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.PROVIDER_NOT_CONFIGURED"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            502: components["responses"]["PROVIDER_REJECTED"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["PROVIDER_TIMEOUT"];
         };
     };
     streamRecognition: {
@@ -8247,87 +5261,16 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PROVIDER_NOT_CONFIGURED`: No account at this vendor is set up */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UPGRADE_REQUIRED`: This path is a WebSocket */
-            426: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            422: components["responses"]["PROVIDER_NOT_CONFIGURED"];
+            426: components["responses"]["UPGRADE_REQUIRED"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     streamSynthesis: {
@@ -8346,87 +5289,16 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PROVIDER_NOT_CONFIGURED`: No account at this vendor is set up */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UPGRADE_REQUIRED`: This path is a WebSocket */
-            426: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            422: components["responses"]["PROVIDER_NOT_CONFIGURED"];
+            426: components["responses"]["UPGRADE_REQUIRED"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     getVolcengineConfig: {
@@ -8451,78 +5323,15 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     saveVolcengineConfig: {
@@ -8570,105 +5379,17 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     deleteVolcengineConfig: {
@@ -8695,78 +5416,15 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     listProviderConfigs: {
@@ -8801,69 +5459,14 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     createProviderConfig: {
@@ -8929,105 +5532,17 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running. `CONFLICT`: This value is taken */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.CONFLICT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     getProviderConfig: {
@@ -9055,78 +5570,15 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     replaceProviderConfig: {
@@ -9195,114 +5647,18 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running. `CONFLICT`: This value is taken */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.CONFLICT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     deleteProviderConfig: {
@@ -9332,87 +5688,16 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IN_USE`: The object is still in use */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IN_USE"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     updateProviderConfig: {
@@ -9472,114 +5757,18 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running. `CONFLICT`: This value is taken */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.CONFLICT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     testProviderConfig: {
@@ -9623,123 +5812,19 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PROVIDER_TIMEOUT`: The vendor did not answer in time */
-            504: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["PROVIDER_TIMEOUT"];
         };
     };
     generateSummary: {
@@ -9801,123 +5886,19 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running. `CALL_LIVE`: The call is still going on; try again after its end */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `NO_MESSAGES`: Nothing was said in this call */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NODE_TIMEOUT`: The node that owns the call did not answer */
-            504: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.CALL_LIVE"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.NO_MESSAGES"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["NODE_TIMEOUT"];
         };
     };
     analyzeCall: {
@@ -10036,123 +6017,19 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running. `CALL_LIVE`: The call is still going on; try again after its end */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `NO_MESSAGES`: Nothing was said in this call */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NODE_TIMEOUT`: The node that owns the call did not answer */
-            504: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.CALL_LIVE"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.NO_MESSAGES"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["NODE_TIMEOUT"];
         };
     };
     generateScript: {
@@ -10228,114 +6105,18 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `REFERENCE_NOT_FOUND`: An id in the request does not exist */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NODE_TIMEOUT`: The node that owns the call did not answer */
-            504: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["NODE_TIMEOUT"];
         };
     };
     checkCompliance: {
@@ -10415,114 +6196,18 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `REFERENCE_NOT_FOUND`: An id in the request does not exist. `NO_MESSAGES`: Nothing was said in this call */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NODE_TIMEOUT`: The node that owns the call did not answer */
-            504: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND.NO_MESSAGES"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["NODE_TIMEOUT"];
         };
     };
     listAgents: {
@@ -10559,69 +6244,14 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     createAgent: {
@@ -10747,105 +6377,17 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `REFERENCE_NOT_FOUND`: An id in the request does not exist */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     getAgent: {
@@ -10873,78 +6415,15 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     replaceAgent: {
@@ -11073,114 +6552,18 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `REFERENCE_NOT_FOUND`: An id in the request does not exist */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     deleteAgent: {
@@ -11208,87 +6591,16 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IN_USE`: The object is still in use */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IN_USE"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     changeAgent: {
@@ -11409,114 +6721,18 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `REFERENCE_NOT_FOUND`: An id in the request does not exist */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     listAssistants: {
@@ -11553,69 +6769,14 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     createAssistant: {
@@ -11741,105 +6902,17 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `REFERENCE_NOT_FOUND`: An id in the request does not exist */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     getAssistant: {
@@ -11867,78 +6940,15 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     replaceAssistant: {
@@ -12067,114 +7077,18 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `REFERENCE_NOT_FOUND`: An id in the request does not exist */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     deleteAssistant: {
@@ -12202,87 +7116,16 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IN_USE`: The object is still in use */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IN_USE"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     changeAssistant: {
@@ -12403,114 +7246,18 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `REFERENCE_NOT_FOUND`: An id in the request does not exist */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     listAgentBindings: {
@@ -12537,69 +7284,14 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     putAgentBinding: {
@@ -12641,114 +7333,18 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running. `CONFLICT`: This value is taken */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `REFERENCE_NOT_FOUND`: An id in the request does not exist */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.CONFLICT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     deleteAgentBinding: {
@@ -12776,87 +7372,16 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `CONFLICT`: This value is taken */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["CONFLICT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     listAnswerRules: {
@@ -12885,69 +7410,14 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     createAnswerRule: {
@@ -13087,105 +7557,17 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running. `CONFLICT`: This value is taken */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `REFERENCE_NOT_FOUND`: An id in the request does not exist */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.CONFLICT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     getAnswerRule: {
@@ -13213,78 +7595,15 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     replaceAnswerRule: {
@@ -13427,114 +7746,18 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `REFERENCE_NOT_FOUND`: An id in the request does not exist */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     deleteAnswerRule: {
@@ -13562,78 +7785,15 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     changeAnswerRule: {
@@ -13753,114 +7913,18 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `REFERENCE_NOT_FOUND`: An id in the request does not exist */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     reorderAnswerRules: {
@@ -13901,105 +7965,17 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `REFERENCE_NOT_FOUND`: An id in the request does not exist */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     evaluateAnswerRules: {
@@ -14134,105 +8110,17 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `REFERENCE_NOT_FOUND`: An id in the request does not exist */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     login: {
@@ -14291,105 +8179,17 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     listApiKeys: {
@@ -14439,69 +8239,14 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     createApiKey: {
@@ -14583,105 +8328,17 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `REFERENCE_NOT_FOUND`: An id in the request does not exist */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     rotateApiKey: {
@@ -14755,114 +8412,18 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running. `INVALID_STATE`: This is not possible in the present state */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.INVALID_STATE"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     revokeApiKey: {
@@ -14890,78 +8451,15 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     listMembers: {
@@ -15004,69 +8502,14 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     addMember: {
@@ -15124,105 +8567,17 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running. `CONFLICT`: This value is taken */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `REFERENCE_NOT_FOUND`: An id in the request does not exist */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.CONFLICT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     updateMember: {
@@ -15278,114 +8633,18 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     removeMember: {
@@ -15413,78 +8672,15 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `NOT_FOUND`: There is no such object */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     getSettings: {
@@ -15570,69 +8766,14 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     updateSettings: {
@@ -15761,105 +8902,17 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     listAuditLog: {
@@ -15919,69 +8972,14 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     recogniseSpeech: {
@@ -16040,123 +9038,19 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `PROVIDER_NOT_CONFIGURED`: No account at this vendor is set up */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PROVIDER_REJECTED`: The vendor refused the request */
-            502: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PROVIDER_TIMEOUT`: The vendor did not answer in time */
-            504: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.PROVIDER_NOT_CONFIGURED"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            502: components["responses"]["PROVIDER_REJECTED"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["PROVIDER_TIMEOUT"];
         };
     };
     recogniseRecording: {
@@ -16253,123 +9147,19 @@ export interface operations {
                     };
                 };
             };
-            /** @description `VALIDATION_FAILED`: The request is not valid. `INVALID_JSON`: The body must be one JSON object, at most 32 levels deep, without duplicate keys */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAUTHENTICATED`: A valid token is required. `TOKEN_EXPIRED`: The token has expired. `KEY_REVOKED`: The API key has been revoked */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `FORBIDDEN`: Your role does not allow this. `ACCOUNT_FORBIDDEN`: You may not act on this account. `IP_NOT_ALLOWED`: The API key may not be used from this address */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `REQUEST_TIMEOUT`: The request was not complete in time */
-            408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PAYLOAD_TOO_LARGE`: The request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNSUPPORTED_MEDIA_TYPE`: This path does not take a body of this media type */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `PROVIDER_NOT_CONFIGURED`: No account at this vendor is set up */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `RATE_LIMITED`: Too many requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `INTERNAL`: Something went wrong on our side */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PROVIDER_REJECTED`: The vendor refused the request */
-            502: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `UNAVAILABLE`: A part of the service is away; try again soon. `OVERLOADED`: The server is at its limit. `DRAINING`: The server is shutting down */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
-            /** @description `PROVIDER_TIMEOUT`: The vendor did not answer in time */
-            504: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Failure"];
-                };
-            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.PROVIDER_NOT_CONFIGURED"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            502: components["responses"]["PROVIDER_REJECTED"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["PROVIDER_TIMEOUT"];
         };
     };
 }

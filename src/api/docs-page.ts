@@ -49,11 +49,12 @@ type Entry = {
 export function docsPage(document: object): (search: string) => string {
   const spec = document as Json;
   const info = asObject(spec['info']);
-  const schemas = asObject(asObject(spec['components'])['schemas']);
+  const components = asObject(spec['components']);
+  const schemas = asObject(components['schemas']);
   const operations = operationsOf(asObject(spec['paths']));
   const tags = tagsOf(spec, operations);
   const about = tagTexts(spec);
-  const entries = operations.map((operation) => entryOf(operation, schemas));
+  const entries = operations.map((operation) => entryOf(operation, components));
   const shapes = Object.entries(schemas).map(schemaDetails).join('\n');
   return (search) => {
     const words = wordsOf(search);
@@ -108,11 +109,11 @@ function note(words: readonly string[], found: number, all: number): string {
   return `<p>${found} of ${all} operations hold “${text(words.join(' '))}”. <a href="docs">Show all</a></p>`;
 }
 
-function entryOf(operation: Operation, schemas: Json): Entry {
+function entryOf(operation: Operation, components: Json): Entry {
   const { method, path, spec } = operation;
   const id = anchor(plain(spec['operationId']));
   const name = `<span class="method">${method}</span> <code>${text(path)}</code>`;
-  const html = operationDetails(operation, schemas);
+  const html = operationDetails(operation, components);
   const words = html.replace(/<[^>]*>/g, ' ');
   return {
     tag: tagOf(operation),
@@ -159,7 +160,7 @@ function tagOf(operation: Operation): string {
 }
 
 /** The anchor stands inside, so that following a link to it opens the operation. */
-function operationDetails(operation: Operation, schemas: Json): string {
+function operationDetails(operation: Operation, components: Json): string {
   const { method, path, spec } = operation;
   const capability = text(spec['x-capability']);
   const access =
@@ -170,7 +171,7 @@ function operationDetails(operation: Operation, schemas: Json): string {
 ${parameters(asList(spec['parameters']))}
 ${requestBody(asObject(spec['requestBody']))}
 <h4>Example</h4><pre>${text(commandOf(operation))}</pre>
-${responses(asObject(spec['responses']), schemas)}
+${responses(asObject(spec['responses']), components)}
 </details>`;
 }
 
@@ -211,8 +212,12 @@ function requestBody(body: Json): string {
     .join('');
 }
 
-function responses(byStatus: Json, schemas: Json): string {
-  const rows = Object.entries(byStatus).map(([status, response]) => {
+function responses(byStatus: Json, components: Json): string {
+  const schemas = asObject(components['schemas']);
+  const shared = asObject(components['responses']);
+  const rows = Object.entries(byStatus).map(([status, given]) => {
+    const named = asObject(given);
+    const response = typeof named['$ref'] === 'string' ? shared[typeName(named)] : named;
     const { description, content } = asObject(response);
     const [type, media] = Object.entries(asObject(content))[0] ?? ['', {}];
     const schema = asObject(asObject(media)['schema']);

@@ -1,5 +1,6 @@
 /** How the OpenAPI 3.1 document is made from the routes' own schemas. */
 import type { FastifyDynamicSwaggerOptions } from '@fastify/swagger';
+import { shareRefusals } from './openapi-share.ts';
 
 const DESCRIPTION =
   'HTTP interface of a Callyard server. Every answer is `{"success": true, "data": …}` or `{"success": false, "error": {"code", "message", "details"}}`; programs read `code` alone. Send `Authorization: Bearer <API key or token>`; a token of `POST /api/auth/login` acts on its user’s own account, with `X-Account-Id` on another in which the user is a member. Messages are Chinese when `Accept-Language` prefers `zh`.';
@@ -38,6 +39,8 @@ export function openApiOptions(version: string): FastifyDynamicSwaggerOptions {
       },
     },
     convertConstToEnum: false,
+    transformObject: (given) =>
+      'openapiObject' in given ? shareRefusals(given.openapiObject) : given.swaggerObject,
     refResolver: {
       // A shared schema keeps its own name.
       buildLocalReference: (json, _baseUri, _fragment, index) =>

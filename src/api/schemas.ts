@@ -283,6 +283,8 @@ const COMMON: readonly ProblemCode[] = [
   'ACCOUNT_FORBIDDEN',
   'IP_NOT_ALLOWED',
   'REQUEST_TIMEOUT',
+  // Also a URL or headers beyond their limits.
+  'PAYLOAD_TOO_LARGE',
   'RATE_LIMITED',
   'INTERNAL',
   'UNAVAILABLE',
@@ -291,7 +293,6 @@ const COMMON: readonly ProblemCode[] = [
 ];
 const WITH_BODY: readonly ProblemCode[] = [
   'INVALID_JSON',
-  'PAYLOAD_TOO_LARGE',
   'UNSUPPORTED_MEDIA_TYPE',
   'IDEMPOTENCY_IN_PROGRESS',
   'IDEMPOTENCY_MISMATCH',

@@ -30,11 +30,20 @@ export async function createTestDatabase({ migrated = true } = {}): Promise<Test
   });
   return {
     url: urlOf(server, name),
-    drop: () =>
-      withClient(server, async (client) => {
-        await client.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
-      }),
+    drop: () => withClient(server, (client) => dropDatabase(client, name)),
   };
+}
+
+/**
+ * FORCE would also end a vacuum worker, which is the server's own and not this role's to end; without it DROP sends such
+ * workers away by itself.
+ */
+async function dropDatabase(client: pg.Client, name: string): Promise<void> {
+  await client.query(
+    'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND usename = current_user',
+    [name],
+  );
+  await client.query(`DROP DATABASE IF EXISTS ${name}`);
 }
 
 /** Runs statements in a test's database as its owner, past the application. */

@@ -14,14 +14,17 @@ type RawOperation = {
     readonly schema: Schema;
   }[];
   readonly requestBody?: { readonly content: Readonly<Record<string, { schema: Schema }>> };
-  readonly responses: Readonly<
-    Record<string, { readonly content?: Readonly<Record<string, { schema?: Schema }>> }>
-  >;
+  readonly responses: Readonly<Record<string, RawResponse | { readonly $ref: string }>>;
 };
+
+type RawResponse = { readonly content?: Readonly<Record<string, { schema?: Schema }>> };
 
 export type Document = {
   readonly paths: Readonly<Record<string, Readonly<Record<string, RawOperation>>>>;
-  readonly components: { readonly schemas: Readonly<Record<string, Schema>> };
+  readonly components: {
+    readonly schemas: Readonly<Record<string, Schema>>;
+    readonly responses: Readonly<Record<string, RawResponse>>;
+  };
 };
 
 /** One method of one path. References in its schemas are resolved. */
@@ -78,10 +81,21 @@ function operationOf(
     answers: new Map(
       Object.entries(raw.responses).map(([status, response]) => [
         Number(status),
-        validatorOf(response.content?.['application/json']?.schema, document),
+        validatorOf(responseOf(response, document).content?.['application/json']?.schema, document),
       ]),
     ),
   };
+}
+
+/** What stands there, or what it refers to in `components.responses`. */
+export function responseOf(
+  response: RawResponse | { readonly $ref: string },
+  document: Pick<Document, 'components'>,
+): RawResponse {
+  if (!('$ref' in response)) return response;
+  const found = document.components.responses[response.$ref.split('/').at(-1) ?? ''];
+  if (found === undefined) throw new Error(`${response.$ref} does not exist`);
+  return found;
 }
 
 function validatorOf(schema: Schema | undefined, document: Document): Validator | null {

@@ -329,14 +329,19 @@ export async function makeApi(
 
 type Document = {
   readonly paths: Record<string, Record<string, { responses: Record<string, unknown> }>>;
-  readonly components: { schemas: Record<string, unknown> };
+  readonly components: {
+    schemas: Record<string, unknown>;
+    responses: Record<string, unknown>;
+  };
 };
 
 /** Fails unless `body` is what the OpenAPI document declares for this route and status, without any other field. */
 export function assertDeclared(app: ApiServer, route: string, status: number, body: unknown): void {
   const document = app.swagger() as unknown as Document;
   const [method = '', path = ''] = route.split(' ');
-  const response = document.paths[path]?.[method.toLowerCase()]?.responses[status];
+  const named = document.paths[path]?.[method.toLowerCase()]?.responses[status];
+  const shared = (named as { $ref?: string } | undefined)?.$ref?.split('/').at(-1);
+  const response = shared === undefined ? named : document.components.responses[shared];
   assert.ok(response, `${route} declares no ${status}`);
   const { content } = response as { content: Record<string, { schema: unknown }> };
   const schema = closed(content['application/json']?.schema, document) as TSchema;

@@ -20,7 +20,7 @@ type Operation = {
   tags: string[];
   security: object[];
   'x-capability': string;
-  responses: Record<string, { description: string; content?: object }>;
+  responses: Record<string, { description: string; content?: object; $ref: string }>;
   parameters?: { in: string; name: string }[];
   requestBody?: object;
 };
@@ -28,6 +28,7 @@ type Document = {
   openapi: string;
   paths: Record<string, Record<string, Operation>>;
   components: {
+    responses: Record<string, { description: string; content?: object; $ref: string }>;
     schemas: Record<
       string,
       { properties: { error: { properties: { code: { enum: string[] } } } } }
@@ -72,7 +73,10 @@ test('every registered route is in the document, with capability, operation id a
       name,
     );
     for (const status of statuses) {
-      const { description, content } = operation.responses[status] ?? {};
+      const named = operation.responses[status];
+      const shared = named !== undefined && '$ref' in named ? named.$ref.split('/').at(-1) : null;
+      const { description, content } =
+        (typeof shared === 'string' ? document.components.responses[shared] : named) ?? {};
       assert.notEqual(description, 'Default Response', `${name} ${status}`);
       // What follows a 101 is no HTTP.
       assert.ok(content || status === '101', `${name} ${status}`);
@@ -115,8 +119,10 @@ test('strict families close their query and body', () => {
 test('the document holds no dangling reference and every code', () => {
   const document = app.swagger() as unknown as Document;
   for (const [, name] of JSON.stringify(document).matchAll(/"\$ref":"([^"]+)"/g)) {
-    const target = /^#\/components\/schemas\/(\w+)$/.exec(name ?? '')?.[1];
-    assert.ok(target !== undefined && target in document.components.schemas, name);
+    const [, kind, target = ''] =
+      /^#\/components\/(schemas|responses)\/([\w.]+)$/.exec(name ?? '') ?? [];
+    assert.ok(kind === 'schemas' || kind === 'responses', name);
+    assert.ok(target in document.components[kind], name);
   }
   const codes = document.components.schemas['Failure']?.properties.error.properties.code.enum;
   assert.deepEqual(codes, Object.keys(PROBLEMS));
