@@ -73,7 +73,9 @@ export function readyRecordingOf(record: RecordDetail): RecordingRow {
   const status = recording?.status ?? record.recordingStatus;
   if (status === 'expired') throw new Problem('RECORDING_EXPIRED');
   if (status === 'active') throw new Problem('CALL_LIVE');
-  if (status === 'ready' && isLiveStatus(record.status)) throw new Problem('CALL_LIVE');
+  // A call of ours may be recorded before its row says so, or be recorded later.
+  const isGoingOn = record.source === 'core' && isLiveStatus(record.status);
+  if (isGoingOn && status !== 'failed') throw new Problem('CALL_LIVE');
   // Ready, but the row with its place has not arrived yet: it will in a moment.
   if (status === 'ready' && recording === null) throw new Problem('CALL_LIVE');
   if (recording === null || status !== 'ready') throw new Problem('NO_RECORDING');

@@ -260,6 +260,13 @@ test('recording: none, live, expired, gone', async () => {
     [{ recordingStatus: 'failed', recording: null }, 404, 'NO_RECORDING'],
     [{ recordingStatus: 'active', recording: active }, 409, 'CALL_LIVE'],
     [{ status: 'answered' }, 409, 'CALL_LIVE'],
+    [{ status: 'answered', recordingStatus: 'none', recording: null }, 409, 'CALL_LIVE'],
+    [{ status: 'dialing', recordingStatus: 'none', recording: null }, 409, 'CALL_LIVE'],
+    [
+      { status: 'answered', source: 'api', recordingStatus: 'none', recording: null },
+      404,
+      'NO_RECORDING',
+    ],
     [{ recordingStatus: 'ready', recording: null }, 409, 'CALL_LIVE'],
     [{ recordingStatus: 'expired', recording: null }, 410, 'RECORDING_EXPIRED'],
     [{ recordingStatus: 'ready', recording: expired }, 410, 'RECORDING_EXPIRED'],
