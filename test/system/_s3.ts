@@ -4,6 +4,12 @@ import type { AddressInfo } from 'node:net';
 import type { TestContext } from 'node:test';
 import { atEnd } from './_store.ts';
 
+/** False, or why tests that talk to a store cannot run: the client is an optional package. */
+export const NO_S3_CLIENT: false | string = await import('@aws-sdk/client-s3').then(
+  () => false as const,
+  () => 'the optional package @aws-sdk/client-s3 is not installed',
+);
+
 export type FakeS3 = {
   readonly endpoint: string;
   /** By `bucket/key`. */

@@ -16,7 +16,7 @@ import { createRecordingRemoval } from '#store/recording-removal.ts';
 import { RecordingUploads } from '#store/recording-uploads.ts';
 import { createRecordings } from '#store/recordings.ts';
 import { createSealer } from '#store/sealed.ts';
-import { S3_KEY_ID, S3_SECRET, startFakeS3 } from './_s3.ts';
+import { NO_S3_CLIENT, S3_KEY_ID, S3_SECRET, startFakeS3 } from './_s3.ts';
 import { atEnd, newDatabase, newDataDir, until } from './_store.ts';
 
 const CREDENTIALS = { accessKeyId: S3_KEY_ID, secretAccessKey: S3_SECRET };
@@ -110,127 +110,147 @@ async function pass(clock: SimulatedClock, afterMs: number): Promise<void> {
   await until(() => clock.pending > 0, 'the pass is over');
 }
 
-test('a ready recording moves up, is heard from there in ranges, and leaves the disk', async (t) => {
-  const kit = await setUp(t);
-  const made = await kit.record(2 * SEALED_CHUNK_BYTES + 1000);
-  const active = await kit.record(1000, 'active');
-  const clock = new SimulatedClock();
-  const uploads = kit.newUploads(clock);
-  uploads.start();
-  await pass(clock, 0);
-  assert.equal(uploads.moved, 1);
-  const key = `kept/here/2026/01/02/${made.id}.cyr`;
-  assert.equal(await kit.uriOf(made.id), `s3://calls/${key}`);
-  assert.deepEqual(kit.s3.objects.get(`calls/${key}`), made.sealed);
-  assert.ok(await gone(made.path));
-  assert.ok(!(await gone(active.path)), 'one being written stays');
-  const file = await kit.files.open(kit.accountId, { id: made.id });
-  assert.equal(file?.bytes, made.wav.length);
-  assert.deepEqual(await collect(file.read(0, made.wav.length - 1)), made.wav);
-  for (const [from, to] of [
-    [0, 43],
-    [44, 44],
-    [65_500, 65_700],
-    [made.wav.length - 5, made.wav.length - 1],
-  ] as const) {
-    assert.deepEqual(await collect(file.read(from, to)), made.wav.subarray(from, to + 1));
-  }
-  assert.deepEqual(kit.s3.unsigned, []);
-  await kit.files.remove(kit.accountId, {
-    ...{ id: made.id, status: 'ready', durationMs: 1, uri: await kit.uriOf(made.id) },
-  });
-  assert.equal(kit.s3.objects.size, 0);
-  await assert.rejects(kit.files.open(kit.accountId, { id: made.id }), {
-    problem: 'RECORDING_EXPIRED',
-  });
-});
+test(
+  'a ready recording moves up, is heard from there in ranges, and leaves the disk',
+  { skip: NO_S3_CLIENT },
+  async (t) => {
+    const kit = await setUp(t);
+    const made = await kit.record(2 * SEALED_CHUNK_BYTES + 1000);
+    const active = await kit.record(1000, 'active');
+    const clock = new SimulatedClock();
+    const uploads = kit.newUploads(clock);
+    uploads.start();
+    await pass(clock, 0);
+    assert.equal(uploads.moved, 1);
+    const key = `kept/here/2026/01/02/${made.id}.cyr`;
+    assert.equal(await kit.uriOf(made.id), `s3://calls/${key}`);
+    assert.deepEqual(kit.s3.objects.get(`calls/${key}`), made.sealed);
+    assert.ok(await gone(made.path));
+    assert.ok(!(await gone(active.path)), 'one being written stays');
+    const file = await kit.files.open(kit.accountId, { id: made.id });
+    assert.equal(file?.bytes, made.wav.length);
+    assert.deepEqual(await collect(file.read(0, made.wav.length - 1)), made.wav);
+    for (const [from, to] of [
+      [0, 43],
+      [44, 44],
+      [65_500, 65_700],
+      [made.wav.length - 5, made.wav.length - 1],
+    ] as const) {
+      assert.deepEqual(await collect(file.read(from, to)), made.wav.subarray(from, to + 1));
+    }
+    assert.deepEqual(kit.s3.unsigned, []);
+    await kit.files.remove(kit.accountId, {
+      ...{ id: made.id, status: 'ready', durationMs: 1, uri: await kit.uriOf(made.id) },
+    });
+    assert.equal(kit.s3.objects.size, 0);
+    await assert.rejects(kit.files.open(kit.accountId, { id: made.id }), {
+      problem: 'RECORDING_EXPIRED',
+    });
+  },
+);
 
-test('while the store refuses or breaks off nothing is lost, and waits grow', async (t) => {
-  const kit = await setUp(t);
-  const made = [await kit.record(1000), await kit.record(70_000), await kit.record(5)];
-  const clock = new SimulatedClock();
-  const uploads = kit.newUploads(clock);
-  kit.s3.faults.push(...([503, 503, 503, 503, 'reset', 'reset', 'reset', 'reset'] as const));
-  uploads.start();
-  await pass(clock, 0);
-  assert.equal(uploads.moved, 0);
-  const local = await readdir(join(kit.dataDir, 'recordings', '2026', '01', '02'));
-  assert.equal(local.length, 3);
-  for (let i = 0; i < 8 && uploads.moved < 3; i++) await pass(clock, 300_000);
-  assert.equal(uploads.moved, 3);
-  for (const each of made) {
-    assert.match(await kit.uriOf(each.id), /^s3:/);
-    const file = await kit.files.open(kit.accountId, { id: each.id });
-    assert.deepEqual(await collect(file?.read(0, file.bytes - 1)), each.wav);
-  }
-  const requests = kit.s3.requests.length;
-  await pass(clock, 10_000);
-  assert.equal(kit.s3.requests.length, requests, 'nothing is put twice');
-});
+test(
+  'while the store refuses or breaks off nothing is lost, and waits grow',
+  { skip: NO_S3_CLIENT },
+  async (t) => {
+    const kit = await setUp(t);
+    const made = [await kit.record(1000), await kit.record(70_000), await kit.record(5)];
+    const clock = new SimulatedClock();
+    const uploads = kit.newUploads(clock);
+    kit.s3.faults.push(...([503, 503, 503, 503, 'reset', 'reset', 'reset', 'reset'] as const));
+    uploads.start();
+    await pass(clock, 0);
+    assert.equal(uploads.moved, 0);
+    const local = await readdir(join(kit.dataDir, 'recordings', '2026', '01', '02'));
+    assert.equal(local.length, 3);
+    for (let i = 0; i < 8 && uploads.moved < 3; i++) await pass(clock, 300_000);
+    assert.equal(uploads.moved, 3);
+    for (const each of made) {
+      assert.match(await kit.uriOf(each.id), /^s3:/);
+      const file = await kit.files.open(kit.accountId, { id: each.id });
+      assert.deepEqual(await collect(file?.read(0, file.bytes - 1)), each.wav);
+    }
+    const requests = kit.s3.requests.length;
+    await pass(clock, 10_000);
+    assert.equal(kit.s3.requests.length, requests, 'nothing is put twice');
+  },
+);
 
-test('a restart goes on: what was put but not noted is put again, what was noted loses its copy', async (t) => {
-  const kit = await setUp(t);
-  const [first, second] = [await kit.record(1000), await kit.record(2000)];
-  // As after a crash between the database and the unlink.
-  const uri = await kit.objects.putFile(kit.place.nameOf(first.uri), first.path);
-  await kit.rows('UPDATE recordings SET uri = $1 WHERE id = $2', [uri, first.id]);
-  // As after a crash between the put and the database.
-  await kit.objects.putFile(kit.place.nameOf(second.uri), second.path);
-  const clock = new SimulatedClock();
-  const uploads = kit.newUploads(clock);
-  uploads.start();
-  await pass(clock, 0);
-  assert.ok((await gone(first.path)) && (await gone(second.path)));
-  assert.equal(uploads.moved, 1);
-  assert.equal(kit.s3.objects.size, 2);
-  for (const each of [first, second]) assert.match(await kit.uriOf(each.id), /^s3:/);
-});
+test(
+  'a restart goes on: what was put but not noted is put again, what was noted loses its copy',
+  { skip: NO_S3_CLIENT },
+  async (t) => {
+    const kit = await setUp(t);
+    const [first, second] = [await kit.record(1000), await kit.record(2000)];
+    // As after a crash between the database and the unlink.
+    const uri = await kit.objects.putFile(kit.place.nameOf(first.uri), first.path);
+    await kit.rows('UPDATE recordings SET uri = $1 WHERE id = $2', [uri, first.id]);
+    // As after a crash between the put and the database.
+    await kit.objects.putFile(kit.place.nameOf(second.uri), second.path);
+    const clock = new SimulatedClock();
+    const uploads = kit.newUploads(clock);
+    uploads.start();
+    await pass(clock, 0);
+    assert.ok((await gone(first.path)) && (await gone(second.path)));
+    assert.equal(uploads.moved, 1);
+    assert.equal(kit.s3.objects.size, 2);
+    for (const each of [first, second]) assert.match(await kit.uriOf(each.id), /^s3:/);
+  },
+);
 
-test('one that is destroyed while it moves up leaves nothing up there', async (t) => {
-  const kit = await setUp(t);
-  const made = await kit.record(1000);
-  const clock = new SimulatedClock();
-  const uploads = kit.newUploads(clock);
-  const { objects } = kit;
-  const original = { ...objects };
-  Object.assign(objects, {
-    putFile: async (name: string, path: string) => {
-      const uri = await original.putFile(name, path);
-      await kit.recordings.shred(kit.accountId, made.id);
-      kit.s3.faults.push(500, 500); // and the bucket refuses just then
-      return uri;
-    },
-  });
-  uploads.start();
-  await pass(clock, 0);
-  assert.equal(kit.s3.objects.size, 1);
-  assert.equal(await kit.removal.retry(), 0);
-  assert.equal(kit.s3.objects.size, 0);
-  assert.equal(uploads.moved, 0);
-  assert.ok(kit.s3.requests.some((request) => request.startsWith('PUT ')));
-});
+test(
+  'one that is destroyed while it moves up leaves nothing up there',
+  { skip: NO_S3_CLIENT },
+  async (t) => {
+    const kit = await setUp(t);
+    const made = await kit.record(1000);
+    const clock = new SimulatedClock();
+    const uploads = kit.newUploads(clock);
+    const { objects } = kit;
+    const original = { ...objects };
+    Object.assign(objects, {
+      putFile: async (name: string, path: string) => {
+        const uri = await original.putFile(name, path);
+        await kit.recordings.shred(kit.accountId, made.id);
+        kit.s3.faults.push(500, 500); // and the bucket refuses just then
+        return uri;
+      },
+    });
+    uploads.start();
+    await pass(clock, 0);
+    assert.equal(kit.s3.objects.size, 1);
+    assert.equal(await kit.removal.retry(), 0);
+    assert.equal(kit.s3.objects.size, 0);
+    assert.equal(uploads.moved, 0);
+    assert.ok(kit.s3.requests.some((request) => request.startsWith('PUT ')));
+  },
+);
 
-test('reading while the store is away is E_STORAGE; an object that is gone is nothing to hear', async (t) => {
-  const kit = await setUp(t);
-  const made = await kit.record(200_000);
-  const clock = new SimulatedClock();
-  kit.newUploads(clock).start();
-  await pass(clock, 0);
-  kit.s3.faults.push(503, 503);
-  await assert.rejects(kit.files.open(kit.accountId, { id: made.id }), { code: 'E_STORAGE' });
-  const file = await kit.files.open(kit.accountId, { id: made.id });
-  kit.s3.faults.push('reset', 'reset');
-  await assert.rejects(collect(file?.read(44, 100_000)), { code: 'E_STORAGE' });
-  kit.s3.objects.clear();
-  assert.equal(await kit.files.open(kit.accountId, { id: made.id }), null);
-  assert.ok(await kit.removal.remove(await kit.uriOf(made.id)), 'gone is gone');
-  kit.s3.faults.push(500, 500);
-  assert.equal(await kit.removal.removeOrNote(await kit.uriOf(made.id)), true);
-  assert.equal((await readdir(join(kit.dataDir, 'removals'))).length, 1);
-  assert.equal(await kit.removal.retry(), 0);
-});
+test(
+  'reading while the store is away is E_STORAGE; an object that is gone is nothing to hear',
+  { skip: NO_S3_CLIENT },
+  async (t) => {
+    const kit = await setUp(t);
+    const made = await kit.record(200_000);
+    const clock = new SimulatedClock();
+    kit.newUploads(clock).start();
+    await pass(clock, 0);
+    kit.s3.faults.push(503, 503);
+    await assert.rejects(kit.files.open(kit.accountId, { id: made.id }), { code: 'E_STORAGE' });
+    const file = await kit.files.open(kit.accountId, { id: made.id });
+    kit.s3.faults.push('reset', 'reset');
+    await assert.rejects(collect(file?.read(44, 100_000)), { code: 'E_STORAGE' });
+    kit.s3.objects.clear();
+    assert.equal(await kit.files.open(kit.accountId, { id: made.id }), null);
+    assert.ok(await kit.removal.remove(await kit.uriOf(made.id)), 'gone is gone');
+    kit.s3.faults.push(500, 500);
+    assert.equal(await kit.removal.removeOrNote(await kit.uriOf(made.id)), true);
+    assert.equal((await readdir(join(kit.dataDir, 'removals'))).length, 1);
+    assert.equal(await kit.removal.retry(), 0);
+  },
+);
 
-test('a store that never answers is given up in time', async (t) => {
+test('a store that never answers is given up in time', { skip: NO_S3_CLIENT }, async (t) => {
   const s3 = await startFakeS3(t);
   const settings = parseStorageUrl(
     `s3://calls?endpoint=${s3.endpoint}&path_style=true`,
@@ -279,31 +299,39 @@ test('the setting: what it means, and what it refuses', () => {
   }
 });
 
-test('a stop does not wait for an upload that hangs; the next start makes it again', async (t) => {
-  const kit = await setUp(t);
-  const made = await kit.record(1000);
-  kit.s3.faults.push('hang');
-  const clock = new SimulatedClock();
-  const hanging = kit.newUploads(clock);
-  hanging.start();
-  clock.advance(0);
-  await until(() => kit.s3.requests.length === 1, 'the upload has begun');
-  await hanging.close();
-  assert.equal(clock.pending, 0);
-  assert.equal(await kit.uriOf(made.id), made.uri);
-  const next = new SimulatedClock();
-  kit.newUploads(next).start();
-  await pass(next, 0);
-  assert.match(await kit.uriOf(made.id), /^s3:/);
-});
+test(
+  'a stop does not wait for an upload that hangs; the next start makes it again',
+  { skip: NO_S3_CLIENT },
+  async (t) => {
+    const kit = await setUp(t);
+    const made = await kit.record(1000);
+    kit.s3.faults.push('hang');
+    const clock = new SimulatedClock();
+    const hanging = kit.newUploads(clock);
+    hanging.start();
+    clock.advance(0);
+    await until(() => kit.s3.requests.length === 1, 'the upload has begun');
+    await hanging.close();
+    assert.equal(clock.pending, 0);
+    assert.equal(await kit.uriOf(made.id), made.uri);
+    const next = new SimulatedClock();
+    kit.newUploads(next).start();
+    await pass(next, 0);
+    assert.match(await kit.uriOf(made.id), /^s3:/);
+  },
+);
 
-test('what was put up by an upload that was cut off goes with its local copy', async (t) => {
-  const kit = await setUp(t);
-  const made = await kit.record(1000);
-  await kit.objects.putFile(kit.place.nameOf(made.uri), made.path);
-  await kit.files.remove(kit.accountId, {
-    ...{ id: made.id, status: 'ready', durationMs: 1, uri: made.uri },
-  });
-  assert.ok(await gone(made.path));
-  assert.equal(kit.s3.objects.size, 0, 'nothing would ever have looked for it');
-});
+test(
+  'what was put up by an upload that was cut off goes with its local copy',
+  { skip: NO_S3_CLIENT },
+  async (t) => {
+    const kit = await setUp(t);
+    const made = await kit.record(1000);
+    await kit.objects.putFile(kit.place.nameOf(made.uri), made.path);
+    await kit.files.remove(kit.accountId, {
+      ...{ id: made.id, status: 'ready', durationMs: 1, uri: made.uri },
+    });
+    assert.ok(await gone(made.path));
+    assert.equal(kit.s3.objects.size, 0, 'nothing would ever have looked for it');
+  },
+);
