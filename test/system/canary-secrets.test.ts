@@ -82,6 +82,8 @@ test('planted secrets are in no answer, log line, event, file or table', async (
     }
   }
   assert.ok(!haystacks.some(([, text]) => text.includes(ADMIN_KEY)), 'the admin key is shown');
+  // The search finds what is there: the id beside the secret stands in its table and, masked, in an answer.
+  assert.ok(haystacks[2]?.[1].includes('canaryid-0001') && texts.join().includes('cana****0001'));
 });
 
 async function ask(
