@@ -146,9 +146,63 @@ export type EventData = {
   };
   /** Masked (7.3). */
   'summary.ready': { readonly summary: string; readonly source: 'llm' | 'extractive' };
+  /** The call goes on with another agent of its squad. */
+  'call.handoff': {
+    readonly from_agent_id: Id;
+    readonly to_agent_id: Id;
+    readonly summary: HandoffSummary;
+  };
+};
+
+/** What the next agent is told of the conversation so far (contract 2.4). */
+export type HandoffSummary = {
+  readonly intent: string;
+  readonly key_info: string;
+  readonly pending: string;
 };
 
 export type EventType = keyof EventData;
+
+/** Events of an account that belong to no call: they have neither `call_id` nor `seq` (contract 3). */
+export type AccountEventData = {
+  'campaign.started': CampaignFacts;
+  'campaign.paused': CampaignFacts;
+  'campaign.completed': CampaignFacts;
+  'trunk.changed': {
+    readonly trunk_id: Id;
+    readonly registered: boolean;
+    readonly error: string | null;
+  };
+};
+
+export type CampaignCounts = {
+  readonly pending: number;
+  readonly dialing: number;
+  readonly done: number;
+  readonly failed: number;
+  readonly skipped: number;
+  readonly attempts: number;
+};
+
+export type CampaignFacts = {
+  readonly campaign_id: Id;
+  readonly counts: CampaignCounts;
+  readonly reason: string | null;
+};
+
+export type AccountEventType = keyof AccountEventData;
+
+export type AccountEvent<T extends AccountEventType = AccountEventType> = {
+  readonly id: Id;
+  readonly type: T;
+  readonly time: string;
+  readonly account_id: Id;
+  readonly call_id: null;
+  readonly seq: null;
+  readonly node: string;
+  readonly request_id: string | null;
+  readonly data: AccountEventData[T];
+};
 
 /** An event as journaled and stored. `seq` counts 1, 2, 3 … per call, without gaps. */
 export type CallEvent<T extends EventType = EventType> = {
@@ -199,6 +253,7 @@ export type RecordPatch = {
   readonly latency?: Latency | null;
   readonly squad_id?: Id | null;
   readonly rule_id?: Id | null;
+  readonly campaign_id?: Id | null;
   readonly customer_ref?: string | null;
 };
 
@@ -219,9 +274,23 @@ export type RecordingPatch = {
   readonly truncated?: boolean;
 };
 
-/** One line of the journal: an event and what it changes. */
-export type JournalEntry = {
+/** An event of a call and what it changes. */
+export type CallEntry = {
   readonly event: CallEvent;
   readonly record: RecordPatch | null;
   readonly recording: RecordingPatch | null;
 };
+
+/** An event of an account; it changes nothing by itself. */
+export type AccountEntry = {
+  readonly event: AccountEvent;
+  readonly record: null;
+  readonly recording: null;
+};
+
+/** One line of the journal. */
+export type JournalEntry = CallEntry | AccountEntry;
+
+export function isCallEntry(entry: JournalEntry): entry is CallEntry {
+  return entry.event.call_id !== null;
+}

@@ -1,6 +1,13 @@
 /** Every metric of the server (contract 2.9), in one registry of its own. No label holds a number, name or account. */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { CallEvent, Direction, EventData, EventType, JournalEntry } from './call-events.ts';
+import {
+  isCallEntry,
+  type CallEvent,
+  type Direction,
+  type EventData,
+  type EventType,
+  type JournalEntry,
+} from './call-events.ts';
 import type { Id } from './ids.ts';
 
 const LATENCY_BUCKETS_S = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 5, 10];
@@ -123,7 +130,11 @@ export class CallMetrics {
     this.#metrics = metrics;
   }
 
-  note({ event }: JournalEntry): void {
+  note(entry: JournalEntry): void {
+    if (isCallEntry(entry)) this.#noteCall(entry.event);
+  }
+
+  #noteCall(event: CallEvent): void {
     if (isOf(event, 'call.initiated')) {
       this.#begin(event.call_id, event.data);
     } else if (isOf(event, 'ai-response')) {

@@ -79,6 +79,9 @@ export type PlaceResult =
 
 export type PlaceCall = {
   readonly accountId: Id;
+  /** Chosen beforehand by whoever must find the call again after a crash; else a new one. */
+  readonly callId?: Id;
+  readonly campaignId?: Id;
   /** A number in normal form (`#lib/phone.ts`), or a `sip:`/`sips:` URI where the trunk allows them. */
   readonly to: string;
   /** In normal form; must be a number of the account or the trunk's own. */

@@ -174,7 +174,7 @@ export class Calls implements CallService {
       trunkTransport: trunk?.transport ?? null,
       sipCallId: call.sipCallId,
       variables: agent.variables,
-      ...{ metadata: {}, customerId: null, requestId: null },
+      ...{ metadata: {}, customerId: null, campaignId: null, requestId: null },
       ...{ callerApp, squadId, ruleId },
     });
   }
@@ -230,6 +230,8 @@ export class Calls implements CallService {
       variables: agent.variables,
       metadata: request.metadata ?? {},
       customerId: request.customerId ?? null,
+      campaignId: request.campaignId ?? null,
+      ...(request.callId === undefined ? {} : { callId: request.callId }),
       requestId: request.requestId ?? null,
       ...{ squadId, ruleId: null, callerApp: null },
     });
@@ -387,7 +389,8 @@ type StoryFacts = Omit<
   | 'agentName'
   | 'maskAtRest'
   | 'channel'
->;
+> &
+  Partial<Pick<StoryOptions, 'callId' | 'channel'>>;
 
 function refuse(
   code: CallRefusal['code'],

@@ -18,6 +18,7 @@ import type {
 import type { Clock } from '#lib/clock.ts';
 import { newId, type Id } from '#lib/ids.ts';
 import { maskText } from '#lib/mask.ts';
+import { CallFeed } from './call-frames.ts';
 import type { LiveCallView } from './call-service-types.ts';
 import type { CallJournal } from './ports.ts';
 import type { Ending } from './outcome.ts';
@@ -40,6 +41,7 @@ export type StoryOptions = {
   readonly trunkId: Id | null;
   readonly trunkTransport: LiveCallView['trunkTransport'];
   readonly customerId: string | null;
+  readonly campaignId: Id | null;
   readonly squadId: Id | null;
   readonly ruleId: Id | null;
   readonly callerApp: string | null;
@@ -73,6 +75,8 @@ const MAX_MESSAGES = 5000;
 
 export class CallStory {
   readonly #options: StoryOptions;
+  /** What clients attached to the call are told. */
+  readonly feed = new CallFeed();
   readonly #startWallMs: number;
   readonly #startMs: number;
   readonly #messages: Message[] = [];
@@ -156,7 +160,7 @@ export class CallStory {
       agent_id: agentId,
       trunk_id: trunkId,
       customer_id: this.#options.customerId,
-      campaign_id: null,
+      campaign_id: this.#options.campaignId,
     };
     this.#tell('call.initiated', data, {
       agent_id: agentId,
@@ -198,6 +202,7 @@ export class CallStory {
     this.#status = 'ringing';
     const data = { sip_status: sipStatus, early_media: earlyMedia };
     this.#tell('call.ringing', data, { status: 'ringing' });
+    this.feed.tell({ type: 'status', status: 'ringing' });
   }
 
   answered(codec: string, sipCallId: string, recording: RecordingPatch | null): void {
@@ -221,6 +226,7 @@ export class CallStory {
       ...(recording === null ? {} : { recording_id: recording.id }),
     };
     this.#tell('call.answered', data, patch, recording);
+    this.feed.tell({ type: 'status', status: 'answered' });
   }
 
   /** A recording that began after the answer; the record says so from the next event on. */
@@ -250,6 +256,22 @@ export class CallStory {
     T extends 'user-speech' | 'ai-response' | 'user-interrupted' | 'call-error' | 'dtmf.received',
   >(type: T, data: EventData[T]): void {
     this.#tell(type, this.#masked(data), null);
+    this.#tellFrame(type, data);
+  }
+
+  /** Whoever is on the call hears what was said anyway: frames are not masked. */
+  #tellFrame(type: EventType, data: object): void {
+    if (type === 'user-speech') {
+      const { text, is_final, start_ms, end_ms } = data as EventData['user-speech'];
+      const heard = { text, isFinal: is_final, startMs: start_ms, endMs: end_ms };
+      this.feed.tell({ type: 'heard', ...heard });
+    } else if (type === 'user-interrupted') {
+      const { turn, heard_ms, heard_text } = data as EventData['user-interrupted'];
+      this.feed.tell({ type: 'interrupted', turn, heardMs: heard_ms, heardText: heard_text });
+    } else if (type === 'call-error') {
+      const { code, message, fatal } = data as EventData['call-error'];
+      this.feed.tell({ type: 'fault', code, message, fatal });
+    }
   }
 
   #masked<T extends object>(data: T): T {
@@ -312,6 +334,8 @@ export class CallStory {
         patch,
       );
     }
+    this.feed.tell({ type: 'status', status: ending.status });
+    this.feed.tell({ type: 'ended', hangupReason, outcome, duration });
   }
 
   /** After the final event, once the file is complete (contract 3), or when nothing of it could be kept. */
@@ -369,7 +393,7 @@ export class CallStory {
       trunkId,
       trunkTransport,
       customerId: this.#options.customerId,
-      campaignId: null,
+      campaignId: this.#options.campaignId,
       squadId: this.#options.squadId,
       ruleId: this.#options.ruleId,
       quality: this.#quality,

@@ -2,7 +2,7 @@
  * Numbers of events that are taken. After a power loss the database may hold an event that the journal has lost; what
  * the restart appends for that call then begins with a number in use.
  */
-import { FINAL_EVENTS, type JournalEntry } from '#lib/call-events.ts';
+import { FINAL_EVENTS, type CallEntry } from '#lib/call-events.ts';
 import type { Id } from '#lib/ids.ts';
 import type { Sql } from './pool.ts';
 
@@ -14,8 +14,8 @@ type Stored = { call_id: Id; last: number; is_over: boolean };
  */
 export async function withFreeSeq(
   sql: Sql,
-  entries: readonly JournalEntry[],
-): Promise<readonly JournalEntry[]> {
+  entries: readonly CallEntry[],
+): Promise<readonly CallEntry[]> {
   const taken = await takenKeys(sql, entries);
   const clashing = new Set<Id>();
   const given = new Set<string>();
@@ -29,7 +29,7 @@ export async function withFreeSeq(
   return renumber(entries, taken, stored);
 }
 
-async function takenKeys(sql: Sql, entries: readonly JournalEntry[]): Promise<Set<string>> {
+async function takenKeys(sql: Sql, entries: readonly CallEntry[]): Promise<Set<string>> {
   if (entries.length === 0) return new Set();
   const found = await sql.rows<{ call_id: Id; seq: number }>(
     `SELECT e.call_id, e.seq FROM call_events e
@@ -49,14 +49,14 @@ async function storedOf(sql: Sql, callIds: readonly Id[]): Promise<Map<Id, Store
 }
 
 function renumber(
-  entries: readonly JournalEntry[],
+  entries: readonly CallEntry[],
   taken: ReadonlySet<string>,
   stored: ReadonlyMap<Id, Stored>,
-): JournalEntry[] {
+): CallEntry[] {
   const used = new Set(taken);
   const last = new Map([...stored].map(([callId, row]) => [callId, row.last]));
   const moved = new Set<Id>();
-  const result: JournalEntry[] = [];
+  const result: CallEntry[] = [];
   for (const entry of entries) {
     const { call_id: callId, seq, type } = entry.event;
     const isTaken = used.has(keyOf(callId, seq));

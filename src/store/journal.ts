@@ -7,7 +7,7 @@ import { mkdir, readFile, readdir, truncate, unlink } from 'node:fs/promises';
 import path from 'node:path';
 import { backoffMs } from '#lib/backoff.ts';
 import { BoundedQueue } from '#lib/bounded-queue.ts';
-import type { JournalEntry } from '#lib/call-events.ts';
+import { isCallEntry, type JournalEntry } from '#lib/call-events.ts';
 import { systemClock, type Clock, type TimerHandle } from '#lib/clock.ts';
 import { AppError, messageOf, systemCodeOf } from '#lib/errors.ts';
 import type { Log } from '#lib/log.ts';
@@ -44,7 +44,7 @@ export class Journal {
   readonly #writer: JournalWriter;
   readonly #queue: BoundedQueue<JournalEntry>;
   readonly #cursors = new Map<string, JournalCursor>();
-  readonly #listeners = new Set<() => void>();
+  readonly #listeners = new Set<(entry: JournalEntry) => void>();
   #written = 0;
   #failures = 0;
   #retry: TimerHandle | undefined;
@@ -162,8 +162,8 @@ export class Journal {
     return this.#live.list();
   }
 
-  /** Called after each entry that was written; returns the way to stop. */
-  onAppend(listener: () => void): () => void {
+  /** Told each entry once it is written, in order; must return at once and never throw. Returns the way to stop. */
+  onAppend(listener: (entry: JournalEntry) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
@@ -205,9 +205,9 @@ export class Journal {
     const { file, bytes } = this.#writer;
     const state = this.#files.get(file) ?? { bytes: 0, entries: 0 };
     this.#files.set(file, { bytes, entries: state.entries + 1 });
-    this.#live.note(entry, file);
+    if (isCallEntry(entry)) this.#live.note(entry, file);
     for (const cursor of this.#cursors.values()) cursor.noteAppend();
-    for (const listener of this.#listeners) listener();
+    for (const listener of this.#listeners) listener(entry);
     return true;
   }
 
@@ -340,7 +340,7 @@ async function inspect(
     if (entry === null) damaged += end < bytes ? 1 : 0;
     else {
       entries++;
-      live.note(entry, number);
+      if (isCallEntry(entry)) live.note(entry, number);
     }
   }
   if (damaged > 0) log.error('journal.damaged', { file: number, lines: damaged });

@@ -1,8 +1,8 @@
 /** Which calls of the journal are not over yet, and what a crash would leave of each. */
 import {
   FINAL_EVENTS,
+  type CallEntry,
   type EventData,
-  type JournalEntry,
   type RecordingPatch,
 } from '#lib/call-events.ts';
 import type { Id } from '#lib/ids.ts';
@@ -26,7 +26,7 @@ export class LiveCalls {
   readonly #calls = new Map<Id, LiveCall>();
 
   /** Entries in the order of the journal. Only `call.initiated` opens a call: later events alone prove nothing. */
-  note(entry: JournalEntry, file: number): void {
+  note(entry: CallEntry, file: number): void {
     const { event, record, recording } = entry;
     if (event.type === 'call.initiated' && !this.#calls.has(event.call_id)) {
       this.#calls.set(event.call_id, {

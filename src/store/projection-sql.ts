@@ -1,6 +1,8 @@
 /** Writes journal entries into `call_records`, `call_events` and `recordings`, each event once. */
 import {
   FINAL_EVENTS,
+  isCallEntry,
+  type CallEntry,
   type EventData,
   type JournalEntry,
   type RecordingPatch,
@@ -37,7 +39,7 @@ const COLUMNS: Record<string, Kind> = {
     squad_id: 'plain',
     rule_id: 'plain',
   },
-} satisfies Record<keyof RecordPatch | 'campaign_id', Kind>;
+} satisfies Record<keyof RecordPatch, Kind>;
 
 const RECORDING_COLUMNS = [
   'status',
@@ -58,9 +60,11 @@ export type Touched = Map<Id, boolean>;
 
 /** One batch, in the order of the journal, inside the caller's transaction. Errors: E_DATABASE, E_DATABASE_UNREACHABLE. */
 export async function applyEntries(sql: Sql, entries: readonly JournalEntry[]): Promise<Touched> {
-  const fresh = await withFreeSeq(sql, await notYetStored(sql, await notDeleted(sql, entries)));
+  const isNew = await notYetStored(sql, entries);
+  const calls = await notDeleted(sql, isNew.filter(isCallEntry));
+  const fresh = await withFreeSeq(sql, calls);
   for (const [callId, change] of mergeRecords(fresh)) await writeRecord(sql, callId, change);
-  await writeEvents(sql, fresh);
+  await writeEvents(sql, [...fresh, ...isNew.filter((entry) => !isCallEntry(entry))]);
   for (const { event, recording } of fresh) {
     if (recording !== null) await writeRecording(sql, event.account_id, event.call_id, recording);
   }
@@ -85,10 +89,7 @@ export async function writeMessages(sql: Sql, callId: Id): Promise<void> {
 }
 
 /** What is still said of a call whose record a user has deleted is dropped: it must neither come back nor be parked. */
-async function notDeleted(
-  sql: Sql,
-  entries: readonly JournalEntry[],
-): Promise<readonly JournalEntry[]> {
+async function notDeleted(sql: Sql, entries: readonly CallEntry[]): Promise<readonly CallEntry[]> {
   const found = await sql.rows<{ user_id: Id; call_id: Id }>(
     `SELECT user_id, target_id AS call_id FROM audit_log
       WHERE action = 'call_record.delete' AND target_id = ANY ($1::text[])`,
@@ -113,7 +114,7 @@ async function notYetStored(sql: Sql, entries: readonly JournalEntry[]): Promise
   });
 }
 
-function mergeRecords(entries: readonly JournalEntry[]): Map<Id, Change> {
+function mergeRecords(entries: readonly CallEntry[]): Map<Id, Change> {
   const changes = new Map<Id, Change>();
   for (const { event, record } of entries) {
     const columns = { ...record, ...initiatedColumns(event) };
@@ -137,7 +138,7 @@ function mergeRecords(entries: readonly JournalEntry[]): Map<Id, Change> {
 }
 
 /** What the first event knows and a RecordPatch does not carry. */
-function initiatedColumns(event: JournalEntry['event']): Record<string, unknown> {
+function initiatedColumns(event: CallEntry['event']): Record<string, unknown> {
   if (event.type !== 'call.initiated') return {};
   const { customer_id, campaign_id } = event.data as EventData['call.initiated'];
   return {

@@ -1,5 +1,5 @@
 /** After a crash: closes the calls that the journal shows as live, and mends the recordings they left open. */
-import type { CallEvent, JournalEntry, RecordingPatch } from '#lib/call-events.ts';
+import type { CallEvent, CallEntry, RecordingPatch } from '#lib/call-events.ts';
 import { systemClock, type Clock } from '#lib/clock.ts';
 import { withDeadline } from '#lib/deadline.ts';
 import { newId, type Id } from '#lib/ids.ts';
@@ -18,7 +18,7 @@ export type RepairRecording = (
 } | null>;
 
 export type RecoverOptions = {
-  readonly journal: { liveCalls(): LiveCall[]; append(entry: JournalEntry): void };
+  readonly journal: { liveCalls(): LiveCall[]; append(entry: CallEntry): void };
   /** This node's name, for the events. */
   readonly node: string;
   readonly repair: RepairRecording;
@@ -92,7 +92,7 @@ function closingEntries(
   call: Found,
   mended: readonly RecordingPatch[],
   options: RecoverOptions,
-): JournalEntry[] {
+): CallEntry[] {
   const last = mended.at(-1);
   let seq = call.lastSeq;
   const time = new Date((options.clock ?? systemClock).wallMs()).toISOString();
@@ -106,7 +106,7 @@ function closingEntries(
     request_id: null,
     ...rest,
   });
-  const entries: JournalEntry[] = [];
+  const entries: CallEntry[] = [];
   if (!call.isOver) entries.push(finalEntry(call, last?.status ?? 'none', eventOf));
   for (const recording of mended) {
     const record =
@@ -142,7 +142,7 @@ function finalEntry(
   call: Found,
   recordingStatus: string,
   eventOf: (rest: Pick<CallEvent, 'type' | 'data'>) => CallEvent,
-): JournalEntry {
+): CallEntry {
   const wasAnswered = call.answeredAt !== null;
   const duration = wasAnswered ? secondsBetween(call.answeredAt ?? call.lastAt, call.lastAt) : 0;
   const event = wasAnswered

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdir, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import type { JournalEntry, RecordingPatch } from '#lib/call-events.ts';
+import type { CallEntry, RecordingPatch } from '#lib/call-events.ts';
 import { SimulatedClock } from '#lib/clock.ts';
 import { newId } from '#lib/ids.ts';
 import { silentLog } from '#lib/log.ts';
@@ -377,14 +377,14 @@ test('from the journal: key, hash and expiry arrive; a late patch brings no dest
     ...{ ...patch, status: 'ready', duration_ms: 2048, bytes: 65_580, truncated: false },
     sha256: 'ab'.repeat(32),
   };
-  const readyEntry = (): JournalEntry =>
+  const readyEntry = (): CallEntry =>
     call.entry(
       'recording.ready',
       { recording_id: id, duration_ms: 2048, bytes: 65_580 },
       { recording_status: 'ready', recording_id: id },
       ready,
     );
-  const apply = (...entries: JournalEntry[]): Promise<unknown> =>
+  const apply = (...entries: CallEntry[]): Promise<unknown> =>
     kit.database.withSystem((sql) => applyEntries(sql, entries));
   const answered = { ...call.answered(), recording: { ...patch, status: 'active' as const } };
   await apply(call.initiated(), answered);

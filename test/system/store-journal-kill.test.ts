@@ -7,6 +7,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { silentLog } from '#lib/log.ts';
+import { isCallEntry } from '#lib/call-events.ts';
 import { Journal } from '#store/journal.ts';
 
 const WRITER = fileURLToPath(new URL('_journal-writer.ts', import.meta.url));
@@ -39,7 +40,9 @@ test('what was acknowledged survives, once and in order', async (t) => {
     const journal = await Journal.open({ directory, log: silentLog });
     const seen: number[] = [];
     const calls = new Map<string, number[]>();
-    for await (const { event } of journal.readAll()) {
+    for await (const entry of journal.readAll()) {
+      assert.ok(isCallEntry(entry));
+      const { event } = entry;
       const list = calls.get(event.call_id) ?? [];
       list.push(event.seq);
       calls.set(event.call_id, list);

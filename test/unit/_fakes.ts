@@ -298,6 +298,7 @@ export function createRig(
     variables: {},
     ...{ requestId: null, metadata: {}, maskAtRest: agent.maskAtRest },
     ...{ trunkTransport: null, customerId: null, squadId: null, ruleId: null, callerApp: null },
+    campaignId: null,
   });
   const providers: ProviderSet = {
     stt: {

@@ -3,7 +3,7 @@ import type {
   CallEvent,
   EventData,
   EventType,
-  JournalEntry,
+  CallEntry,
   RecordingPatch,
   RecordPatch,
 } from '#lib/call-events.ts';
@@ -19,11 +19,11 @@ export type CallScript = {
     data: EventData[T],
     record?: RecordPatch | null,
     recording?: RecordingPatch | null,
-  ): JournalEntry;
-  initiated(patch?: RecordPatch): JournalEntry;
-  answered(): JournalEntry;
-  says(role: 'user' | 'assistant', content: string): JournalEntry;
-  ended(): JournalEntry;
+  ): CallEntry;
+  initiated(patch?: RecordPatch): CallEntry;
+  answered(): CallEntry;
+  says(role: 'user' | 'assistant', content: string): CallEntry;
+  ended(): CallEntry;
 };
 
 export function scriptCall(

@@ -42,6 +42,7 @@ function storyOn(
     variables: {},
     ...{ requestId: null, metadata: {}, maskAtRest: false },
     ...{ trunkTransport: null, customerId: null, squadId: null, ruleId: null, callerApp: null },
+    campaignId: null,
     ...changes,
   });
   return { story, entries };

@@ -1,7 +1,7 @@
 /** What a crash leaves of a call, and how it is closed. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { JournalEntry, RecordingPatch } from '#lib/call-events.ts';
+import type { CallEntry, RecordingPatch } from '#lib/call-events.ts';
 import { SimulatedClock } from '#lib/clock.ts';
 import { newId } from '#lib/ids.ts';
 import { silentLog } from '#lib/log.ts';
@@ -12,15 +12,15 @@ import { scriptCall, type CallScript } from './_store-entries.ts';
 const active = (): RecordingPatch => ({ id: newId(), status: 'active', uri: 'recordings/a.wav' });
 
 async function recovered(
-  entries: readonly JournalEntry[],
+  entries: readonly CallEntry[],
   repair: RepairRecording = async () => null,
-): Promise<Recovered & { appended: JournalEntry[] }> {
+): Promise<Recovered & { appended: CallEntry[] }> {
   const live = new LiveCalls();
   for (const entry of entries) live.note(entry, 1);
-  const appended: JournalEntry[] = [];
+  const appended: CallEntry[] = [];
   const journal = {
     liveCalls: () => live.list(),
-    append: (entry: JournalEntry) => {
+    append: (entry: CallEntry) => {
       appended.push(entry);
       live.note(entry, 1);
     },
@@ -34,7 +34,7 @@ async function recovered(
 const newCall = (): CallScript => scriptCall(newId(), newId());
 
 test('calls without a final event are closed; duration runs from the answer to the last event', async () => {
-  type Row = [string, (call: CallScript) => JournalEntry[], [string, string, number] | null];
+  type Row = [string, (call: CallScript) => CallEntry[], [string, string, number] | null];
   const rows: Row[] = [
     ['only initiated', (call) => [call.initiated()], ['call.failed', 'failed', 0]],
     [
@@ -60,7 +60,7 @@ test('calls without a final event are closed; duration runs from the answer to t
     const [type, status, duration] = expected;
     assert.deepEqual(calls, [call.id], name);
     assert.equal(appended.length, 1, name);
-    const { event, record } = appended[0] as JournalEntry;
+    const { event, record } = appended[0] as CallEntry;
     assert.deepEqual(
       [event.type, event.seq, event.call_id],
       [type, entries.length + 1, call.id],

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { CallEvent, JournalEntry, Message } from '#lib/call-events.ts';
+import { isCallEntry, type CallEvent, type JournalEntry, type Message } from '#lib/call-events.ts';
 import { atExit, startPeer, until, type Peer } from './process.ts';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
@@ -212,7 +212,10 @@ function readJournal(dataDir: string): CallEvent[] {
     .flatMap((name) => readFileSync(join(folder, name), 'utf8').split('\n'));
   // Each line is a checksum and an entry; one torn by a kill has no end and is none.
   const entries = lines.flatMap((line) => /^[0-9a-f]+ (\{.*\})$/.exec(line)?.[1] ?? []);
-  return entries.map((entry) => (JSON.parse(entry) as JournalEntry).event);
+  return entries
+    .map((entry) => JSON.parse(entry) as JournalEntry)
+    .filter(isCallEntry)
+    .map(({ event }) => event);
 }
 
 async function allIds(get: <T>(path: string) => Promise<T>): Promise<string[]> {
