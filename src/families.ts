@@ -3,15 +3,18 @@ import type { FamilyPorts } from '#api/families.ts';
 import { systemClock } from '#lib/clock.ts';
 import type { Trunk } from '#lib/trunk.ts';
 import { createConsoleReads } from '#store/console-reads.ts';
+import { createConsents } from '#store/consents.ts';
 import { createContacts } from '#store/contacts.ts';
 import { createExtensions } from '#store/extensions.ts';
 import { createPhoneCalls } from '#store/phone-calls.ts';
 import { createPhoneNumbers } from '#store/phone-numbers.ts';
 import type { Database } from '#store/pool.ts';
+import type { Sealer } from '#store/sealed.ts';
 import type { Telemetry } from './telemetry.ts';
 
 export type FamiliesOptions = {
   readonly database: Database;
+  readonly sealer: Sealer;
   readonly telemetry: Telemetry;
   readonly node: string;
   readonly environmentTrunk: Trunk | null;
@@ -27,8 +30,9 @@ export function familyPorts(options: FamiliesOptions): FamilyPorts {
   return {
     phoneCalls: createPhoneCalls(database),
     numbers: createPhoneNumbers(database, options.countryCode),
-    contacts: createContacts(database),
-    extensions: createExtensions(database),
+    contacts: createContacts(database, options.countryCode),
+    consents: createConsents(database, options.countryCode),
+    extensions: createExtensions(database, options.sealer),
     console: createConsoleReads(database),
     installation: {
       startedAt: new Date(systemClock.wallMs()).toISOString(),

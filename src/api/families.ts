@@ -1,8 +1,6 @@
 /** The families that are other views of the core (contract 2.0), and operation: what they need, and their routes. */
 import type { Metrics } from '#lib/metrics.ts';
 import type { ConsoleReads } from '#store/console-reads.ts';
-import type { Contacts } from '#store/contacts.ts';
-import type { Extensions } from '#store/extensions.ts';
 import type { PhoneCalls } from '#store/phone-calls.ts';
 import type { PhoneNumbers } from '#store/phone-numbers.ts';
 import { addConsoleCallRoutes } from './console-calls.ts';
@@ -10,17 +8,16 @@ import { addConsoleRoutes } from './console.ts';
 import type { Installation } from './installation.ts';
 import { addMetricsRoute } from './metrics.ts';
 import { addNumberRoutes, PhoneNumberSchema } from './numbers.ts';
+import { addPeopleRoutes, PEOPLE_SCHEMAS, type PeoplePorts } from './people.ts';
 import { PhoneCallSchema } from './phone-call-schemas.ts';
 import { addPhoneCallRoutes } from './phone-calls.ts';
 import type { Readiness } from './ports.ts';
 import type { RecordSource } from './record-source.ts';
 import type { ApiServer } from './routing.ts';
 
-export type FamilyPorts = {
+export type FamilyPorts = PeoplePorts & {
   readonly phoneCalls: PhoneCalls;
   readonly numbers: PhoneNumbers;
-  readonly contacts: Contacts;
-  readonly extensions: Extensions;
   readonly console: ConsoleReads;
   readonly installation: Installation;
   readonly metrics: Metrics;
@@ -32,11 +29,12 @@ export type FamiliesPart = FamilyPorts &
   RecordSource & { readonly readiness: Readiness; readonly version: string };
 
 /** To be registered with the server, so that `ref` finds them. */
-export const FAMILY_SCHEMAS = [PhoneCallSchema, PhoneNumberSchema] as const;
+export const FAMILY_SCHEMAS = [PhoneCallSchema, PhoneNumberSchema, ...PEOPLE_SCHEMAS] as const;
 
 export function addFamilyRoutes(app: ApiServer, part: FamiliesPart): void {
   addPhoneCallRoutes(app, part);
   addNumberRoutes(app, part);
+  addPeopleRoutes(app, part);
   addConsoleCallRoutes(app, part);
   addConsoleRoutes(app, part);
   addMetricsRoute(app, part);

@@ -1,12 +1,12 @@
 /** The account's telephone numbers (contract 2.4). */
 import { Type, type Static } from 'typebox';
-import { AppError } from '#lib/errors.ts';
 import { normalizePhone, PHONE_MAX_CHARS } from '#lib/phone.ts';
 import { NUMBER_MAX_CHARS, type PhoneNumber, type PhoneNumbers } from '#store/phone-numbers.ts';
 import { pageFields, pageOf, paginationOf } from './paging.ts';
 import { present } from './place-call.ts';
 import { invalid, Problem } from './problem.ts';
 import { fromStore } from './record-source.ts';
+import { referenced } from './references.ts';
 import { actorOf, type ApiServer } from './routing.ts';
 import {
   answers,
@@ -147,15 +147,9 @@ function usable(text: string | undefined): string {
   return number;
 }
 
-/** Errors: those of the store; REFERENCE_NOT_FOUND names the trunk, the only reference a number has. */
-async function stored<T>(part: NumbersPart, work: Promise<T>): Promise<T> {
-  try {
-    return await fromStore(part, work);
-  } catch (error) {
-    if (!(error instanceof AppError) || error.code !== 'E_REFERENCE') throw error;
-    const faults = [{ path: '/trunk_id', rule: 'exists' }];
-    throw new Problem('REFERENCE_NOT_FOUND', { faults, cause: error });
-  }
+/** A trunk is the only reference that a number has. */
+function stored<T>(part: NumbersPart, work: Promise<T>): Promise<T> {
+  return referenced('/trunk_id', fromStore(part, work));
 }
 
 function addList(app: ApiServer, part: NumbersPart): void {

@@ -74,9 +74,12 @@ function portsOf(fakes: FamilyFakes, records: () => Iterable<RecordDetail>): Fam
         const found = fakes.contacts.filter(({ name }) => name.toLowerCase().includes(word));
         return pageOf(found, query, ({ name }) => name);
       },
+      ...{ get: notFaked, add: notFaked, update: notFaked, remove: notFaked, import: notFaked },
     },
+    consents: { list: notFaked, add: notFaked },
     extensions: {
       list: async () => ({ total: fakes.extensions.length, items: fakes.extensions }),
+      ...{ page: notFaked, get: notFaked, add: notFaked, update: notFaked, remove: notFaked },
     },
     console: {
       trunks: async () => fakes.trunks,
@@ -99,6 +102,11 @@ function portsOf(fakes: FamilyFakes, records: () => Iterable<RecordDetail>): Fam
       return fakes.metricsAllow;
     },
   };
+}
+
+/** Tested on a real database alone. */
+function notFaked(): Promise<never> {
+  return Promise.reject(new Error('not faked'));
 }
 
 function numbersOf(fakes: FamilyFakes): FamilyPorts['numbers'] {

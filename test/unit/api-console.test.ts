@@ -210,6 +210,8 @@ test('contacts: pages, keyword, masked for viewers; extensions', async () => {
     tags: ['vip'],
     doNotCall: at === 1,
     lastCallAt: null,
+    ...{ note: null, attributes: {} },
+    ...{ createdAt: '2026-01-01T00:00:00.000Z', updatedAt: '2026-01-01T00:00:00.000Z' },
   }));
   const first = await get('/api/call-center/contacts?pageSize=2&unknown=1');
   assertDeclared(app, 'GET /api/call-center/contacts', 200, first.json);
@@ -243,6 +245,8 @@ test('contacts: pages, keyword, masked for viewers; extensions', async () => {
       target: null,
       department: 'Sales',
       enabled: true,
+      ...{ agentId: null, hasPassword: false },
+      ...{ createdAt: '2026-01-01T00:00:00.000Z', updatedAt: '2026-01-01T00:00:00.000Z' },
     },
   ];
   const { json } = await get('/api/call-center/extensions');

@@ -1,0 +1,69 @@
+/** Tables as the body of a request: CSV (RFC 4180) with a header line. */
+import { parse } from 'csv-parse/sync';
+import type { FastifyRequest } from 'fastify';
+import { invalid } from './problem.ts';
+import type { ApiServer } from './routing.ts';
+
+export type CsvRow = {
+  /** Line of the file on which the row ends, from 1; the header is line 1. */
+  readonly line: number;
+  /** By column, without the space around; columns are in lower case. */
+  readonly cells: ReadonlyMap<string, string>;
+};
+
+export type RejectedLine = { readonly line: number; readonly reason: string };
+
+export type CsvTable = {
+  readonly columns: readonly string[];
+  readonly rows: readonly CsvRow[];
+  /** Rows that are none: a quote that does not end, cells without a column. */
+  readonly rejected: readonly RejectedLine[];
+};
+
+/** In `scope`, `text/csv` is taken besides what the server takes. */
+export function acceptCsv(scope: ApiServer): void {
+  scope.addContentTypeParser<Buffer>(
+    'text/csv',
+    { parseAs: 'buffer' },
+    async (request: FastifyRequest, body: Buffer) => {
+      if (request.headers['idempotency-key'] !== undefined) request.rawBody = body;
+      return body.toString('utf8');
+    },
+  );
+}
+
+/** Errors: VALIDATION_FAILED for a body without header, with a column twice or without a `required` one, or too long. */
+export function readCsv(
+  text: string,
+  limits: { readonly required: readonly string[]; readonly maxRows: number },
+): CsvTable {
+  const rejected: RejectedLine[] = [];
+  const records = recordsOf(text, rejected);
+  const [header, ...body] = records;
+  if (header === undefined) throw invalid('', 'csv');
+  const columns = header.cells.map((name) => name.toLowerCase());
+  const hasAll = limits.required.every((name) => columns.includes(name));
+  if (!hasAll || columns.includes('') || new Set(columns).size < columns.length)
+    throw invalid('', 'csv');
+  if (body.length > limits.maxRows) throw invalid('', 'maxItems', { limit: limits.maxRows });
+  const rows: CsvRow[] = [];
+  for (const { line, cells } of body) {
+    if (cells.length > columns.length) rejected.push({ line, reason: 'more cells than columns' });
+    else rows.push({ line, cells: new Map(cells.map((cell, at) => [columns[at] ?? '', cell])) });
+  }
+  return { columns, rows, rejected };
+}
+
+type Parsed = { readonly record: string[]; readonly info: { readonly lines: number } };
+
+function recordsOf(text: string, rejected: RejectedLine[]): { line: number; cells: string[] }[] {
+  // CRLF inside quotes would count as two lines.
+  const parsed: unknown = parse(text.replaceAll('\r\n', '\n'), {
+    ...{ bom: true, info: true, trim: true, skip_empty_lines: true, relax_column_count: true },
+    skip_records_with_error: true,
+    on_skip: (error) => {
+      rejected.push({ line: Number(error?.['lines'] ?? 0), reason: 'not readable as CSV' });
+    },
+  });
+  return (parsed as Parsed[]).map(({ record, info }) => ({ line: info.lines, cells: record }));
+}
