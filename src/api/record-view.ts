@@ -1,6 +1,7 @@
 /** Records and live calls in the shapes of the contract (2.1), masked for viewers (7.3). */
 import type { Message } from '#lib/call-events.ts';
 import { maskDeep, maskNumber, maskText } from '#lib/mask.ts';
+import { aliasOf, type PublicEvent } from '#lib/public-event.ts';
 import { isLiveStatus, type LiveCallView } from '#sessions/call-service-types.ts';
 import type { Role } from '#lib/actor.ts';
 import type { RecordDetail, RecordRow, StoredEvent } from '#lib/call-record.ts';
@@ -69,24 +70,22 @@ export function phoneView(number: string | null, role: Role): string | null {
   return masksFor(role).number(number);
 }
 
-/** An event in the shape of the contract (section 3). */
+/** A stored event in the shape of the contract (section 3). */
 export function eventView(event: StoredEvent, caller: Pick<Caller, 'accountId' | 'role'>) {
-  return {
-    id: event.id,
-    type: event.type,
-    alias: /^call\.(?:initiated|trying|ringing|answered|failed|timeout|ended)$/.test(event.type)
-      ? event.type.replace('.', '-')
-      : null,
-    time: event.time,
-    account_id: caller.accountId,
-    call_id: event.callId,
-    conversation_id: event.callId,
-    seq: event.seq,
-    node: event.node,
-    // Where the request of an event is known, it goes out with the event itself; it is not stored.
-    request_id: null,
-    data: caller.role === 'viewer' ? maskEventData(event.data) : event.data,
-  };
+  const { id, type, time, callId, seq, node, data } = event;
+  return publicEventView(
+    {
+      ...{ id, type, alias: aliasOf(type), time, account_id: caller.accountId },
+      // Where the request of an event is known, it goes out with the event itself; it is not stored.
+      ...{ call_id: callId, conversation_id: callId, seq, node, request_id: null, data },
+    },
+    caller.role,
+  );
+}
+
+export function publicEventView(event: PublicEvent, role: Role): PublicEvent {
+  if (role !== 'viewer') return event;
+  return { ...event, data: maskEventData(event.data as Readonly<Record<string, unknown>>) };
 }
 
 /** Numbers are masked by their place, and digits dialled one by one may be a card number or a PIN. */
