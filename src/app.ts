@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { EventHub } from '#api/event-hub.ts';
 import { recordKeeping } from '#api/record-keeping.ts';
 import { createApi, listenApi } from '#api/server.ts';
 import type { ApiPorts } from '#api/ports.ts';
@@ -10,6 +11,7 @@ import { toAppError } from '#lib/errors.ts';
 import type { Log } from '#lib/log.ts';
 import { normalizePhone } from '#lib/phone.ts';
 import { unrestricted, type Trunk, type TrunkSource } from '#lib/trunk.ts';
+import { createAudioFiles } from '#media/audio-file.ts';
 import { createMediaEngine } from '#media/media-client.ts';
 import type { MediaEngine } from '#media/types.ts';
 import { createProviders, type Providers } from '#providers/registry.ts';
@@ -17,23 +19,29 @@ import { AudioPump } from '#sessions/audio-pump.ts';
 import type { CallDeps } from '#sessions/call.ts';
 import { Calls, type CallsOptions } from '#sessions/calls.ts';
 import type { TrunkDirectory } from '#sessions/ports.ts';
-import { createSipAgent } from '#sip/agent.ts';
+import { createSipAgent, type SipRequester } from '#sip/agent.ts';
 import { parseTrunk } from '#sip/trunk.ts';
 import type { SipAgent } from '#sip/types.ts';
 import { createAgentAdmin } from '#store/agent-admin.ts';
+import { createAuditTrail } from '#store/audit-trail.ts';
 import { createBindings } from '#store/bindings.ts';
 import { openStore, type Store } from '#store/store.ts';
 import { AccessList } from './access.ts';
 import { addressToDial, addressView } from './addresses.ts';
 import { authOptions, authSettings } from './app-auth.ts';
 import type { Config } from './config.ts';
+import { openCampaigns } from './campaigns.ts';
 import { openDataDir } from './data-dir.ts';
 import { familyPorts } from './families.ts';
 import { openIntelligence } from './intelligence.ts';
 import { openRecordingParts } from './recordings.ts';
 import { startSipEngine } from './sip-engine.ts';
+import { socketPorts } from './sockets.ts';
+import { openSquads } from './squads.ts';
 import { createTelemetry } from './telemetry.ts';
+import { openTrunkParts } from './trunk-parts.ts';
 import { startVendors } from './vendors.ts';
+import { openWebhooks } from './webhooks.ts';
 
 export type App = {
   /** What to tell the person at the terminal. */
@@ -55,6 +63,8 @@ const VERSION = (
   }
 ).version;
 
+const USER_AGENT = `callyard/${VERSION}`;
+
 /** Errors: E_CONFIG, E_PORT_IN_USE, E_DATA_DIR_LOCKED, E_DATABASE_UNREACHABLE…, each one clear line, nothing left running. */
 export async function startApp(config: Config, log: Log, timing: AppTiming = {}): Promise<App> {
   await using starting = new AsyncDisposableStack();
@@ -71,11 +81,14 @@ export async function startApp(config: Config, log: Log, timing: AppTiming = {})
   calls.accept();
   parts.recordings.start();
   parts.intelligence.start();
+  parts.webhooks.start();
+  parts.trunks.start();
+  parts.campaigns.start();
   const running = starting.move();
   let stopping: Promise<void> | undefined;
   const stop = async (graceMs: number, hurry?: AbortSignal): Promise<void> => {
     state.isDraining = true;
-    await calls.drain(graceMs, hurry);
+    await Promise.all([parts.campaigns.stopDialling(), calls.drain(graceMs, hurry)]);
     await running.disposeAsync();
   };
   return {
@@ -111,8 +124,10 @@ async function startParts(
     aliyunMetaUrl: config.aliyunMetaUrl,
   });
   owner.defer(() => vendors.close());
+  const hub = new EventHub((error) => log.error('event.listenerFailed', { error }));
   const telemetry = createTelemetry({
     journal: store.journal,
+    interim: (event, agentId) => hub.publishInterim(event, agentId),
     outboxPending: () => store.projection.lagEvents,
     providers,
   });
@@ -126,9 +141,15 @@ async function startParts(
   owner.defer(() => access.close());
   await warmUp(providers, store);
   const { journal } = telemetry;
+  owner.defer(store.journal.onAppend((entry) => hub.publish(entry)));
   const intelligence = openIntelligence({ store, providers, vendors, journal, node, log });
   owner.defer(() => intelligence.close());
+  const squads = openSquads({ store, providers, vendors, telemetry, intelligence, node, log });
+  owner.defer(() => squads.close());
   const sip = await startSip(config, access, log, owner);
+  const signalling = { store, sip, access, journal, node, shownAddress, log };
+  const trunks = openTrunkParts({ ...signalling, userAgent: USER_AGENT });
+  owner.defer(() => trunks.close());
   const calls = new Calls({
     deps: {
       ...callDeps(bindTo(config.rtpHost, media), (call) => recordings.newRecording(call), log),
@@ -145,19 +166,44 @@ async function startParts(
     node,
     maxCalls: config.maxCalls,
     ...timing,
-    providersFor: async (agent) =>
-      telemetry.providersFor(agent, await vendors.forCalls(agent.accountId)),
+    ...squads.forCalls,
     normaliseNumber: normalizePhone,
     shownAddress,
   });
   const families = familyPorts({
-    ...{ telemetry, node, environmentTrunk, database: store.database },
+    ...{ telemetry, node, environmentTrunk, database: store.database, sealer: store.sealer },
     ...{ metricsAllow: config.metricsAllow, countryCode: config.countryCode },
+    ...{ currency: config.currency, hub, lagEvents: () => store.projection.lagEvents },
     load: () => calls.liveCount / config.maxCalls,
   });
-  const answering = answeringPorts(store, config.countryCode);
-  const seen = { families, answering, recordings, vendors, intelligence };
-  return { store, sip, calls, dataDir, providers, media, ...seen };
+  const reach = { allowPrivate: config.outboundAllow };
+  const webhooks = openWebhooks({
+    ...{ store, reach, metrics: telemetry.metrics, node, log },
+    userAgent: USER_AGENT,
+  });
+  owner.defer(() => webhooks.close());
+  const campaigns = openCampaigns({
+    ...{ store, calls, sip, journal, dataDir, node, countryCode: config.countryCode, log },
+    timeZone: storeOptions(config, dataDir).defaults.timezone,
+    environmentNumber: environmentTrunk?.fromNumber ?? null,
+  });
+  owner.defer(() => campaigns.close());
+  const callControl = openCallControl(calls, store, log, owner);
+  const answering = { ...answeringPorts(store, config.countryCode), ...squads.ports };
+  const seen = { families, answering, recordings, callControl, vendors, intelligence, trunks, webhooks, reach, campaigns };
+  const sockets = await socketPorts(calls, store.database);
+  return { store, sip, calls, dataDir, providers, media, sockets, ...seen };
+}
+
+function openCallControl(
+  calls: Calls,
+  { database }: Store,
+  log: Log,
+  owner: AsyncDisposableStack,
+): ApiPorts['callControl'] {
+  const audit = createAuditTrail({ database, clock: systemClock, log });
+  owner.defer(() => audit.close());
+  return { control: calls.control, audioFiles: createAudioFiles(), audit };
 }
 
 function callDeps(media: MediaEngine, newRecording: CallDeps['newRecording'], log: Log): CallDeps {
@@ -206,7 +252,7 @@ async function startSip(
   access: AccessList<TrunkSource>,
   log: Log,
   owner: AsyncDisposableStack,
-): Promise<SipAgent> {
+): Promise<SipAgent & SipRequester> {
   const engine = await startSipEngine(config, log);
   owner.defer(() => engine.close());
   const sip = await createSipAgent({
@@ -222,7 +268,7 @@ async function startSip(
     clock: systemClock,
     allow: (address) => access.allows(address),
     trustAsserted: (address) => access.isTrunk(address),
-    userAgent: `callyard/${VERSION}`,
+    userAgent: USER_AGENT,
   });
   owner.defer(() => sip.close());
   return sip;
@@ -277,7 +323,7 @@ async function warmUp(providers: Providers, store: Store): Promise<void> {
   );
 }
 
-function answeringPorts(store: Store, countryCode: string | null): ApiPorts['answering'] {
+function answeringPorts(store: Store, countryCode: string | null) {
   return {
     rules: store.rules,
     agentAdmin: createAgentAdmin(store.database, countryCode),
@@ -305,10 +351,16 @@ function apiPorts(parts: Parts, state: { readonly isDraining: boolean }): ApiPor
       }),
     },
     calls,
+    callControl: parts.callControl,
     families,
     vendors: parts.vendors.ports,
+    trunks: parts.trunks.ports,
     intelligence: parts.intelligence.intelligence,
     answering: parts.answering,
+    sockets: parts.sockets,
+    webhooks: parts.webhooks.ports,
+    campaigns: parts.campaigns.ports,
+    reach: parts.reach,
   };
 }
 

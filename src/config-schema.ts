@@ -204,6 +204,13 @@ export const SETTINGS = {
     },
     '',
   ),
+  outboundAllow: text(
+    {
+      env: 'CALLYARD_OUTBOUND_ALLOW',
+      doc: 'private networks that webhooks, tools and audio URLs may reach, also by plain http (CIDR list)',
+    },
+    '',
+  ),
   masterKey: optional({
     env: 'CALLYARD_MASTER_KEY',
     doc: '32 bytes base64 or file:PATH; wraps secrets',

@@ -14,7 +14,13 @@ const SCHEMA = Type.Object(SETTINGS, { additionalProperties: false });
 
 type Raw = Static<typeof SCHEMA>;
 
-type Parsed = 'rtpPorts' | 'logLevel' | 'trustedProxies' | 'corsOrigins' | 'metricsAllow';
+type Parsed =
+  | 'rtpPorts'
+  | 'logLevel'
+  | 'trustedProxies'
+  | 'corsOrigins'
+  | 'metricsAllow'
+  | 'outboundAllow';
 
 export type Config = Readonly<Omit<Raw, Parsed>> & {
   readonly rtpPorts: { readonly first: number; readonly last: number };
@@ -23,6 +29,8 @@ export type Config = Readonly<Omit<Raw, Parsed>> & {
   readonly trustedProxies: readonly string[];
   /** Networks in CIDR notation. */
   readonly metricsAllow: readonly string[];
+  /** Networks in CIDR notation. */
+  readonly outboundAllow: readonly string[];
   /** `https://host[:port]`, as browsers send them. */
   readonly corsOrigins: readonly string[];
 };
@@ -55,6 +63,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     logLevel: raw.logLevel as Config['logLevel'],
     trustedProxies: parseNetworks('CALLYARD_TRUSTED_PROXIES', raw.trustedProxies),
     metricsAllow: parseNetworks('CALLYARD_METRICS_ALLOW', raw.metricsAllow),
+    outboundAllow: parseNetworks('CALLYARD_OUTBOUND_ALLOW', raw.outboundAllow),
     corsOrigins: parseOrigins(raw.corsOrigins),
   });
 }

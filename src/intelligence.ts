@@ -5,7 +5,8 @@ import type { Log } from '#lib/log.ts';
 import type { ProviderSet } from '#providers/contract.ts';
 import type { Providers } from '#providers/registry.ts';
 import { AutoSummary } from '#sessions/auto-summary.ts';
-import type { EndedCall } from '#sessions/call.ts';
+import type { AgentConfig } from '#lib/agent-config.ts';
+import type { CallStory } from '#sessions/story.ts';
 import { createCompletion, type AgentModel } from '#sessions/completion.ts';
 import { createIntelligence, type Intelligence } from '#sessions/intelligence.ts';
 import type { CallJournal } from '#sessions/ports.ts';
@@ -23,10 +24,16 @@ export type IntelligenceOptions = {
   readonly log: Log;
 };
 
+/** A call or a conversation in writing whose last events are journaled. */
+type Ended = {
+  readonly story: Pick<CallStory, 'callId' | 'accountId' | 'transcript' | 'summaryReady'>;
+  readonly agent: AgentConfig;
+};
+
 export type RunningIntelligence = {
   readonly intelligence: Intelligence;
   /** Queues the summary of a call that is over. Returns at once. */
-  readonly callEnded: (call: EndedCall) => void;
+  readonly callEnded: (call: Ended) => void;
   /** Looks for calls that a former process left without summary. */
   start(): void;
   close(): Promise<void>;

@@ -20,13 +20,15 @@ export type Telemetry = {
 
 export type TelemetryOptions = {
   readonly journal: CallJournal;
+  /** Where what is not journaled goes. */
+  readonly interim: NonNullable<CallJournal['interim']>;
   /** Journal entries that the database does not have yet. */
   readonly outboxPending: () => number;
   readonly providers: Providers;
 };
 
 export function createTelemetry(options: TelemetryOptions): Telemetry {
-  const { journal, providers, outboxPending } = options;
+  const { journal, interim, providers, outboxPending } = options;
   const metrics = createMetrics({ outboxPending });
   const counted = new CallMetrics(metrics);
   const health = new ProviderHealth({
@@ -39,6 +41,7 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
     metrics,
     health,
     journal: {
+      interim,
       append: (entry) => {
         journal.append(entry);
         counted.note(entry);

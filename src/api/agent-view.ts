@@ -1,6 +1,7 @@
 /** Between the agent of a body, the `config` that is stored, and the agent of an answer. */
 import type { Static } from 'typebox';
 import type { Id } from '#lib/ids.ts';
+import { urlFault, type Reach } from '#lib/safe-fetch.ts';
 import type { AgentConfigJson, AgentFields, StoredAgent } from '#store/agent-admin.ts';
 import {
   OPTIONAL_FIELDS,
@@ -41,16 +42,16 @@ export function agentView(agent: StoredAgent): AgentView {
 }
 
 /** Errors: VALIDATION_FAILED. */
-export function agentOfBody(body: AgentBody): AgentFields {
+export function agentOfBody(body: AgentBody, reach: Reach): AgentFields {
   const { name, ...config } = body;
-  refuseBad(config, name);
+  refuseBad(config, name, reach);
   return { name, config: withoutNulls(config) };
 }
 
 /** The agent with the fields of the patch replaced; null takes a field away. Errors: VALIDATION_FAILED. */
-export function agentWithPatch(known: StoredAgent, patch: AgentPatch): AgentFields {
+export function agentWithPatch(known: StoredAgent, patch: AgentPatch, reach: Reach): AgentFields {
   const { name = known.name, ...config } = patch;
-  refuseBad(config, name);
+  refuseBad(config, name, reach);
   const merged: Record<string, unknown> = { ...known.config, ...config };
   return { name, config: withoutNulls(merged) };
 }
@@ -72,7 +73,7 @@ export function configIdsIn(body: Config): ReadonlyMap<string, Id> {
 }
 
 /** What the schema cannot say. */
-function refuseBad(config: Config, name: string): void {
+function refuseBad(config: Config, name: string, reach: Reach): void {
   const faults = new Faults();
   const { language, turn, functions, variables, metadata } = config;
   if (name.trim() === '') faults.add('/name', 'minLength', { limit: 1 });
@@ -86,7 +87,8 @@ function refuseBad(config: Config, name: string): void {
     const at = `/functions/${index}`;
     if (names.has(each.name)) faults.add(`${at}/name`, 'distinct');
     names.add(each.name);
-    if (typeof each.url === 'string' && !isHttpUrl(each.url)) faults.add(`${at}/url`, 'url');
+    const fault = typeof each.url === 'string' ? urlFault(each.url, reach) : null;
+    if (fault !== null) faults.add(`${at}/url`, fault);
     // The names inside are those of arguments, whatever their length.
     faults.list.push(...freeFormFaults({ schema: each.parameters }, `${at}/parameters`));
   }
@@ -169,10 +171,6 @@ function isLanguage(tag: string): boolean {
     if (error instanceof RangeError) return false;
     throw error;
   }
-}
-
-function isHttpUrl(text: string): boolean {
-  return /^https?:$/.test(URL.parse(text)?.protocol ?? '');
 }
 
 /** The refusal of a deletion, listing by what the agent is still named. */

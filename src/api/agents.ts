@@ -2,6 +2,7 @@
 import { Type } from 'typebox';
 import type { Clock } from '#lib/clock.ts';
 import type { Id } from '#lib/ids.ts';
+import type { Reach } from '#lib/safe-fetch.ts';
 import type { AgentAdmin, StoredAgent } from '#store/agent-admin.ts';
 import type { Written } from '#store/references.ts';
 import { AgentBody, AgentPatch, AgentSchema } from './agent-schemas.ts';
@@ -13,7 +14,11 @@ import { missingProblem } from './references.ts';
 import { actorOf, callerOf, type ApiServer } from './routing.ts';
 import { answers, IdParams, ok, PaginationSchema, ref } from './schemas.ts';
 
-export type AgentsPart = { readonly agentAdmin: AgentAdmin; readonly clock: Clock };
+export type AgentsPart = {
+  readonly agentAdmin: AgentAdmin;
+  readonly reach: Reach;
+  readonly clock: Clock;
+};
 
 /** One family of paths: the same handlers, other words. */
 type Family = {
@@ -70,7 +75,7 @@ function addCreate(app: ApiServer, part: AgentsPart, { url, tag, noun }: Family)
     handler: async (request, reply) => {
       // A key that sees some agents alone would never see the one it made.
       if (callerOf(request).agentIds !== null) throw new Problem('FORBIDDEN');
-      const agent = agentOfBody(request.body);
+      const agent = agentOfBody(request.body, part.reach);
       const named = configIdsIn(request.body);
       const made = await fromStore(
         part,
@@ -155,7 +160,7 @@ function addPut(app: ApiServer, part: AgentsPart, { url, tag, noun }: Family): v
       }),
     },
     handler: async (request) => {
-      const agent = agentOfBody(request.body);
+      const agent = agentOfBody(request.body, part.reach);
       const named = configIdsIn(request.body);
       const changed = await fromStore(
         part,
@@ -189,7 +194,7 @@ function addPatch(app: ApiServer, part: AgentsPart, { url, tag, noun }: Family):
     handler: async (request) => {
       const { body, params } = request;
       const named = configIdsIn(body);
-      const change = (known: StoredAgent) => agentWithPatch(known, body);
+      const change = (known: StoredAgent) => agentWithPatch(known, body, part.reach);
       const changed = await fromStore(
         part,
         part.agentAdmin.update(actorOf(request), params.id, change, idsOf(named)),

@@ -3,7 +3,6 @@
  * this version has no client for the vendor, so a right one is answered with PROVIDER_NOT_CONFIGURED.
  */
 import { Type } from 'typebox';
-import type { FastifyRequest } from 'fastify';
 import {
   acceptAudio,
   AUDIO_BODY_BYTES,
@@ -12,9 +11,10 @@ import {
   boundUploads,
   speechOf,
 } from './audio-body.ts';
-import { Problem, type ProblemCode } from './problem.ts';
+import { Problem } from './problem.ts';
 import type { ApiServer } from './routing.ts';
 import { answers, failures } from './schemas.ts';
+import { addSocketRoute } from './socket-route.ts';
 import { validatorCompiler } from './validation.ts';
 import { NoQuery } from './vendor-fields.ts';
 
@@ -153,36 +153,22 @@ function binary(description: string): object {
   return { type: 'string', format: 'binary', description };
 }
 
-const SOCKET_PROBLEMS: readonly ProblemCode[] = ['UPGRADE_REQUIRED', 'PROVIDER_NOT_CONFIGURED'];
-
 function addSocket(app: ApiServer, kind: 'asr' | 'tts'): void {
-  app.route({
-    method: 'GET',
+  addSocketRoute(app, {
     url: `/api/v1/aliyun/${kind}/stream`,
-    config: { capability: 'dev' },
+    capability: 'dev',
     schema: {
       operationId: kind === 'asr' ? 'streamRecognition' : 'streamSynthesis',
       tags: TAGS,
       summary: kind === 'asr' ? 'Read speech as it is spoken' : 'Say a text as it is written',
       description: 'A WebSocket. Refusals come before the upgrade.',
-      querystring: NoQuery,
-      response: {
-        101: { type: 'null', description: 'The socket is open' },
-        ...failures({ problems: SOCKET_PROBLEMS }),
-      },
+      problems: ['PROVIDER_NOT_CONFIGURED'],
     },
-    handler: async (request) => {
-      if (!wantsSocket(request)) {
-        throw new Problem('UPGRADE_REQUIRED', { headers: { upgrade: 'websocket' } });
-      }
-      throw new Problem('PROVIDER_NOT_CONFIGURED');
-    },
+    guard: refuseUnset,
+    open: refuseUnset,
   });
 }
 
-/** RFC 6455 4.1: both headers, each a list without regard to case. */
-function wantsSocket({ headers }: FastifyRequest): boolean {
-  const has = (list: string | undefined, name: string): boolean =>
-    (list ?? '').split(',').some((part) => part.trim().toLowerCase() === name);
-  return has(headers.upgrade, 'websocket') && has(headers.connection, 'upgrade');
+function refuseUnset(): never {
+  throw new Problem('PROVIDER_NOT_CONFIGURED');
 }

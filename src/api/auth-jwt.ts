@@ -22,6 +22,8 @@ export type JwtSettings = {
 export type Tokens = {
   /** The user that a token speaks for. Errors: UNAUTHENTICATED, TOKEN_EXPIRED, UNAVAILABLE. */
   verify(token: string): Promise<Id>;
+  /** The same, with the end of the token in unix milliseconds, tolerance included. */
+  read(token: string): Promise<{ readonly userId: Id; readonly expiresAtMs: number }>;
   /** Null with an outside issuer: we hold no key to sign with. */
   readonly sign: ((userId: Id) => Promise<SignedToken>) | null;
 };
@@ -46,20 +48,24 @@ export function createTokens(settings: JwtSettings, clock: Clock, log: Log): Tok
     ...(issuer === null ? {} : { issuer }),
     ...(audience === null ? {} : { audience }),
   };
-  return {
-    async verify(token) {
-      try {
-        const currentDate = new Date(clock.wallMs());
-        const { payload } = await jwtVerify(token, keyOf, { ...options, currentDate });
-        const { sub, exp } = payload;
-        const userId = typeof sub === 'string' ? sub.toLowerCase() : '';
-        // `1e400` is read as infinity: a token that never expires is one without `exp`.
-        if (!isId(userId) || !Number.isFinite(exp)) throw new Problem('UNAUTHENTICATED');
-        return userId;
-      } catch (error) {
-        throw refusalOf(error, log);
+  const read: Tokens['read'] = async (token) => {
+    try {
+      const currentDate = new Date(clock.wallMs());
+      const { payload } = await jwtVerify(token, keyOf, { ...options, currentDate });
+      const { sub, exp } = payload;
+      const userId = typeof sub === 'string' ? sub.toLowerCase() : '';
+      // `1e400` is read as infinity: a token that never expires is one without `exp`.
+      if (!isId(userId) || exp === undefined || !Number.isFinite(exp)) {
+        throw new Problem('UNAUTHENTICATED');
       }
-    },
+      return { userId, expiresAtMs: (exp + TOLERANCE_S) * 1000 };
+    } catch (error) {
+      throw refusalOf(error, log);
+    }
+  };
+  return {
+    read,
+    verify: async (token) => (await read(token)).userId,
     sign: key.kind === 'secret' ? signer(key.secret, settings, clock) : null,
   };
 }

@@ -47,6 +47,17 @@ export class KeyAuthenticator {
     return key;
   }
 
+  /** Asks again about a key that was right: false once it is revoked or gone. Keeps no text of the key. */
+  watch(token: string): () => Promise<boolean> {
+    const prefix = API_KEY.exec(token)?.[1] ?? '';
+    const hash = createHash('sha256').update(token).digest();
+    return async () => {
+      const key = await this.#find(prefix, hash, () => undefined);
+      if (key === null || !isHash(key, hash)) return false;
+      return key.revokedAtMs === null || key.revokedAtMs > this.#clock.wallMs();
+    };
+  }
+
   #refuseStale(key: StoredKey): void {
     const nowMs = this.#clock.wallMs();
     if (key.revokedAtMs !== null && key.revokedAtMs <= nowMs) throw new Problem('KEY_REVOKED');

@@ -28,6 +28,19 @@ export type Caller = {
   readonly agentIds: readonly Id[] | null;
 };
 
+/** A caller, and for how long: what a socket that stays open has to watch. */
+export type Grant = {
+  readonly caller: Caller;
+  /** Unix milliseconds; null: not by itself. */
+  readonly expiresAtMs: number | null;
+  /** False once the key is revoked or the membership has ended. Rejects while that cannot be known. */
+  readonly recheck: () => Promise<boolean>;
+  /** How often that is worth asking. */
+  readonly recheckMs: number;
+  /** Of a ticket: the one call that it opens. */
+  readonly callId: Id | null;
+};
+
 export type Credentials = {
   readonly authorization: string | undefined;
   readonly accountHeader: string | string[] | undefined;
@@ -41,6 +54,9 @@ const BEARER = /^bearer +([^\s]+) *$/i;
 
 /** Longest wait for who a user is. */
 const USER_LOOKUP_TIMEOUT_MS = 5_000;
+/** With the seconds for which a key is believed, a revocation closes sockets within 5 s (contract 1.2). */
+const KEY_RECHECK_MS = 1_500;
+const USER_RECHECK_MS = 30_000;
 
 export function can(role: Role, capability: Capability): boolean {
   return CAPABILITIES[role].includes(capability);
@@ -71,36 +87,51 @@ export class Authenticator {
    * ACCOUNT_FORBIDDEN, VALIDATION_FAILED; what the store rejects with while it is away.
    */
   async authenticate(credentials: Credentials): Promise<Caller> {
+    return (await this.grant(credentials)).caller;
+  }
+
+  /** The caller, and how long it stays one. Errors: as `authenticate`. */
+  async grant(credentials: Credentials): Promise<Grant> {
     const token = BEARER.exec(credentials.authorization ?? '')?.[1];
     if (token === undefined) throw new Problem('UNAUTHENTICATED');
     if (this.#parts.keys.takes(token)) return this.#byKey(token, credentials);
     return this.#byToken(token, credentials.accountHeader);
   }
 
-  async #byKey(token: string, credentials: Credentials): Promise<Caller> {
+  async #byKey(token: string, credentials: Credentials): Promise<Grant> {
     const { address, beforeGuess, accountHeader } = credentials;
     const key = await this.#parts.keys.authenticate(token, address, beforeGuess);
     const wanted = accountIn(accountHeader);
     if (wanted !== null && wanted !== key.accountId) throw new Problem('ACCOUNT_FORBIDDEN');
-    const { accountId, role, agentIds } = key;
-    return { accountId, role, agentIds, actor: `key:${key.keyId}` };
+    const { accountId, role, agentIds, expiresAtMs } = key;
+    return {
+      caller: { accountId, role, agentIds, actor: `key:${key.keyId}` },
+      ...{ expiresAtMs, recheck: this.#parts.keys.watch(token), recheckMs: KEY_RECHECK_MS },
+      callId: null,
+    };
   }
 
   /** The signature is checked first, so a guess costs no look-up. */
-  async #byToken(token: string, accountHeader: Credentials['accountHeader']): Promise<Caller> {
+  async #byToken(token: string, accountHeader: Credentials['accountHeader']): Promise<Grant> {
     const { tokens, users, clock } = this.#parts;
     if (tokens === null) throw new Problem('UNAUTHENTICATED');
-    const userId = await tokens.verify(token);
+    const { userId, expiresAtMs } = await tokens.read(token);
     const accountId = accountIn(accountHeader) ?? userId;
-    const { isUser, role } = await withDeadline(
-      users.access(userId, accountId),
-      USER_LOOKUP_TIMEOUT_MS,
-      'the look-up of a user',
-      clock,
-    );
+    const access = () =>
+      withDeadline(
+        users.access(userId, accountId),
+        USER_LOOKUP_TIMEOUT_MS,
+        'the look-up of a user',
+        clock,
+      );
+    const { isUser, role } = await access();
     if (!isUser) throw new Problem('UNAUTHENTICATED');
     if (role === null) throw new Problem('ACCOUNT_FORBIDDEN');
-    return { accountId, role, agentIds: null, actor: `user:${userId}` };
+    return {
+      caller: { accountId, role, agentIds: null, actor: `user:${userId}` },
+      ...{ expiresAtMs, recheckMs: USER_RECHECK_MS, callId: null },
+      recheck: async () => (await access()).role === role,
+    };
   }
 }
 

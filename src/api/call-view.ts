@@ -82,8 +82,9 @@ export async function endCall(
   const how = { reason, by: 'api' } as const;
   const call = await fromNode(source, source.calls.hangup(caller.accountId, id, how));
   if (call !== null) return call;
-  // A record that a client keeps has no call behind it; one of ours without a call has lost its owner.
-  throw new Problem(before.source === 'api' ? 'INVALID_STATE' : 'NODE_TIMEOUT');
+  // Neither a client's own record nor a conversation in writing has a call behind it; another one has lost its owner.
+  const hasNone = before.source === 'api' || before.channel === 'text';
+  throw new Problem(hasNone ? 'INVALID_STATE' : 'NODE_TIMEOUT');
 }
 
 /** What was said; complete to the last second while the call is live. Errors: NOT_FOUND, NODE_TIMEOUT. */

@@ -5,7 +5,6 @@ import { conversationOf, endCall, findCall, remoteNumberOf } from './call-view.t
 import { ConsoleStatusSchema } from './console-schemas.ts';
 import { consoleStatusOf } from './console-view.ts';
 import { PLACE_PROBLEMS, placeCall, present } from './place-call.ts';
-import { invalid } from './problem.ts';
 import type { RecordSource } from './record-source.ts';
 import { messagesView, phoneView } from './record-view.ts';
 import { callerOf, type ApiServer } from './routing.ts';
@@ -23,6 +22,7 @@ import {
   ref,
   TimeSchema,
 } from './schemas.ts';
+import { NO_OPENING, openingOf, placeWebCall, type WebCallsPart } from './web-call.ts';
 
 const ConversationStatusSchema = Type.Enum(['pending', 'active', 'completed', 'expired', 'failed']);
 
@@ -143,14 +143,14 @@ const FIELDS = {
   ...{ from: '', squad: '', trunk: '', metadata: '' },
 } as const;
 
-export function addCallRoutes(app: ApiServer, source: RecordSource): void {
+export function addCallRoutes(app: ApiServer, source: RecordSource & WebCallsPart): void {
   addInitiate(app, source);
   addGet(app, source);
   addTerminate(app, source);
   addConversation(app, source);
 }
 
-function addInitiate(app: ApiServer, source: RecordSource): void {
+function addInitiate(app: ApiServer, source: RecordSource & WebCallsPart): void {
   app.route({
     method: 'POST',
     url: '/api/call/initiate',
@@ -160,7 +160,7 @@ function addInitiate(app: ApiServer, source: RecordSource): void {
       tags: TAGS,
       summary: 'Place a call',
       description:
-        'Answers before the far end does. `Idempotency-Key` is kept 24 h in memory: a restart forgets it. `media: websocket` is not supported yet.',
+        'Answers before the far end does. With `media: websocket` nobody is dialled: the call waits 60 s for a client that opens `ws_url?ticket=…` and becomes the caller side.',
       body: InitiateBody,
       response: answers(201, InitiatedSchema, {
         description: 'The call is being placed',
@@ -170,28 +170,29 @@ function addInitiate(app: ApiServer, source: RecordSource): void {
     },
     handler: async (request, reply) => {
       const { body } = request;
-      if (body.media === 'websocket') throw invalid('/media', 'unsupported');
+      const { media = 'sip' } = body;
       const wish = present({
         to: body.phone_number,
         prompt: body.prompt,
         agentId: body.agent_id,
         variables: body.variables,
       });
-      const call = await placeCall(source, wish, {
-        caller: callerOf(request),
-        requestId: request.id,
-        fields: FIELDS,
-        takesUri: false,
-      });
+      const caller = callerOf(request);
+      const options = { caller, requestId: request.id, fields: FIELDS, takesUri: false };
+      const { tickets } = app.sockets;
+      if (media === 'websocket') tickets.refuseFull();
+      const call = await (media === 'sip'
+        ? placeCall(source, wish, options)
+        : placeWebCall(source, wish, options));
+      const opening =
+        media === 'sip' ? NO_OPENING : openingOf(tickets, request, `/ws/call/${call.id}`, call.id);
       reply.code(201);
       return ok({
         call_id: call.id,
-        phone_number: call.toNumber ?? body.phone_number,
+        phone_number: call.callerPhone ?? call.toNumber ?? body.phone_number,
         status: consoleStatusOf(call.status),
-        media: 'sip' as const,
-        ws_url: null,
-        ticket: null,
-        expires_at: null,
+        media,
+        ...opening,
       });
     },
   });

@@ -5,6 +5,7 @@ import type { PhoneCalls } from '#store/phone-calls.ts';
 import type { PhoneNumbers } from '#store/phone-numbers.ts';
 import { addConsoleCallRoutes } from './console-calls.ts';
 import { addConsoleRoutes } from './console.ts';
+import { addEventsSocket, type EventsPorts } from './events-socket.ts';
 import type { Installation } from './installation.ts';
 import { addMetricsRoute } from './metrics.ts';
 import { addNumberRoutes, PhoneNumberSchema } from './numbers.ts';
@@ -13,12 +14,17 @@ import { PhoneCallSchema } from './phone-call-schemas.ts';
 import { addPhoneCallRoutes } from './phone-calls.ts';
 import type { Readiness } from './ports.ts';
 import type { RecordSource } from './record-source.ts';
+import type { WebCallsPart } from './web-call.ts';
+import type { Usage } from '#store/usage.ts';
 import type { ApiServer } from './routing.ts';
+import { addUsageRoute } from './usage.ts';
 
 export type FamilyPorts = PeoplePorts & {
   readonly phoneCalls: PhoneCalls;
   readonly numbers: PhoneNumbers;
   readonly console: ConsoleReads;
+  readonly usage: Usage;
+  readonly events: EventsPorts;
   readonly installation: Installation;
   readonly metrics: Metrics;
   /** Networks, as CIDR, that may read the metrics besides this machine. */
@@ -26,7 +32,8 @@ export type FamilyPorts = PeoplePorts & {
 };
 
 export type FamiliesPart = FamilyPorts &
-  RecordSource & { readonly readiness: Readiness; readonly version: string };
+  RecordSource &
+  WebCallsPart & { readonly readiness: Readiness; readonly version: string };
 
 /** To be registered with the server, so that `ref` finds them. */
 export const FAMILY_SCHEMAS = [PhoneCallSchema, PhoneNumberSchema, ...PEOPLE_SCHEMAS] as const;
@@ -35,6 +42,8 @@ export function addFamilyRoutes(app: ApiServer, part: FamiliesPart): void {
   addPhoneCallRoutes(app, part);
   addNumberRoutes(app, part);
   addPeopleRoutes(app, part);
+  addUsageRoute(app, part);
+  addEventsSocket(app, { ...part.events, clock: part.clock });
   addConsoleCallRoutes(app, part);
   addConsoleRoutes(app, part);
   addMetricsRoute(app, part);

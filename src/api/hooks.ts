@@ -4,11 +4,13 @@ import type { Clock } from '#lib/clock.ts';
 import { newId } from '#lib/ids.ts';
 import type { Log } from '#lib/log.ts';
 import { addressOf, countingKey } from './addresses.ts';
-import { can, type Authenticator, type Caller } from './auth.ts';
+import { can, type Authenticator, type Caller, type Grant } from './auth.ts';
 import { languageOf } from './language.ts';
 import { failureOf, invalid, Problem, toProblem } from './problem.ts';
 import { RateLimiter, type RateLimit, type RateState } from './rate-limit.ts';
 import type { ApiServer, RouteTable } from './routing.ts';
+import { offeredBy, refuseForeignPage } from './socket-auth.ts';
+import type { Tickets } from './socket-tickets.ts';
 
 export const MAX_URL_BYTES = 8 * 1024;
 export const MAX_HEADER_BYTES = 16 * 1024;
@@ -28,6 +30,9 @@ export type HookOptions = {
   readonly clock: Clock;
   readonly log: Log;
   readonly limiters: Limiters;
+  readonly tickets: Tickets;
+  /** Origins of web pages that may open sockets, besides this server's own. */
+  readonly corsOrigins: readonly string[];
   /** Requests in work at one time; more are refused with OVERLOADED. */
   readonly maxInFlight: number;
 };
@@ -66,17 +71,18 @@ export function addFirstHook(app: ApiServer, limiters: Limiters): void {
 }
 
 export function addHooks(app: ApiServer, options: HookOptions): void {
-  const { limiters } = options;
   const inFlight = new InFlight(options.maxInFlight);
 
   app.decorateRequest('caller', null);
+  app.decorateRequest('grant', null);
+  app.decorateRequest('endWork', null);
   app.addHook('onRequest', async (request, reply) => {
     refuseHeaders(request);
     refuseNoRoute(request, options.routes);
     const { capability } = request.routeOptions.config;
     if (capability === 'pub') return;
-    inFlight.enter(reply);
-    await admit(request, reply, options.auth, limiters);
+    inFlight.enter(request, reply);
+    await admit(request, reply, options);
   });
   app.addHook('onResponse', async (request, reply) => {
     options.log.debug('request.answered', {
@@ -116,10 +122,14 @@ export function sendProblem(
 async function admit(
   request: FastifyRequest,
   reply: FastifyReply,
-  auth: Authenticator,
-  limiters: Limiters,
+  options: HookOptions,
 ): Promise<void> {
-  const caller = await authenticate(request, reply, auth, limiters.strangers);
+  const { limiters } = options;
+  const { socketRole } = request.routeOptions.config;
+  if (socketRole !== undefined) refuseForeignPage(request, options.corsOrigins);
+  const grant = await authenticate(request, reply, options);
+  const { caller } = grant;
+  request.grant = grant;
   request.caller = caller;
   spend(reply, limiters.requests, caller);
   const { capability, placesCalls } = request.routeOptions.config;
@@ -136,9 +146,9 @@ async function admit(
 async function authenticate(
   request: FastifyRequest,
   reply: FastifyReply,
-  auth: Authenticator,
-  strangers: RateLimiter,
-): Promise<Caller> {
+  options: HookOptions,
+): Promise<Grant> {
+  const { strangers } = options.limiters;
   const address = addressOf(request);
   const who = countingKey(address);
   let isCounted = false;
@@ -150,14 +160,9 @@ async function authenticate(
     isCounted = true;
   };
   try {
-    const caller = await auth.authenticate({
-      authorization: request.headers.authorization,
-      accountHeader: request.headers['x-account-id'],
-      address: address ?? '',
-      beforeGuess: count,
-    });
+    const grant = await grantOf(request, options, { address: address ?? '', beforeGuess: count });
     if (isCounted) strangers.giveBack(who);
-    return caller;
+    return grant;
   } catch (error) {
     const isKnown = error instanceof Problem && error.status !== 429;
     if (!isKnown) throw error;
@@ -167,8 +172,37 @@ async function authenticate(
   }
 }
 
+/** Sockets take their proof also from where a browser can put it; a ticket is spent by an upgrade alone. */
+async function grantOf(
+  request: FastifyRequest,
+  { auth, tickets }: HookOptions,
+  from: { readonly address: string; readonly beforeGuess: () => void },
+): Promise<Grant> {
+  const { socketRole } = request.routeOptions.config;
+  const accountHeader = request.headers['x-account-id'];
+  if (socketRole === undefined) {
+    const { authorization } = request.headers;
+    return auth.grant({ authorization, accountHeader, ...from });
+  }
+  const { authorization, ticket } = offeredBy(request);
+  if (ticket === null) return auth.grant({ authorization, accountHeader, ...from });
+  if (!request.ws) throw new Problem('UPGRADE_REQUIRED', { headers: { upgrade: 'websocket' } });
+  const { role = socketRole } = request.query as { readonly role?: unknown };
+  return tickets.redeem(ticket, { path: pathOf(request.url), role: String(role) });
+}
+
+/** Placing calls has a bucket of its own. Errors: RATE_LIMITED. */
+export function spendCall(limiters: Limiters, caller: Caller): void {
+  const state = limiters.calls.take(countedAs(caller));
+  if (!state.allowed) throw rateLimited(state);
+}
+
+function countedAs(caller: Caller): string {
+  return `${caller.actor} ${caller.accountId}`;
+}
+
 function spend(reply: FastifyReply, limiter: RateLimiter, caller: Caller): void {
-  const state = limiter.take(`${caller.actor} ${caller.accountId}`);
+  const state = limiter.take(countedAs(caller));
   setRateHeaders(reply, state);
   if (!state.allowed) throw rateLimited(state);
 }
@@ -190,7 +224,7 @@ function isRated(url: string): boolean {
 }
 
 /** RFC 9112 3.2.2: a target may be a whole URL, of which the router takes the path. */
-function pathOf(target: string): string {
+export function pathOf(target: string): string {
   return target.replace(/^https?:\/\/[^/?#]*/i, '').split('?', 1)[0] ?? '';
 }
 
@@ -237,7 +271,10 @@ function refuseNoRoute(request: FastifyRequest, routes: RouteTable): void {
   throw new Problem('METHOD_NOT_ALLOWED', { headers: { allow: methods.join(', ') } });
 }
 
-/** Counts requests in work. Leaving is tied to the response's `close`, which also an aborted request raises. */
+/**
+ * Counts requests in work. Leaving is tied to the response's `close`, which also an aborted request raises; a request
+ * that has become a socket leaves by `endWork`.
+ */
 class InFlight {
   readonly #max: number;
   #count = 0;
@@ -246,11 +283,15 @@ class InFlight {
     this.#max = max;
   }
 
-  enter(reply: FastifyReply): void {
+  enter(request: FastifyRequest, reply: FastifyReply): void {
     if (this.#count >= this.#max) throw new Problem('OVERLOADED');
     this.#count++;
-    reply.raw.once('close', () => {
-      this.#count--;
-    });
+    let isIn = true;
+    const leave = (): void => {
+      if (isIn) this.#count--;
+      isIn = false;
+    };
+    request.endWork = leave;
+    reply.raw.once('close', leave);
   }
 }

@@ -15,6 +15,8 @@ const TABLE_TIMEOUT_MS = 1_000;
 
 /** A key in use by a running request: exactly one of `store` and `release` ends it. */
 export type Claim = {
+  /** The answer will show a secret once: it is to be kept sealed. */
+  seal(): void;
   store(answer: StoredAnswer): Promise<void>;
   release(): Promise<void>;
 };
@@ -79,13 +81,17 @@ export class IdempotencyClaims {
     token: string | null,
     isSecret: boolean,
   ): Claim {
+    let isSealed = isSecret;
     const settle = async (answer: StoredAnswer | null): Promise<boolean> => {
       const { table } = this.#options;
       if (table === null || token === null) return false;
-      const done = table.settle(scope, token, answer, isSecret).then(() => true);
+      const done = table.settle(scope, token, answer, isSealed).then(() => true);
       return (await this.#unlessAway(done)) ?? false;
     };
     return {
+      seal: () => {
+        isSealed = true;
+      },
       store: async (answer) => {
         // What the table has need not be held here as well.
         if (await settle(answer)) here.release();

@@ -153,12 +153,18 @@ export type PlaceBody = Static<typeof PlaceBody>;
 export const VoiceCallBody = Type.Object(
   {
     type: Type.Optional(
-      Type.Enum(['web', 'phone'], { description: 'Default `web`, which is not supported yet' }),
+      Type.Enum(['web', 'phone'], { description: 'Default `web`: over a WebSocket, without SIP' }),
     ),
     to: Type.Optional(toField),
     ...callFields,
   },
-  { additionalProperties: false, examples: [{ type: 'phone', to: '+15550100' }] },
+  {
+    additionalProperties: false,
+    examples: [
+      { type: 'web', assistant_id: AGENT_EXAMPLE },
+      { type: 'phone', to: '+15550100' },
+    ],
+  },
 );
 
 export const VoiceCallSchema = Type.Object(
@@ -168,7 +174,17 @@ export const VoiceCallSchema = Type.Object(
     ticket: nullable(Type.String()),
     expires_at: nullable(Type.Integer({ description: 'Unix seconds' })),
   },
-  { examples: [{ call: callExample, ws_url: null, ticket: null, expires_at: null }] },
+  {
+    examples: [
+      { call: callExample, ws_url: null, ticket: null, expires_at: null },
+      {
+        call: { ...callExample, channel: 'web', direction: 'inbound', from: null, to: null },
+        ws_url: 'wss://calls.example.net/v1/voice/ws',
+        ticket: 'tk_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG',
+        expires_at: 1767225660,
+      },
+    ],
+  },
 );
 
 export const PhoneCallsQuery = Type.Object(
@@ -184,10 +200,3 @@ export const PhoneCallsQuery = Type.Object(
   { additionalProperties: false },
 );
 export type PhoneCallsQuery = Static<typeof PhoneCallsQuery>;
-
-export const HangupBody = Type.Object(
-  {
-    reason: Type.Optional(Type.String({ maxLength: 200, description: 'Kept in the log' })),
-  },
-  { additionalProperties: false, examples: [{ reason: 'The customer came by in person' }] },
-);

@@ -3,11 +3,10 @@ import { Type } from 'typebox';
 import type { LiveCallView } from '#sessions/call-service-types.ts';
 import type { PhoneCalls } from '#store/phone-calls.ts';
 import type { Caller } from './auth.ts';
-import { endCall, findCall, liveCalls, phoneCallView } from './call-view.ts';
+import { findCall, liveCalls, phoneCallView } from './call-view.ts';
 import { pageOf, paginationOf } from './paging.ts';
 import { listPhoneCalls, refuseForeignCursor } from './phone-call-list.ts';
 import {
-  HangupBody,
   PhoneCallSchema,
   PhoneCallsQuery,
   PlaceBody,
@@ -19,8 +18,9 @@ import { invalid } from './problem.ts';
 import { fromStore, type RecordSource } from './record-source.ts';
 import { actorOf, callerOf, type ApiServer } from './routing.ts';
 import { answers, IdParams, ok, PaginationSchema, ref } from './schemas.ts';
+import { NO_OPENING, openingOf, placeWebCall, type WebCallsPart } from './web-call.ts';
 
-export type PhoneCallsPart = RecordSource & { readonly phoneCalls: PhoneCalls };
+export type PhoneCallsPart = RecordSource & WebCallsPart & { readonly phoneCalls: PhoneCalls };
 
 const TAGS = ['Phone calls'];
 const NoQuery = Type.Object({}, { additionalProperties: false });
@@ -38,7 +38,6 @@ export function addPhoneCallRoutes(app: ApiServer, part: PhoneCallsPart): void {
   addPlace(app, part);
   addList(app, part);
   addGet(app, part);
-  addHangup(app, part);
   addVoiceCall(app, part);
 }
 
@@ -77,13 +76,18 @@ async function place(
   body: PlaceBody,
   requestId: string,
 ): Promise<LiveCallView> {
+  const wish = { ...wishOf(body), ...present({ from: body.from, trunkId: body.trunk_id }) };
+  const options = { caller, requestId, fields: FIELDS, takesUri: true };
+  return placeCall(part, { ...wish, to: body.to }, options);
+}
+
+/** What calls of every medium may ask for. Errors: VALIDATION_FAILED. */
+function wishOf(body: Omit<PlaceBody, 'to'>) {
   if (body.amd === true) throw invalid('/amd', 'unsupported');
   if (body.assistant_id !== undefined && body.squad_id !== undefined) {
     throw invalid('/squad_id', 'exclusive', { other: 'assistant_id' });
   }
-  const wish = present({
-    to: body.to,
-    from: body.from,
+  return present({
     prompt: body.system_prompt,
     greeting: body.greeting,
     agentId: body.assistant_id,
@@ -91,12 +95,24 @@ async function place(
     variables: body.variables,
     customerId: body.customer_id,
     recordingEnabled: body.recording_enabled,
-    trunkId: body.trunk_id,
     ringTimeoutS: body.ring_timeout_s,
     maxDurationS: body.max_duration_s,
     metadata: body.metadata,
   });
-  return placeCall(part, wish, { caller, requestId, fields: FIELDS, takesUri: true });
+}
+
+/** Errors: those of `placeWebCall`. */
+async function placeWeb(
+  part: PhoneCallsPart,
+  caller: Caller,
+  body: Omit<PlaceBody, 'to'> & { readonly to?: string },
+  requestId: string,
+): Promise<LiveCallView> {
+  for (const name of ['from', 'trunk_id'] as const) {
+    if (body[name] !== undefined) throw invalid(`/${name}`, 'exclusive', { other: 'type web' });
+  }
+  const wish = { ...wishOf(body), ...present({ to: body.to }) };
+  return placeWebCall(part, wish, { caller, requestId, fields: FIELDS, takesUri: false });
 }
 
 function addList(app: ApiServer, part: PhoneCallsPart): void {
@@ -162,34 +178,6 @@ function addGet(app: ApiServer, part: PhoneCallsPart): void {
   });
 }
 
-function addHangup(app: ApiServer, part: PhoneCallsPart): void {
-  app.route({
-    method: 'POST',
-    url: '/v1/phone/calls/:id/hangup',
-    config: { capability: 'ops', idempotent: true },
-    schema: {
-      operationId: 'hangupPhoneCall',
-      tags: TAGS,
-      summary: 'End a call',
-      description:
-        'BYE, or CANCEL before the answer. A call that is over stays as it is and is answered with 200.',
-      params: IdParams,
-      querystring: NoQuery,
-      body: HangupBody,
-      response: answers(200, ref(PhoneCallSchema), {
-        description: 'The call is over',
-        hasBody: true,
-        problems: ['NOT_FOUND', 'INVALID_STATE', 'NODE_TIMEOUT'],
-      }),
-    },
-    handler: async (request) => {
-      const caller = callerOf(request);
-      const reason = request.body.reason ?? null;
-      return ok(phoneCallView(await endCall(part, caller, request.params.id, reason), caller.role));
-    },
-  });
-}
-
 function addVoiceCall(app: ApiServer, part: PhoneCallsPart): void {
   app.route({
     method: 'POST',
@@ -198,8 +186,9 @@ function addVoiceCall(app: ApiServer, part: PhoneCallsPart): void {
     schema: {
       operationId: 'startVoiceCall',
       tags: TAGS,
-      summary: 'Start a conversation by phone',
-      description: 'As `POST /v1/phone/calls`, with `type: "phone"`. `web` is not supported yet.',
+      summary: 'Start a conversation on the web or by phone',
+      description:
+        '`web`: nobody is dialled; the call waits 60 s for a client that opens `ws_url?ticket=…` and sends `start`. `from` and `trunk_id` are for `phone`, which is as `POST /v1/phone/calls`.',
       querystring: NoQuery,
       body: VoiceCallBody,
       response: answers(201, VoiceCallSchema, {
@@ -210,17 +199,19 @@ function addVoiceCall(app: ApiServer, part: PhoneCallsPart): void {
     },
     handler: async (request, reply) => {
       const { type = 'web', to, ...rest } = request.body;
-      if (type === 'web') throw invalid('/type', 'unsupported', { value: 'web', instead: 'phone' });
-      if (to === undefined) throw invalid('/to', 'required');
+      if (type === 'phone' && to === undefined) throw invalid('/to', 'required');
       const caller = callerOf(request);
-      const call = await place(part, caller, { ...rest, to }, request.id);
+      if (type === 'phone' && to !== undefined) {
+        const call = await place(part, caller, { ...rest, to }, request.id);
+        reply.code(201);
+        return ok({ call: phoneCallView(call, caller.role), ...NO_OPENING });
+      }
+      const { tickets } = app.sockets;
+      tickets.refuseFull();
+      const call = await placeWeb(part, caller, { ...rest, ...present({ to }) }, request.id);
+      const opening = openingOf(tickets, request, '/v1/voice/ws', call.id);
       reply.code(201);
-      return ok({
-        call: phoneCallView(call, caller.role),
-        ws_url: null,
-        ticket: null,
-        expires_at: null,
-      });
+      return ok({ call: phoneCallView(call, caller.role), ...opening });
     },
   });
 }

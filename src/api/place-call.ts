@@ -1,7 +1,7 @@
 /** Placing a call: what every family checks and asks of the one call service (contract 2.0, 2.4). */
 import type { Id } from '#lib/ids.ts';
 import { normalizePhone } from '#lib/phone.ts';
-import type { LiveCallView, PlaceCall } from '#sessions/call-service-types.ts';
+import type { LiveCallView, PlaceCall, PlaceResult } from '#sessions/call-service-types.ts';
 import { maySee, type Caller } from './auth.ts';
 import { invalid, problemOfRefusal, type RefusalFields } from './problem.ts';
 import { fromStore, type RecordSource } from './record-source.ts';
@@ -49,6 +49,8 @@ export type PlaceOptions = {
   readonly fields: RefusalFields & { readonly variables: string; readonly metadata: string };
   /** Whether `to` may be a `sip:` URI. */
   readonly takesUri: boolean;
+  /** Aborted when whoever asked has gone. */
+  readonly signal?: AbortSignal;
 };
 
 /**
@@ -60,37 +62,53 @@ export async function placeCall(
   wish: CallWish,
   options: PlaceOptions,
 ): Promise<LiveCallView> {
-  const { caller, fields, requestId } = options;
-  const { variables, ...rest } = wish;
+  const { fields } = options;
   const to = numberOf(wish.to, fields.to, options.takesUri);
-  const from = wish.from === undefined ? undefined : numberOf(wish.from, fields.from, false);
-  if (variables !== undefined) refuseFreeForm(variables, fields.variables);
-  if (wish.metadata !== undefined) refuseFreeForm(wish.metadata, fields.metadata);
-  const agentId = agentOf(wish, caller, fields);
-  // Placing reads the agent and the trunk, so it has the database's time, not a command's.
-  const giveUp = new AbortController();
-  const placed = await fromStore(
-    source,
-    source.calls.place({
-      ...rest,
-      to,
-      accountId: caller.accountId,
-      requestId,
-      signal: giveUp.signal,
-      ...(from === undefined ? {} : { from }),
-      ...(agentId === undefined ? {} : { agentId }),
-      ...(caller.agentIds === null ? {} : { allowedAgentIds: caller.agentIds }),
-      ...(variables === undefined ? {} : { variables: textsOf(variables) }),
-    }),
-  ).catch((error: unknown) => {
-    giveUp.abort();
-    throw error;
-  });
-  if (placed.ok) return placed.call;
-  throw problemOfRefusal(placed.refusal, fields);
+  const from = wish.from === undefined ? {} : { from: numberOf(wish.from, fields.from, false) };
+  const { variables: _raw, ...rest } = wish;
+  const asked = { ...rest, ...whoAndWhat(wish, options), to, ...from };
+  return place(source, options, (signal) => source.calls.place({ ...asked, signal }));
 }
 
-function numberOf(text: string, path: string, takesUri: boolean): string {
+/** What is checked alike for every call: its free forms, and the agent that the client may use. */
+export function whoAndWhat(
+  wish: Pick<CallWish, 'agentId' | 'squadId' | 'variables' | 'metadata'>,
+  { caller, fields, requestId }: PlaceOptions,
+) {
+  const { variables, metadata } = wish;
+  if (variables !== undefined) refuseFreeForm(variables, fields.variables);
+  if (metadata !== undefined) refuseFreeForm(metadata, fields.metadata);
+  const agentId = agentOf(wish, caller, fields);
+  return {
+    ...{ accountId: caller.accountId, requestId },
+    ...(agentId === undefined ? {} : { agentId }),
+    ...(caller.agentIds === null ? {} : { allowedAgentIds: caller.agentIds }),
+    ...(variables === undefined ? {} : { variables: textsOf(variables) }),
+  };
+}
+
+/** Placing reads the agent and the trunk, so it has the database's time, not a command's. */
+export async function place(
+  source: Pick<RecordSource, 'clock'>,
+  { fields, signal }: PlaceOptions,
+  work: (signal: AbortSignal) => Promise<PlaceResult>,
+): Promise<LiveCallView> {
+  const giveUp = new AbortController();
+  const onLeft = (): void => giveUp.abort();
+  signal?.addEventListener('abort', onLeft, { once: true });
+  try {
+    const placed = await fromStore(source, work(giveUp.signal));
+    if (placed.ok) return placed.call;
+    throw problemOfRefusal(placed.refusal, fields);
+  } catch (error) {
+    giveUp.abort();
+    throw error;
+  } finally {
+    signal?.removeEventListener('abort', onLeft);
+  }
+}
+
+export function numberOf(text: string, path: string, takesUri: boolean): string {
   if (takesUri && /^sips?:/i.test(text)) {
     if (text.length <= URI_MAX_CHARS && URI.test(text)) return text;
     throw invalid(path, 'phone');
@@ -101,7 +119,11 @@ function numberOf(text: string, path: string, takesUri: boolean): string {
 }
 
 /** The agent to ask for; undefined leaves the choice to squad or account. */
-function agentOf(wish: CallWish, caller: Caller, fields: RefusalFields): Id | undefined {
+function agentOf(
+  wish: Pick<CallWish, 'agentId' | 'squadId'>,
+  caller: Caller,
+  fields: RefusalFields,
+): Id | undefined {
   const { agentId, squadId } = wish;
   const missing = { code: 'REFERENCE_NOT_FOUND', retryAfterS: null } as const;
   // A key that is bound to no agent at all may use none.
@@ -112,7 +134,8 @@ function agentOf(wish: CallWish, caller: Caller, fields: RefusalFields): Id | un
   return caller.agentIds?.[0];
 }
 
-function textsOf(variables: Readonly<Record<string, unknown>>): Record<string, string> {
+/** Values of variables as prompts take them. */
+export function textsOf(variables: Readonly<Record<string, unknown>>): Record<string, string> {
   return Object.fromEntries(
     Object.entries(variables).map(([name, value]) => [
       name,

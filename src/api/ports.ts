@@ -11,9 +11,15 @@ import type {
 import type { Id } from '#lib/ids.ts';
 import type { CallService } from '#sessions/call-service-types.ts';
 import type { Intelligence } from '#sessions/intelligence.ts';
+import type { Reach } from '#lib/safe-fetch.ts';
+import type { CallControlPorts } from './call-control.ts';
 import type { VendorPorts } from './vendor-part.ts';
 import type { AnsweringPorts } from './answering.ts';
+import type { CampaignPorts } from './campaigns.ts';
+import type { TrunkPorts } from './trunks.ts';
 import type { FamilyPorts } from './families.ts';
+import type { WebhookPorts } from './webhooks.ts';
+import type { SocketPorts } from './socket-attach.ts';
 import type { RecordWrites } from '#store/call-record-writes.ts';
 import type { CallRecords } from '#store/call-records.ts';
 import type { HeardRecording, Recordings } from '#store/recordings.ts';
@@ -48,6 +54,8 @@ export type RecordingFile = {
 };
 
 export type RecordingFiles = {
+  /** The call that it is of; null when the account has no such recording. */
+  callOf(accountId: Id, recordingId: Id): Promise<Id | null>;
   /** Null when the audio is gone. Errors: RECORDING_EXPIRED when its key was destroyed. */
   open(accountId: Id, recording: Pick<RecordingRow, 'id'>): Promise<RecordingFile | null>;
   /** Writes the audit row of somebody who is about to hear it. */
@@ -74,8 +82,15 @@ export type ApiPorts = {
   readonly recordingList: Pick<Recordings, 'listForConsole'>;
   readonly readiness: Readiness;
   readonly calls: CallService;
+  readonly callControl: CallControlPorts;
+  readonly sockets: SocketPorts;
   readonly families: FamilyPorts;
   readonly answering: AnsweringPorts;
   readonly vendors: VendorPorts;
+  readonly trunks: TrunkPorts;
   readonly intelligence: Intelligence;
+  readonly webhooks: WebhookPorts;
+  readonly campaigns: CampaignPorts;
+  /** What URLs of customers may lead to. */
+  readonly reach: Reach;
 };

@@ -1,6 +1,7 @@
 /** Every refusal the HTTP facade can give (contract 1.5): codes, their HTTP status, and texts in both languages. */
 import { AppError, systemCodeOf } from '#lib/errors.ts';
 import type { CallRefusal } from '#sessions/call-service-types.ts';
+import { CONTROL_RULES } from './control-rules.ts';
 import type { Language } from './language.ts';
 
 type ProblemEntry = { readonly status: number; readonly en: string; readonly zh: string };
@@ -57,6 +58,12 @@ export const PROBLEMS = {
     en: 'The call is still going on; try again after its end',
     zh: '通话仍在进行，请在结束后重试',
   },
+  CALL_NOT_ACTIVE: { status: 409, en: 'The call is over', zh: '通话已结束' },
+  CALL_NOT_ANSWERED: {
+    status: 409,
+    en: 'The call has not been answered yet',
+    zh: '通话尚未接通',
+  },
   IDEMPOTENCY_IN_PROGRESS: {
     status: 409,
     en: 'The first request with this Idempotency-Key is still running',
@@ -96,8 +103,8 @@ export const PROBLEMS = {
   },
   CONSENT_MISSING: {
     status: 422,
-    en: 'This person does not want to be called',
-    zh: '该号码未授权呼叫或已要求勿扰',
+    en: 'This person has not agreed to it, or does not want to be called',
+    zh: '该号码未授权，或已要求勿扰',
   },
   NO_MESSAGES: {
     status: 422,
@@ -267,6 +274,7 @@ const CODE_OF: ReadonlyMap<string, ProblemCode> = new Map<string, ProblemCode>([
   ['E_DATABASE', 'UNAVAILABLE'],
   ['E_DATABASE_UNREACHABLE', 'UNAVAILABLE'],
   ['E_TIMEOUT', 'UNAVAILABLE'],
+  ['E_SIP_ENGINE', 'UNAVAILABLE'],
   ['E_STORAGE', 'UNAVAILABLE'],
   ['E_QUEUE_FULL', 'OVERLOADED'],
 ]);
@@ -279,10 +287,16 @@ function defaultHeaders(problem: ProblemCode): Record<string, string> {
   return isSoon ? { 'retry-after': '1' } : {};
 }
 
-type RuleText = (params: Readonly<Record<string, unknown>>) => Readonly<Record<Language, string>>;
+export type RuleText = (params: Readonly<Record<string, unknown>>) => Readonly<Record<Language, string>>;
 
 const RULE_TEXTS: Readonly<Record<string, RuleText>> = {
+  ...CONTROL_RULES,
   required: () => ({ en: 'is required', zh: '为必填项' }),
+  csv: () => ({
+    en: 'must be a table with a header line, each column once, and the required ones among them',
+    zh: '必须为带表头的表格，列名不得重复，且须包含必需的列',
+  }),
+  utf8: () => ({ en: 'must be text in UTF-8', zh: '必须为 UTF-8 编码的文本' }),
   unknown: () => ({ en: 'is not a known name', zh: '为未知字段' }),
   type: (p) => ({ en: `must be ${String(p['type'])}`, zh: `类型必须为 ${String(p['type'])}` }),
   enum: (p) => ({
@@ -350,6 +364,10 @@ const RULE_TEXTS: Readonly<Record<string, RuleText>> = {
     en: `cannot be combined with ${String(p['other'])}`,
     zh: `不能与 ${String(p['other'])} 同时使用`,
   }),
+  event: () => ({
+    en: 'must name events: a type, its dash name, `call.*` or `*`',
+    zh: '必须为事件名称：类型、其连字符别名、`call.*` 或 `*`',
+  }),
   timezone: () => ({
     en: 'must be the IANA name of a time zone, such as Asia/Shanghai',
     zh: '必须为 IANA 时区名称，例如 Asia/Shanghai',
@@ -370,8 +388,21 @@ const RULE_TEXTS: Readonly<Record<string, RuleText>> = {
     en: `has reached its limit of ${String(p['limit'])}`,
     zh: `已达到上限 ${String(p['limit'])}`,
   }),
+  primary: () => ({
+    en: 'must have exactly one primary member',
+    zh: '必须恰好有一个 primary 成员',
+  }),
+  member: () => ({ en: 'must be a member of the squad', zh: '必须为该小组的成员' }),
   distinct: () => ({ en: 'is there already', zh: '重复' }),
-  url: () => ({ en: 'must be an http or https URL', zh: '必须为 http 或 https 地址' }),
+  url: () => ({
+    en: 'must be an http or https URL without a user name in it',
+    zh: '必须为不含用户名的 http 或 https 地址',
+  }),
+  https: () => ({ en: 'must begin with https://', zh: '必须以 https:// 开头' }),
+  public_host: () => ({
+    en: 'leads to a private network, which this installation does not allow',
+    zh: '指向内网地址，本系统不允许',
+  }),
   replaceable: () => ({ en: 'can only be replaced', zh: '只能替换，不能删除' }),
   complete: () => ({
     en: 'must be exactly the ids of all of them, each once',
@@ -431,7 +462,21 @@ const RULE_TEXTS: Readonly<Record<string, RuleText>> = {
     zh: `必须为 1 至 ${String(p['limit'])} 个可见 ASCII 字符`,
   }),
   http: () => ({ en: 'is not proper HTTP', zh: '不符合 HTTP 规范' }),
+  credentials: () => ({
+    en: 'one of header, subprotocol and ticket is enough',
+    zh: '请求头、子协议和票据只能使用其中一种',
+  }),
   login: () => ({ en: 'user name or password is wrong', zh: '用户名或密码错误' }),
+  host: () => ({ en: 'must be a host name or address', zh: '必须为主机名或 IP 地址' }),
+  proxy: () => ({
+    en: 'must look like proxy.example.net:5060;transport=udp',
+    zh: '格式必须类似 proxy.example.net:5060;transport=udp',
+  }),
+  wide: (p) => ({
+    en: `is too wide a network: the prefix must have at least ${String(p['limit'])} bits`,
+    zh: `网段过大：前缀至少 ${String(p['limit'])} 位`,
+  }),
+  carried: () => ({ en: 'goes over it', zh: '正在使用该中继' }),
   cidr: () => ({
     en: 'must be an address, or a network such as 192.0.2.0/24 without host bits',
     zh: '必须为 IP 地址，或不含主机位的网段，例如 192.0.2.0/24',

@@ -106,10 +106,6 @@ export function recordOfLive(call: LiveCallView, messages: readonly Message[]): 
     summary: null,
     source: 'core',
     messages,
-    customerId: null,
-    ruleId: null,
-    campaignId: null,
-    squadId: null,
     // Its URL is given from `recordingStatus` and this row; where the audio is, only the store knows.
     recording: null,
     quality: null,

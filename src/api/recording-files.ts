@@ -25,7 +25,7 @@ import { openedWav, type ReadSealed } from './sealed-stream.ts';
 
 export type RecordingFilesOptions = {
   readonly place: RecordingPlace;
-  readonly recordings: Pick<Recordings, 'find' | 'shred' | 'markRemoved' | 'noteHeard'>;
+  readonly recordings: Pick<Recordings, 'find' | 'callOf' | 'shred' | 'markRemoved' | 'noteHeard'>;
   readonly removal: Pick<RecordingRemoval, 'removeOrNote'>;
   /** Null: no bucket is configured. */
   readonly objects: ObjectStorage | null;
@@ -48,6 +48,7 @@ export function createRecordingFiles(options: RecordingFilesOptions): RecordingF
         ? openPlain(raw, options.log, id)
         : openSealed(raw, options.log, kept);
     },
+    callOf: (accountId, recordingId) => recordings.callOf(accountId, recordingId),
     noteHeard: (actor: Actor, heard: HeardRecording) => recordings.noteHeard(actor, heard),
     async remove(accountId: Id, recording: RecordingRow) {
       // The key first: whatever happens to the file afterwards, nobody hears it again. With its row it is gone already.

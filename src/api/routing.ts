@@ -12,7 +12,7 @@ import { Type } from 'typebox';
 import type { Actor } from '#lib/actor.ts';
 import { AppError } from '#lib/errors.ts';
 import { addressOf } from './addresses.ts';
-import type { Capability, Caller } from './auth.ts';
+import type { Capability, Caller, Grant } from './auth.ts';
 import type { Claim } from './idempotency-claims.ts';
 
 declare module 'fastify' {
@@ -25,9 +25,14 @@ declare module 'fastify' {
     idempotent?: true;
     /** The answer shows a secret once: kept for Idempotency-Key it is sealed. */
     holdsSecret?: true;
+    /** The route is a WebSocket; the role in it that a ticket is for when the query names none. */
+    socketRole?: string;
   }
   interface FastifyRequest {
     caller: Caller | null;
+    grant: Grant | null;
+    /** Lets go of the place that requests in work hold. */
+    endWork: (() => void) | null;
     /** The body as received, kept only for Idempotency-Key. */
     rawBody: Uint8Array | null;
     claim: Claim | null;
@@ -90,11 +95,19 @@ export function checkRoute(route: RouteOptions): void {
 /** The routes by path, for 405: Fastify itself only knows that no route has matched. */
 export class RouteTable {
   readonly #methods = new Map<string, Set<string>>();
+  readonly #sockets = new Set<string>();
 
   add(route: RouteOptions): void {
     const methods = this.#methods.get(route.url) ?? new Set();
     for (const method of [route.method].flat()) methods.add(method);
     this.#methods.set(route.url, methods);
+    if (route.config?.socketRole !== undefined) this.#sockets.add(route.url);
+  }
+
+  /** Whether `path` is a WebSocket. */
+  isSocket(path: string): boolean {
+    const segments = path.split('/');
+    return [...this.#sockets].some((pattern) => matches(pattern.split('/'), segments));
   }
 
   /** Methods that `path` takes, for `Allow`; empty when there is no such path. */

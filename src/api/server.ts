@@ -6,11 +6,15 @@ import { systemClock, type Clock } from '#lib/clock.ts';
 import { AppError, systemCodeOf } from '#lib/errors.ts';
 import type { Log } from '#lib/log.ts';
 import { addIntelligenceRoutes } from './ai.ts';
-import { createTokens, type JwtSettings } from './auth-jwt.ts';
+import { createTokens, type JwtSettings, type Tokens } from './auth-jwt.ts';
 import { KeyAuthenticator } from './auth-keys.ts';
 import { Authenticator } from './auth.ts';
 import { addAnsweringRoutes, ANSWERING_SCHEMAS } from './answering.ts';
+import { addCallControlRoutes } from './call-control.ts';
 import { addCallRoutes } from './call.ts';
+import { CAMPAIGN_SCHEMAS } from './campaign-schemas.ts';
+import { addCampaignRoutes } from './campaigns.ts';
+import { addCallSockets } from './call-sockets.ts';
 import { addFamilyRoutes, FAMILY_SCHEMAS } from './families.ts';
 import { answerClientError } from './client-errors.ts';
 import { addConsoleRecordingRoutes } from './console-recordings.ts';
@@ -23,8 +27,10 @@ import {
   markReply,
   MAX_HEADER_BYTES,
   MAX_URL_BYTES,
+  pathOf,
   requestIdOf,
   sendProblem,
+  spendCall,
   type Limiters,
 } from './hooks.ts';
 import { IdempotencyClaims } from './idempotency-claims.ts';
@@ -39,12 +45,16 @@ import { addRecordRoutes } from './records.ts';
 import type { RateLimit } from './rate-limit.ts';
 import { checkRoute, RouteTable, type ApiServer } from './routing.ts';
 import { SHARED_SCHEMAS } from './schemas.ts';
+import { addSockets, type SocketLimits } from './sockets.ts';
 import { parseJsonObject } from './strict-json.ts';
 import { validatorCompiler } from './validation.ts';
+import { addTrunkRoutes } from './trunks.ts';
 import { addVendorRoutes } from './vendors.ts';
+import { WEBHOOK_SCHEMAS } from './webhook-schemas.ts';
+import { addWebhookRoutes } from './webhooks.ts';
 
 /** Times and sizes that bound what one client can hold. */
-export type ApiLimits = {
+export type ApiLimits = SocketLimits & {
   /** The whole request, headers and body (contract 1.5: 30 s). */
   readonly requestTimeoutMs: number;
   /** The headers alone: a client that drips them is gone sooner. */
@@ -70,6 +80,8 @@ export const DEFAULT_LIMITS: ApiLimits = {
   bodyBytes: 1024 * 1024,
   maxConnections: 4_096,
   maxInFlight: 512,
+  maxSockets: 2_000,
+  maxAccountSockets: 1_500,
   requestRate: { ratePerS: 50, burst: 100 },
   callRate: { ratePerS: 10, burst: 20 },
 };
@@ -97,7 +109,7 @@ export async function createApi(options: ApiOptions): Promise<ApiServer> {
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const routes = new RouteTable();
   const limiters = createLimiters(limits.requestRate, limits.callRate, clock);
-  const app = createFastify(options, limits, limiters);
+  const app = createFastify(options, limits, limiters, routes);
   app.server.maxConnections = limits.maxConnections;
   // Node's own answer is a bare 417; RFC 9110 10.1.1 lets an unknown expectation be passed over.
   app.server.on('checkExpectation', (...both) => app.server.emit('request', ...both));
@@ -115,7 +127,10 @@ export async function createApi(options: ApiOptions): Promise<ApiServer> {
   const { identity } = ports;
   const tokens = options.jwt === undefined ? null : createTokens(options.jwt, clock, log);
   const keys = new KeyAuthenticator(identity.keys, clock);
+  const sockets = await addSockets(app, { ...limits, clock, log });
   addHooks(app, {
+    tickets: sockets.tickets,
+    corsOrigins: options.corsOrigins ?? [],
     auth: new Authenticator({ keys, tokens, users: identity.users, clock }),
     routes,
     clock,
@@ -132,9 +147,26 @@ export async function createApi(options: ApiOptions): Promise<ApiServer> {
     CONSOLE_SCHEMAS,
     FAMILY_SCHEMAS,
     ANSWERING_SCHEMAS,
+    WEBHOOK_SCHEMAS,
+    CAMPAIGN_SCHEMAS,
   ];
   for (const schema of schemas.flat()) app.addSchema(schema);
   await app.register(swagger, openApiOptions(version));
+  addRoutes(app, options, { clock, tokens, limiters });
+  await app.ready();
+  return app;
+}
+
+type RouteParts = {
+  readonly clock: Clock;
+  readonly tokens: Tokens | null;
+  readonly limiters: Limiters;
+};
+
+function addRoutes(app: ApiServer, options: ApiOptions, parts: RouteParts): void {
+  const { ports, log, version } = options;
+  const { clock, tokens, limiters } = parts;
+  const { identity } = ports;
   const source = { records: ports.records, calls: ports.calls, clock };
   addOpsRoutes(app, {
     readiness: ports.readiness,
@@ -148,14 +180,19 @@ export async function createApi(options: ApiOptions): Promise<ApiServer> {
     recordings: ports.recordings,
     recordingList: ports.recordingList,
   });
-  addCallRoutes(app, source);
-  addFamilyRoutes(app, { ...source, ...ports.families, readiness: ports.readiness, version });
+  const web = { ...source, ...ports.sockets };
+  addCallRoutes(app, web);
+  const { recordings, reach, callControl } = ports;
+  addCallControlRoutes(app, { ...source, ...callControl, recordings, reach });
+  addCallSockets(app, { ...web, log, spendCall: (caller) => spendCall(limiters, caller) });
+  addFamilyRoutes(app, { ...web, ...ports.families, readiness: ports.readiness, version });
   addVendorRoutes(app, { ...ports.vendors, clock });
+  addTrunkRoutes(app, { ...ports.trunks, calls: ports.calls, clock });
   addIntelligenceRoutes(app, { ...source, intelligence: ports.intelligence });
-  addAnsweringRoutes(app, { ...ports.answering, clock });
+  addAnsweringRoutes(app, { ...ports.answering, reach: ports.reach, clock });
+  addWebhookRoutes(app, { ...ports.webhooks, reach: ports.reach, clock });
+  addCampaignRoutes(app, { ...ports.campaigns, clock });
   addIdentityRoutes(app, { ...identity, tokens, clock });
-  await app.ready();
-  return app;
 }
 
 /** The URL that is served. Errors: E_PORT_IN_USE, E_CONFIG, each naming address and port. */
@@ -172,7 +209,12 @@ export async function listenApi(app: ApiServer, host: string, port: number): Pro
   }
 }
 
-function createFastify(options: ApiOptions, limits: ApiLimits, limiters: Limiters): ApiServer {
+function createFastify(
+  options: ApiOptions,
+  limits: ApiLimits,
+  limiters: Limiters,
+  routes: RouteTable,
+): ApiServer {
   const { log, trustedProxies = [] } = options;
   return fastify({
     ...(trustedProxies.length === 0 ? {} : { trustProxy: [...trustedProxies] }),
@@ -186,6 +228,11 @@ function createFastify(options: ApiOptions, limits: ApiLimits, limiters: Limiter
       connectionsCheckingInterval: limits.checkIntervalMs,
       // Node's own answer to a missing Host is bare; the hooks give one in the envelope.
       requireHostHeader: false,
+      // Any other route answers as ever: `Upgrade` is an offer that need not be taken (RFC 9110 7.8).
+      shouldUpgradeCallback: ({ method, url = '', headers }) =>
+        method === 'GET' &&
+        headers.upgrade?.toLowerCase() === 'websocket' &&
+        routes.isSocket(pathOf(url)),
       // Node counts the URL among the header bytes; each is checked by its own limit afterwards.
       maxHeaderSize: MAX_HEADER_BYTES + MAX_URL_BYTES,
     },

@@ -39,6 +39,8 @@ export type AgentConfig = {
     readonly promptText: string | null;
     readonly hangupAfterS: number;
   };
+  /** Functions that the client on the call's socket answers (no `url`); see contract 2.4. */
+  readonly functions: readonly AgentFunction[];
   readonly maxDurationS: number;
   readonly maxHistory: number;
   /** Null: the installation's default decides. */
@@ -48,4 +50,12 @@ export type AgentConfig = {
   readonly autoSummary: boolean;
   /** `metadata.mask_at_rest`: what is said is masked before it is stored (contract 7.3). */
   readonly maskAtRest: boolean;
+};
+
+export type AgentFunction = {
+  readonly name: string;
+  readonly description: string;
+  /** A JSON Schema. */
+  readonly parameters: Readonly<Record<string, unknown>>;
+  readonly timeoutMs: number;
 };

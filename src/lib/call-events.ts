@@ -45,6 +45,14 @@ export type Message = {
   readonly latency_ms?: number;
   /** `content` is then cut to what the caller heard. */
   readonly interrupted?: boolean;
+  /** Of the function, in its answer. */
+  readonly name?: string;
+  /** Functions that the agent asked for. */
+  readonly tool_calls?: {
+    readonly id: string;
+    readonly name: string;
+    readonly arguments: Readonly<Record<string, unknown>>;
+  }[];
 };
 
 /** The three numbers given for each latency, in ms. */
@@ -137,7 +145,8 @@ export type EventData = {
   'dtmf.received': {
     readonly digit: string;
     readonly duration_ms: number;
-    readonly mode: 'rfc4733' | 'info';
+    /** `web`: a client without SIP. */
+    readonly mode: 'rfc4733' | 'info' | 'web';
   };
   'recording.ready': {
     readonly recording_id: Id;
@@ -274,11 +283,23 @@ export type RecordingPatch = {
   readonly truncated?: boolean;
 };
 
+/** What a vendor has done for a call since the entry before; absent counts are 0. */
+export type UsagePatch = {
+  readonly agent_id: Id;
+  readonly vendor: string;
+  readonly stt_seconds?: number;
+  readonly tts_chars?: number;
+  readonly realtime_seconds?: number;
+  readonly llm_tokens_in?: number;
+  readonly llm_tokens_out?: number;
+};
+
 /** An event of a call and what it changes. */
 export type CallEntry = {
   readonly event: CallEvent;
   readonly record: RecordPatch | null;
   readonly recording: RecordingPatch | null;
+  readonly usage?: readonly UsagePatch[];
 };
 
 /** An event of an account; it changes nothing by itself. */

@@ -81,6 +81,18 @@ export class SampleRing {
     return true;
   }
 
+  /**
+   * Writer: all of `pcm`, over what nobody has read. The reader of such a ring skips to the newest part first, well within
+   * the capacity.
+   */
+  overwrite(pcm: Int16Array): void {
+    const start = this.written;
+    for (let i = 0; i < pcm.length; i++) {
+      this.#samples[(start + i) & this.#mask] = pcm[i] as number;
+    }
+    Atomics.store(this.#positions, WRITE, start + pcm.length);
+  }
+
   /** Reader: fills `into` from its start with up to `limit` samples and returns how many. */
   read(into: Int16Array, limit = into.length): number {
     const count = Math.min(limit, into.length, this.available);

@@ -1,6 +1,8 @@
 /** A SIP carrier or PBX: a `sip_configs` row or the environment's trunk. */
 import type { Id } from './ids.ts';
 
+export type DtmfMode = 'rfc4733' | 'info' | 'inband';
+
 /** Where outbound calls go, as signalling needs it. */
 export type Trunk = {
   /** Null: the environment's trunk. */
@@ -20,6 +22,8 @@ export type Trunk = {
   readonly displayName: string | null;
   readonly localHost: string | null;
   readonly codecs: readonly ('PCMA' | 'PCMU')[];
+  /** How keys are pressed on its calls; absent: `rfc4733`. */
+  readonly dtmfMode?: DtmfMode;
 };
 
 /** How much a trunk may carry; null: no limit but the account's and the node's. */
@@ -56,7 +60,66 @@ export type TrunkSource = TrunkLimits & {
   readonly trunkId: Id;
   readonly transport: 'udp' | 'tcp' | 'tls';
   readonly host: string;
+  /** As it was written; calls come from its host too. */
+  readonly outboundProxy?: string | null;
   readonly cidrs: readonly string[];
+};
+
+/** Why a row cannot be used whatever the far end says. */
+export type TrunkFlaw = 'tls_unsupported' | 'codecs_unsupported' | 'password_unreadable';
+
+/** What goes wrong between us and a trunk, for programs: shown as `error` and `last_error`. */
+export type TrunkFault =
+  | TrunkFlaw
+  | 'timeout'
+  | 'dns'
+  | 'unreachable'
+  | 'auth_failed'
+  | 'realm_mismatch'
+  | 'password_missing'
+  | 'refused'
+  | 'redirected'
+  | 'interval_refused'
+  | 'host_invalid'
+  | 'engine_down';
+
+/** A row that is to be registered, or tried out. */
+export type TrunkLine = {
+  readonly accountId: Id;
+  readonly trunkId: Id;
+  readonly trunk: Trunk;
+  readonly register: boolean;
+  readonly intervalS: number;
+  /** Port in Contact, when it is not the one that SIP listens on; null: that one. */
+  readonly localPort: number | null;
+};
+
+/** A row as it was found: usable, or with the reason why not. */
+export type FoundLine =
+  | { readonly ok: true; readonly line: TrunkLine }
+  | {
+      readonly ok: false;
+      readonly accountId: Id;
+      readonly trunkId: Id;
+      readonly flaw: TrunkFlaw;
+    };
+
+/** What is known of a trunk's registration. */
+export type RegistrationState = {
+  readonly registered: boolean;
+  /** Unix time of the end of the binding; null while there is none. */
+  readonly expiresAtMs: number | null;
+  /** A `TrunkFault`, for a refusal with its SIP status in brackets. */
+  readonly error: string | null;
+};
+
+/** How a trial of a trunk came out. */
+export type TrunkTest = {
+  readonly ok: boolean;
+  readonly sipStatus: number | null;
+  /** Until the first answer of the far end; null when there was none. */
+  readonly roundTripMs: number | null;
+  readonly error: TrunkFault | null;
 };
 
 /** The environment's trunk as any account may use it: nothing restricts it but the account's own limits. */

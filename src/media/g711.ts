@@ -1,5 +1,4 @@
 /** G.711 A-law and mu-law by table: 8-bit codes to 16-bit samples and back (ITU-T G.711, tables 1 and 2). */
-import type { Codec } from './types.ts';
 
 /** Decode: 256 samples, indexed by code. Encode: 65,536 codes, indexed by the sample as an unsigned 16-bit number. */
 export type G711Tables = { readonly decode: Int16Array; readonly encode: Uint8Array };
@@ -7,7 +6,9 @@ export type G711Tables = { readonly decode: Int16Array; readonly encode: Uint8Ar
 const MU_BIAS = 132;
 const MU_CLIP = 32_635;
 
-export const G711: Readonly<Record<Codec, G711Tables>> = {
+export type G711Codec = 'PCMA' | 'PCMU';
+
+export const G711: Readonly<Record<G711Codec, G711Tables>> = {
   PCMA: buildTables(decodeALaw, encodeALaw),
   PCMU: buildTables(decodeMuLaw, encodeMuLaw),
 };

@@ -5,13 +5,18 @@
 import type { Clock } from '#lib/clock.ts';
 import { messageOf } from '#lib/errors.ts';
 import type { SampleRing } from '#lib/sample-ring.ts';
+import { AgentOutput } from './agent-output.ts';
+import { CallRecording } from './call-recording.ts';
+import { CallTaps } from './call-taps.ts';
 import { Concealment } from './concealment.ts';
 import { DtmfReceiver } from './dtmf-receiver.ts';
 import { JitterBuffer } from './jitter-buffer.ts';
 import type { Pacer } from './pacer.ts';
 import { Playout } from './playout.ts';
-import type { Recorder } from './recorder.ts';
-import { RTCP_INTERVAL_MS, RtcpReporter } from './rtcp.ts';
+import { playoutEvents } from './playout-events.ts';
+import { Recorder } from './recorder.ts';
+import type { RecordingFile } from './recording-file.ts';
+import { RtcpTimer } from './rtcp-timer.ts';
 import { RtpReceiver } from './rtp-receiver.ts';
 import { RtpSender } from './rtp-sender.ts';
 import type { RtpTransport } from './rtp-socket.ts';
@@ -27,6 +32,9 @@ import type {
 import { Vad, type SpeechClassifier } from './vad.ts';
 import type { UtteranceMarks } from './utterance-marks.ts';
 
+/** Opens the file of a recording. */
+export type OpenFile = (onFailed: (message: string) => void) => RecordingFile;
+
 export type ChainParts = {
   readonly clock: Clock;
   /** `wireMs` of an event is clock time plus this. */
@@ -38,18 +46,22 @@ export type ChainParts = {
   readonly callerRing: SampleRing;
   readonly playoutRing: SampleRing;
   readonly marks: UtteranceMarks;
-  /** Opens the recording when the call starts, or at `record()`; null records nothing. */
-  readonly record: ((onFailed: (message: string) => void) => Recorder) | null;
+  /** Opens the call's own recording when the call starts, or at `record()`; null: it has none. */
+  readonly record: OpenFile | null;
   readonly recordsOnCommand?: boolean;
   readonly firstRtpTimeoutMs: number;
   readonly rtpTimeoutMs: number;
   readonly cname: string;
   readonly emit: (event: MediaEvent) => void;
+  /** The digits of this request have been sent. */
+  readonly tellDigits?: (request: number) => void;
   /** The playout ring has room again, as the writer wished to know. */
   readonly tellRoom: () => void;
 };
 
 const SAMPLES_PER_MS = FRAME_SAMPLES / FRAME_MS;
+/** What is heard of a muted caller; as long as the longest packet. */
+const SILENCE = new Int16Array(1600);
 
 /** Builds the chain of one call; nothing happens before `start`. */
 export function buildChain(parts: ChainParts): MediaChain {
@@ -65,23 +77,23 @@ export class MediaChain {
   readonly #vad: Vad;
   readonly #playout: Playout;
   readonly #sender = new RtpSender();
-  readonly #rtcp: RtcpReporter;
+  readonly #rtcp: RtcpTimer;
   readonly #watch: RtpWatch;
   readonly #callerFrame = new Int16Array(FRAME_SAMPLES);
-  readonly #agentFrame = new Int16Array(FRAME_SAMPLES);
-  #recorder: Recorder | null = null;
-  /** Call time, in samples, of the agent's next frame. */
-  #agentPosition = 0;
-  /** Call time, in samples, at which the recording begins. */
-  #recordedFrom = 0;
+  readonly #silentFrame = new Int16Array(FRAME_SAMPLES);
+  /** What leaves in the agent's place: mute, digits, loop. */
+  readonly output: AgentOutput;
+  readonly taps = new CallTaps();
+  readonly recording = new CallRecording();
+  /** Whether the call's own recording has begun. */
+  #isRecorded = false;
+  #isCallerMuted = false;
   #audio: NegotiatedAudio | null = null;
   #canSend = false;
-  #wasActive = false;
   #isArmed = false;
   #isBroken = false;
   #startedMs = 0;
   #isAgentPlaced = false;
-  #nextRtcpMs = 0;
   #vadWireMs = 0;
   #closing: Promise<MediaClosed> | undefined;
 
@@ -97,27 +109,44 @@ export class MediaChain {
         parts.emit({ type: 'media.latched', atMs: this.#callMs(), address, port }),
       advance: (nowMs) => this.#pullCaller(nowMs - this.#startedMs),
     });
-    this.#dtmf = new DtmfReceiver((digit, durationMs) =>
-      parts.emit({ type: 'dtmf', atMs: this.#callMs(), digit, durationMs }),
-    );
+    this.#dtmf = new DtmfReceiver((digit, durationMs) => {
+      if (this.#isCallerMuted) return;
+      parts.emit({ type: 'dtmf', atMs: this.#callMs(), digit, durationMs });
+    });
     this.#vad = new Vad(parts.classifier, {
       started: (startMs, wireMs) => this.#onSpeechStarted(startMs, wireMs),
       stopped: (startMs, endMs, wireMs) =>
         parts.emit({ type: 'speech.stopped', atMs: this.#callMs(), startMs, endMs, wireMs }),
     });
-    this.#playout = new Playout(parts.playoutRing, parts.marks, this.#playoutListener());
-    this.#rtcp = new RtcpReporter(parts.cname);
+    this.#playout = new Playout(
+      parts.playoutRing,
+      parts.marks,
+      playoutEvents({
+        emit: parts.emit,
+        callMs: () => this.#callMs(),
+        wireMs: () => parts.clock.now() + parts.wireOriginMs,
+      }),
+    );
+    this.output = new AgentOutput(this.#playout, this.#sender, (request) =>
+      parts.tellDigits?.(request),
+    );
+    const { clock, transport, cname } = parts;
+    const { sequence } = this.#receiver;
+    this.#rtcp = new RtcpTimer({ clock, transport, sender: this.#sender, sequence, cname });
     this.#watch = new RtpWatch(parts.firstRtpTimeoutMs, parts.rtpTimeoutMs);
-    parts.transport.onDatagram((bytes, address, port) => this.#datagram(bytes, address, port));
+    parts.transport.onDatagram((bytes, address, port, atMs = parts.clock.now()) =>
+      this.#datagram(bytes, address, port, atMs),
+    );
   }
 
   /** The order of the stages, for people. */
   describe(): string {
     return [
       'in:  socket -> source latch -> RTP parse -> sequence -> { telephone events, decode }',
-      '     decode -> { VAD (on arrival) -> barge-in pause, jitter buffer }',
-      '     jitter buffer -> concealment -> { caller ring, recorder left }   (every 20 ms)',
-      'out: playout ring -> playout -> encode -> RTP -> socket -> recorder right   (paced)',
+      '     decode -> { mute -> VAD (on arrival) -> barge-in pause, jitter buffer }',
+      '     jitter buffer -> concealment -> { mute -> caller ring, recorder left, taps }   (every 20 ms)',
+      'out: playout ring -> playout -> { recorder right, mute } -> loop or digits in its place',
+      '     -> encode -> RTP -> socket, taps   (paced)',
     ].join('\n');
   }
 
@@ -128,15 +157,16 @@ export class MediaChain {
     const nowMs = this.#parts.clock.now();
     if (isFirst) {
       this.#startedMs = nowMs;
-      this.#nextRtcpMs = nowMs + RTCP_INTERVAL_MS;
-      if (this.#parts.recordsOnCommand !== true) this.#openRecorder();
+      this.#rtcp.start(nowMs);
     }
     this.#audio = audio;
     this.#canSend = audio.send && audio.remotePort > 0 && audio.remoteAddress !== '0.0.0.0';
-    this.#sender.negotiate(audio);
+    this.output.negotiate(audio);
     this.#receiver.negotiate(audio);
     this.#watch.restart(nowMs, audio.receive);
-    if (isFirst) this.#parts.pacer.add(this);
+    if (!isFirst) return;
+    if (this.#parts.recordsOnCommand !== true) this.record();
+    this.#parts.pacer.add(this);
   }
 
   pause(): void {
@@ -155,18 +185,36 @@ export class MediaChain {
     this.#isArmed = on;
   }
 
-  /** Begins the recording here: the agent is ahead by the jitter buffer, so the caller joins when he gets here. */
-  record(): void {
-    if (this.#audio === null || this.#closing !== undefined || this.#recorder !== null) return;
-    this.#recordedFrom = this.#agentPosition;
-    this.#openRecorder();
+  /** The caller's voice is heard by listeners and the recording only. */
+  muteCaller(on: boolean): void {
+    this.#isCallerMuted = on;
   }
 
-  #openRecorder(): void {
-    this.#recorder =
-      this.#parts.record?.((message) =>
-        this.#parts.emit({ type: 'recording.failed', atMs: this.#callMs(), message }),
-      ) ?? null;
+  /** Begins the call's own recording here, once. */
+  record(): void {
+    if (this.#isRecorded || this.#parts.record === null) return;
+    this.#isRecorded = this.startRecording(this.#parts.record);
+  }
+
+  /** Begins a recording here; false when the call does not run or one is going on. */
+  startRecording(openFile: OpenFile): boolean {
+    if (this.#audio === null || this.#closing !== undefined || this.recording.isOpen) return false;
+    const { emit } = this.#parts;
+    this.recording.start((at) => {
+      const file = openFile((message) =>
+        emit({ type: 'recording.failed', atMs: this.#callMs(), message }),
+      );
+      return new Recorder(file, at);
+    });
+    return true;
+  }
+
+  /** Ends the recording here, with the caller up to here; null when there is none. */
+  stopRecording(): Promise<RecordingResult | null> {
+    const stopped = this.recording.stop();
+    // No frame comes any more that could end it.
+    if (this.#isBroken) this.recording.finish();
+    return stopped;
   }
 
   /** One frame of call time. `dueMs` is the ideal time of the packet on the clock. Never throws. */
@@ -194,21 +242,15 @@ export class MediaChain {
     this.#dtmf.tick(nowMs);
     const silentMs = this.#watch.check(nowMs, this.#receiver.lastPacketMs);
     if (silentMs > 0) this.#tellLost(silentMs);
-    if (nowMs >= this.#nextRtcpMs) this.#sendRtcp(nowMs);
+    this.#rtcp.tick(nowMs, this.#canSend);
+    this.taps.tick(this.output.sent);
     this.#offerRoom();
   }
 
   /** Leaves out `frames` packets after a long stall; time stamps and recording stay on the clock. */
   skip(frames: number): void {
-    this.#sender.pass(frames);
-    this.#passAgent(frames * FRAME_SAMPLES);
-    this.#wasActive = false;
-  }
-
-  /** Time passes on the agent's side without a packet. */
-  #passAgent(samples: number): void {
-    this.#recorder?.padAgent(samples);
-    this.#agentPosition += samples;
+    this.output.skip(frames, !this.#canSend);
+    this.recording.passAgent(frames * FRAME_SAMPLES);
   }
 
   /** Stops, says goodbye, finishes the recording. Idempotent. */
@@ -233,9 +275,9 @@ export class MediaChain {
     };
   }
 
-  #datagram(bytes: Uint8Array, address: string, port: number): void {
+  #datagram(bytes: Uint8Array, address: string, port: number, atMs: number): void {
     if (this.#isBroken) return;
-    this.#guard(() => this.#receiver.datagram(bytes, address, port, this.#parts.clock.now()));
+    this.#guard(() => this.#receiver.datagram(bytes, address, port, atMs));
   }
 
   async #close(): Promise<MediaClosed> {
@@ -244,20 +286,16 @@ export class MediaChain {
     if (this.#audio !== null && !this.#isBroken) {
       const untilMs = nowMs - this.#startedMs + this.#jitter.depth / SAMPLES_PER_MS - FRAME_MS;
       this.#guard(() => this.#pullCaller(untilMs));
-      this.#guard(() => this.#sendRtcp(nowMs, true));
+      if (this.#canSend) this.#guard(() => this.#rtcp.send(true));
     }
     // Each step is on its own: whatever one of them does, the others release what they hold.
     this.#guard(() => this.#parts.transport.close());
     this.#guard(() => this.#vad.free());
-    return { stats: this.stats, recording: await this.#finishRecording() };
-  }
-
-  async #finishRecording(): Promise<RecordingResult | null> {
     try {
-      return (await this.#recorder?.finish()) ?? null;
+      return { stats: this.stats, recording: await this.recording.close() };
     } catch (error) {
       this.fail(error);
-      return null;
+      return { stats: this.stats, recording: null };
     }
   }
 
@@ -272,33 +310,27 @@ export class MediaChain {
   #send(dueMs: number): void {
     if (!this.#isAgentPlaced) {
       this.#isAgentPlaced = true;
-      this.#passAgent(Math.round((dueMs - this.#startedMs) * SAMPLES_PER_MS));
+      this.recording.passAgent(Math.round((dueMs - this.#startedMs) * SAMPLES_PER_MS));
     }
     if (!this.#canSend) {
       this.skip(1);
       return;
     }
-    const isActive = this.#playout.take(this.#agentFrame) > 0;
-    const isFirst = this.#sender.packetsSent === 0;
-    const packet = this.#sender.next(this.#agentFrame, isFirst || (isActive && !this.#wasActive));
-    this.#wasActive = isActive;
-    this.#parts.transport.send(packet);
+    this.#parts.transport.send(this.output.next());
     this.#playout.sent();
-    this.#recorder?.writeAgent(this.#agentFrame);
-    this.#agentPosition += FRAME_SAMPLES;
+    this.recording.agent(this.output.recorded);
   }
 
   /** Brings the caller's audio up to call time `callMs`, less the depth of the jitter buffer. */
   #pullCaller(callMs: number): void {
     const until = callMs * SAMPLES_PER_MS - this.#jitter.depth;
     while (this.#jitter.readPosition <= until) {
-      const early = this.#recordedFrom - this.#jitter.readPosition;
       const present = this.#jitter.take(this.#callerFrame);
       if (this.#dtmf.isOpen) this.#concealment.expectSilence();
       this.#concealment.fill(this.#callerFrame, present);
-      this.#parts.callerRing.push(this.#callerFrame);
-      if (early < FRAME_SAMPLES)
-        this.#recorder?.writeCaller(this.#callerFrame.subarray(Math.max(0, early)));
+      this.#parts.callerRing.push(this.#isCallerMuted ? this.#silentFrame : this.#callerFrame);
+      this.recording.caller(this.#callerFrame);
+      this.taps.caller(this.#callerFrame);
     }
   }
 
@@ -313,7 +345,8 @@ export class MediaChain {
     const position = this.#jitter.put(timestamp, pcm, length, arrival, isNew);
     if (!isNew) return;
     this.#vadWireMs = arrivalMs + this.#parts.wireOriginMs;
-    this.#vad.write(pcm, length, position / SAMPLES_PER_MS, this.#vadWireMs);
+    const heard = this.#isCallerMuted ? SILENCE : pcm;
+    this.#vad.write(heard, length, position / SAMPLES_PER_MS, this.#vadWireMs);
   }
 
   #onRestart(): void {
@@ -326,60 +359,9 @@ export class MediaChain {
     if (this.#isArmed && this.#playout.isActive && !this.#playout.isPaused) this.#playout.pause();
   }
 
-  #playoutListener(): ConstructorParameters<typeof Playout>[2] {
-    const { emit, wireOriginMs, clock } = this.#parts;
-    const heardMs = (samples: number): number => samples / SAMPLES_PER_MS;
-    return {
-      started: (utterance) => {
-        const wireMs = clock.now() + wireOriginMs;
-        emit({ type: 'playout.started', atMs: this.#callMs(), utterance, wireMs });
-      },
-      done: (utterance, heard) =>
-        emit({
-          type: 'playout.done',
-          atMs: this.#callMs(),
-          utterance,
-          heardMs: heardMs(heard),
-        }),
-      paused: (utterance, heard) =>
-        emit({ type: 'playout.paused', atMs: this.#callMs(), utterance, heardMs: heardMs(heard) }),
-      resumed: (utterance) => emit({ type: 'playout.resumed', atMs: this.#callMs(), utterance }),
-      flushed: (utterance, heard) =>
-        emit({ type: 'playout.flushed', atMs: this.#callMs(), utterance, heardMs: heardMs(heard) }),
-    };
-  }
-
   #tellLost(silentMs: number): void {
     const everReceived = this.#receiver.lastPacketMs >= 0;
     this.#parts.emit({ type: 'media.lost', atMs: this.#callMs(), silentMs, everReceived });
-  }
-
-  #sendRtcp(nowMs: number, isBye = false): void {
-    this.#nextRtcpMs = nowMs + RTCP_INTERVAL_MS;
-    if (!this.#canSend) return;
-    const { sequence } = this.#receiver;
-    const packetsSent = this.#sender.packetsSent;
-    const report = this.#rtcp.report(
-      {
-        ssrc: this.#sender.ssrc,
-        wallMs: this.#parts.clock.wallMs(),
-        rtpTimestamp: this.#sender.timestamp,
-        packetsSent,
-        octetsSent: packetsSent * FRAME_SAMPLES,
-        remote:
-          sequence.highest < 0
-            ? null
-            : {
-                ssrc: sequence.ssrc,
-                lost: sequence.lost,
-                expected: sequence.expected,
-                highestSequence: sequence.highest,
-                jitterUnits: sequence.jitterUnits,
-              },
-      },
-      isBye,
-    );
-    this.#parts.transport.sendRtcp(report);
   }
 
   #offerRoom(): void {

@@ -72,7 +72,7 @@ class WorkerEngine implements LocalMediaEngine {
     try {
       for (;;) {
         if (this.#isClosed) throw new AppError('E_MEDIA', 'the media plane is closed');
-        const localPort = this.#ports.lease(options.localAddress);
+        const localPort = options.web === true ? 0 : this.#ports.lease(options.localAddress);
         const opened = await this.#openOn(options, localPort, () => held.push(localPort));
         if (opened !== null) {
           if (!this.#isClosed) return opened;
@@ -127,7 +127,7 @@ class WorkerEngine implements LocalMediaEngine {
     const id = ++this.#lastSession;
     const release = (): void => {
       thread.forget(id);
-      this.#ports.release(options.localAddress, localPort);
+      if (localPort > 0) this.#ports.release(options.localAddress, localPort);
     };
     const session = new ClientSession({
       id,
@@ -135,8 +135,7 @@ class WorkerEngine implements LocalMediaEngine {
       localPort,
       release,
       send: (command) => thread.send(command),
-      closeDeadline: (closed) =>
-        withDeadline(closed, CLOSE_TIMEOUT_MS, 'closing the media of a call', this.#clock),
+      deadline: (answer, what) => withDeadline(answer, CLOSE_TIMEOUT_MS, what, this.#clock),
     });
     try {
       const refused = await thread.open(id, session, session.request());
@@ -274,6 +273,8 @@ class MediaThread {
         break;
       case 'event':
       case 'room':
+      case 'dtmf.sent':
+      case 'recording.stopped':
         this.#sessions.get(reply.session)?.receive(reply);
         break;
     }

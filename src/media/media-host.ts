@@ -3,16 +3,16 @@ import type { Clock } from '#lib/clock.ts';
 import { messageOf, systemCodeOf } from '#lib/errors.ts';
 import { randomToken } from '#lib/ids.ts';
 import { SampleRing } from '#lib/sample-ring.ts';
-import type { RecordingSeal } from '#lib/sealed-audio.ts';
 import { buildChain, type MediaChain } from './media-chain.ts';
+import { obey, type CommandContext } from './media-commands.ts';
 import type { MediaCommand, MediaReply, OpenRequest, WorkerCensus } from './media-protocol.ts';
 import { Pacer, type PacerOptions } from './pacer.ts';
 import { RecordingFile, type OpenRecording } from './recording-file.ts';
-import { Recorder } from './recorder.ts';
 import type { RtpTransport } from './rtp-socket.ts';
 import type { MediaClosed } from './types.ts';
 import type { SpeechClassifier } from './vad.ts';
 import { UtteranceMarks } from './utterance-marks.ts';
+import { WebTransport } from './web-transport.ts';
 
 export type MediaHostOptions = {
   readonly clock: Clock;
@@ -28,6 +28,7 @@ export type MediaHostOptions = {
 export class MediaHost {
   readonly #options: MediaHostOptions;
   readonly #pacer: Pacer;
+  readonly #context: CommandContext;
   /** Null while the call is still opening. */
   readonly #sessions = new Map<number, MediaChain | null>();
   /** Calls that are to be closed as soon as they are open. */
@@ -35,6 +36,13 @@ export class MediaHost {
 
   constructor(options: MediaHostOptions) {
     this.#options = options;
+    const { clock, openRecording, reply } = options;
+    const open = openRecording === undefined ? {} : { open: openRecording };
+    this.#context = {
+      reply,
+      openFile: (path, seal, onFailed) =>
+        new RecordingFile({ path, seal, clock, onFailed, ...open }),
+    };
     this.#pacer = new Pacer({
       clock: options.clock,
       ...(options.fine === undefined ? {} : { fine: options.fine }),
@@ -60,7 +68,7 @@ export class MediaHost {
       return;
     }
     if (command.type === 'close') void this.#close(command.session, chain);
-    else obey(chain, command);
+    else obey(chain, command, this.#context);
   }
 
   census(): WorkerCensus {
@@ -76,7 +84,7 @@ export class MediaHost {
     this.#sessions.set(session, null);
     let transport: RtpTransport | undefined;
     try {
-      transport = await this.#options.openSocket(request.localAddress, request.port);
+      transport = await this.#transport(request);
       const chain = this.#host(session, request, transport);
       this.#sessions.set(session, chain);
       this.#options.reply({ type: 'opened', session });
@@ -88,6 +96,11 @@ export class MediaHost {
       const code = systemCodeOf(error) ?? null;
       this.#options.reply({ type: 'open.failed', session, code, message: messageOf(error) });
     }
+  }
+
+  #transport({ localAddress, port, web }: OpenRequest): RtpTransport | Promise<RtpTransport> {
+    if (web) return new WebTransport({ buffers: web, pacer: this.#pacer });
+    return this.#options.openSocket(localAddress, port);
   }
 
   #host(session: number, request: OpenRequest, transport: RtpTransport): MediaChain {
@@ -103,27 +116,17 @@ export class MediaHost {
       playoutRing: SampleRing.attach(request.playoutRing),
       marks: UtteranceMarks.attach(request.marks),
       record:
-        recordingPath === null ? null : (tell) => this.#record(recordingPath, recordingSeal, tell),
+        recordingPath === null
+          ? null
+          : (tell) => this.#context.openFile(recordingPath, recordingSeal, tell),
       recordsOnCommand: request.recordsOnCommand === true,
       firstRtpTimeoutMs: request.firstRtpTimeoutMs,
       rtpTimeoutMs: request.rtpTimeoutMs,
       cname: randomToken(12),
       emit: (event) => reply({ type: 'event', session, event }),
+      tellDigits: (request) => reply({ type: 'dtmf.sent', session, request }),
       tellRoom: () => reply({ type: 'room', session }),
     });
-  }
-
-  #record(path: string, seal: RecordingSeal | null, onFailed: (message: string) => void): Recorder {
-    const { clock, openRecording } = this.#options;
-    return new Recorder(
-      new RecordingFile({
-        path,
-        seal,
-        clock,
-        onFailed,
-        ...(openRecording === undefined ? {} : { open: openRecording }),
-      }),
-    );
   }
 
   async #close(session: number, chain: MediaChain): Promise<void> {
@@ -136,29 +139,5 @@ export class MediaHost {
     }
     if (!this.#sessions.delete(session)) return;
     this.#options.reply({ type: 'closed', session, closed });
-  }
-}
-
-function obey(
-  chain: MediaChain,
-  command: Exclude<MediaCommand, { type: 'open' | 'close' | 'census' }>,
-): void {
-  try {
-    switch (command.type) {
-      case 'start':
-        return chain.start(command.audio);
-      case 'pause':
-        return chain.pause();
-      case 'resume':
-        return chain.resume();
-      case 'flush':
-        return chain.flush(command.count, command.position);
-      case 'arm':
-        return chain.armBargeIn(command.on);
-      case 'record':
-        return chain.record();
-    }
-  } catch (error) {
-    chain.fail(error);
   }
 }

@@ -1,7 +1,15 @@
 /** Messages between the main thread and a media worker. Audio is not among them: it goes through shared rings. */
 import type { RecordingSeal } from '#lib/sealed-audio.ts';
+import type { DtmfJob } from './dtmf-sender.ts';
 import type { PacingStats } from './pacer.ts';
-import type { MediaClosed, MediaEvent, NegotiatedAudio } from './types.ts';
+import type {
+  AudioSide,
+  MediaClosed,
+  MediaEvent,
+  NegotiatedAudio,
+  RecordingResult,
+} from './types.ts';
+import type { WebBuffers } from './web-transport.ts';
 
 /** What a worker needs to open one call. */
 export type OpenRequest = {
@@ -15,6 +23,8 @@ export type OpenRequest = {
   readonly callerRing: SharedArrayBuffer;
   readonly playoutRing: SharedArrayBuffer;
   readonly marks: SharedArrayBuffer;
+  /** Of a call without SIP: it has no port, and audio goes through these. */
+  readonly web?: WebBuffers | null;
 };
 
 /** Commands. `session` is the number the main thread gave the call. */
@@ -31,7 +41,31 @@ export type MediaCommand =
       readonly position: number;
     }
   | { readonly type: 'arm'; readonly session: number; readonly on: boolean }
+  | {
+      readonly type: 'mute';
+      readonly session: number;
+      readonly side: AudioSide;
+      readonly on: boolean;
+    }
+  | ({ readonly type: 'dtmf'; readonly session: number } & DtmfJob)
+  | { readonly type: 'loop'; readonly session: number; readonly pcm: Int16Array | null }
   | { readonly type: 'record'; readonly session: number }
+  | {
+      readonly type: 'recording.start';
+      readonly session: number;
+      readonly path: string;
+      readonly seal: RecordingSeal | null;
+    }
+  | { readonly type: 'recording.pause'; readonly session: number; readonly on: boolean }
+  | { readonly type: 'recording.stop'; readonly session: number }
+  | {
+      readonly type: 'tap';
+      readonly session: number;
+      readonly tap: number;
+      readonly caller: SharedArrayBuffer;
+      readonly agent: SharedArrayBuffer;
+    }
+  | { readonly type: 'untap'; readonly session: number; readonly tap: number }
   | { readonly type: 'close'; readonly session: number }
   | { readonly type: 'census'; readonly request: number; readonly resetPacing: boolean };
 
@@ -54,5 +88,13 @@ export type MediaReply =
     }
   | { readonly type: 'event'; readonly session: number; readonly event: MediaEvent }
   | { readonly type: 'room'; readonly session: number }
+  | { readonly type: 'dtmf.sent'; readonly session: number; readonly request: number }
+  /** Answers `recording.stop`; `error` in place of a result that could not be had. */
+  | {
+      readonly type: 'recording.stopped';
+      readonly session: number;
+      readonly recording: RecordingResult | null;
+      readonly error: string | null;
+    }
   | { readonly type: 'closed'; readonly session: number; readonly closed: MediaClosed }
   | { readonly type: 'census'; readonly request: number; readonly census: WorkerCensus };

@@ -1,22 +1,33 @@
 /** The main thread's hold on one call's media: commands out, events in, audio through the shared rings. */
-import { rm } from 'node:fs/promises';
-import { messageOf } from '#lib/errors.ts';
+import { AppError, messageOf } from '#lib/errors.ts';
+import type { RecordingSeal } from '#lib/sealed-audio.ts';
 import { SampleRing } from '#lib/sample-ring.ts';
+import { DigitQueue } from './digit-queue.ts';
 import type { MediaCommand, MediaReply, OpenRequest } from './media-protocol.ts';
 import { PlayoutWriter } from './playout-writer.ts';
-import { repairSealed } from './sealed-repair.ts';
+import { RecordingControl } from './recording-control.ts';
+import { TapReader } from './tap-reader.ts';
 import type {
+  AudioSide,
+  DtmfTones,
   MediaClosed,
   MediaEvent,
   MediaOptions,
   MediaSession,
   MediaStats,
+  MediaTap,
   NegotiatedAudio,
   RecordingResult,
 } from './types.ts';
-import { SAMPLE_RATE_HZ } from './types.ts';
+import { FRAME_SAMPLES, MAX_TAPS, SAMPLE_RATE_HZ } from './types.ts';
 import { UtteranceMarks } from './utterance-marks.ts';
-import { repairWav } from './wav.ts';
+import { WebRings } from './web-audio.ts';
+
+/** What the worker says about one call. */
+export type SessionReply = Extract<
+  MediaReply,
+  { type: 'event' | 'room' | 'dtmf.sent' | 'recording.stopped' | 'closed' }
+>;
 
 export type SessionParts = {
   readonly id: number;
@@ -25,14 +36,16 @@ export type SessionParts = {
   readonly send: (command: MediaCommand) => void;
   /** Gives port and number back; called once. */
   readonly release: () => void;
-  /** Gives up waiting for the worker's last word. */
-  readonly closeDeadline: (closed: Promise<MediaClosed>) => Promise<MediaClosed>;
+  /** Gives up waiting for the worker's last word about something: E_TIMEOUT. */
+  readonly deadline: <T>(answer: Promise<T>, what: string) => Promise<T>;
 };
 
 const CALLER_RING_S = 4;
 const PLAYOUT_RING_S = 8;
 /** Events kept until a listener is set; then the oldest go. */
 const MAX_EARLY_EVENTS = 256;
+/** Ten minutes. */
+const MAX_LOOP = 600 * SAMPLE_RATE_HZ;
 
 const NOTHING: MediaStats = {
   packetsReceived: 0,
@@ -55,6 +68,11 @@ export class ClientSession implements MediaSession {
   readonly #playoutRing = SampleRing.create(PLAYOUT_RING_S * SAMPLE_RATE_HZ);
   readonly #marks = UtteranceMarks.create();
   readonly #writer = new PlayoutWriter(this.#playoutRing, this.#marks);
+  readonly web: WebRings | null;
+  readonly #digits: DigitQueue;
+  readonly #recording: RecordingControl;
+  readonly #taps = new Map<number, TapReader>();
+  #lastTap = 0;
   readonly #closed = Promise.withResolvers<MediaClosed>();
   #listener: ((event: MediaEvent) => void) | null = null;
   #early: MediaEvent[] = [];
@@ -65,6 +83,11 @@ export class ClientSession implements MediaSession {
     this.#parts = parts;
     this.localAddress = parts.options.localAddress;
     this.localPort = parts.localPort;
+    const { id: session, options, deadline } = parts;
+    const send = (command: MediaCommand): void => this.#command(command);
+    this.#digits = new DigitQueue((job) => send({ type: 'dtmf', session, ...job }));
+    this.#recording = new RecordingControl({ id: session, options, send, deadline });
+    this.web = parts.options.web === true ? new WebRings() : null;
   }
 
   /** What the worker is to open. */
@@ -83,11 +106,14 @@ export class ClientSession implements MediaSession {
       callerRing: this.#callerRing.buffer,
       playoutRing: this.#playoutRing.buffer,
       marks: this.#marks.buffer,
+      web: this.web?.buffers ?? null,
     };
   }
 
   start(audio: NegotiatedAudio): void {
     this.#command({ type: 'start', session: this.#parts.id, audio });
+    this.#digits.negotiate(audio);
+    this.#recording.started();
   }
 
   onEvent(listener: (event: MediaEvent) => void): void {
@@ -113,6 +139,10 @@ export class ClientSession implements MediaSession {
     this.#writer.end(utterance);
   }
 
+  playedSamples(utterance: number): number | null {
+    return this.#writer.played(utterance);
+  }
+
   pause(): void {
     this.#command({ type: 'pause', session: this.#parts.id });
   }
@@ -129,8 +159,60 @@ export class ClientSession implements MediaSession {
     this.#command({ type: 'arm', session: this.#parts.id, on });
   }
 
+  mute({ side, on }: { readonly side: AudioSide; readonly on: boolean }): void {
+    this.#command({ type: 'mute', session: this.#parts.id, side, on });
+  }
+
+  get takesEvents(): boolean {
+    return this.#digits.takesEvents;
+  }
+
+  sendDtmf(digits: string, tones: DtmfTones): Promise<void> {
+    return this.#digits.add(digits, tones);
+  }
+
+  playLoop(pcm: Int16Array | null): void {
+    if (pcm !== null && (pcm.length < FRAME_SAMPLES || pcm.length > MAX_LOOP)) {
+      throw new AppError('E_REQUEST', 'a loop lasts 20 ms to 10 min');
+    }
+    this.#command({ type: 'loop', session: this.#parts.id, pcm });
+  }
+
   record(): void {
-    this.#command({ type: 'record', session: this.#parts.id });
+    this.#recording.record();
+  }
+
+  startRecording(path: string, seal: RecordingSeal | null): void {
+    this.#recording.start(path, seal);
+  }
+
+  pauseRecording(): void {
+    this.#recording.pause(true);
+  }
+
+  resumeRecording(): void {
+    this.#recording.pause(false);
+  }
+
+  stopRecording(): Promise<RecordingResult | null> {
+    return this.#recording.stop();
+  }
+
+  tap(): MediaTap {
+    if (this.#closing !== undefined)
+      throw new AppError('E_ABORTED', 'the media of the call is closed');
+    if (this.#taps.size >= MAX_TAPS) {
+      throw new AppError('E_QUEUE_FULL', `a call has at most ${MAX_TAPS} listeners`);
+    }
+    const tap = ++this.#lastTap;
+    const session = this.#parts.id;
+    const reader = new TapReader(() => {
+      this.#taps.delete(tap);
+      this.#command({ type: 'untap', session, tap });
+    });
+    this.#taps.set(tap, reader);
+    this.#command({ type: 'tap', session, tap, ...reader.buffers });
+    return reader;
   }
 
   close(): Promise<MediaClosed> {
@@ -139,38 +221,45 @@ export class ClientSession implements MediaSession {
   }
 
   /** A message of the worker about this call. */
-  receive(reply: Extract<MediaReply, { type: 'event' | 'room' | 'closed' }>): void {
-    if (reply.type === 'room') this.#writer.pump();
-    else if (reply.type === 'closed') this.#closed.resolve(reply.closed);
-    else this.#tell(reply.event);
+  receive(reply: SessionReply): void {
+    switch (reply.type) {
+      case 'event':
+        return this.#tell(reply.event);
+      case 'room':
+        return this.#writer.pump();
+      case 'dtmf.sent':
+        return this.#digits.sent(reply.request);
+      case 'recording.stopped':
+        return this.#recording.stopped(reply);
+      case 'closed':
+        return this.#closed.resolve(reply.closed);
+    }
   }
 
   /** The worker is gone: the call hears of it, and close() waits for nothing but what is left of the recording. */
   workerLost(message: string): void {
     this.#tell({ type: 'media.failed', atMs: 0, message });
+    this.#digits.close();
     const left = this.#leftRecording();
     this.#closed.resolve(left.then((recording) => ({ stats: NOTHING, recording })));
   }
 
   /** What a dead worker had written, closed as after a crash; null when there is nothing in it. Never rejects. */
   async #leftRecording(): Promise<RecordingResult | null> {
-    const { recordingPath: path, recordingSeal: seal = null } = this.#parts.options;
-    if (path === null) return null;
     try {
-      const mended = seal === null ? await repairWav(path) : await repairSealed(path, seal);
-      if (mended.durationMs > 0) return { path, sha256: null, ...mended, truncated: true };
-      await rm(path, { force: true });
+      return await this.#recording.left();
     } catch (error) {
       this.#tell({ type: 'recording.failed', atMs: 0, message: messageOf(error) });
+      return null;
     }
-    return null;
   }
 
   async #close(): Promise<MediaClosed> {
     this.#writer.close();
+    this.#digits.close();
     this.#parts.send({ type: 'close', session: this.#parts.id });
     try {
-      return await this.#parts.closeDeadline(this.#closed.promise);
+      return await this.#parts.deadline(this.#closed.promise, 'closing the media of a call');
     } finally {
       this.#release();
     }
@@ -180,6 +269,8 @@ export class ClientSession implements MediaSession {
     if (this.#isReleased) return;
     this.#isReleased = true;
     this.#listener = null;
+    this.#recording.close();
+    for (const tap of this.#taps.values()) tap.close();
     this.#parts.release();
   }
 
@@ -188,6 +279,8 @@ export class ClientSession implements MediaSession {
   }
 
   #tell(event: MediaEvent): void {
+    if (event.type === 'playout.done' || event.type === 'playout.flushed')
+      this.#writer.forget(event.utterance);
     if (this.#listener !== null) this.#listener(event);
     else if (this.#closing === undefined) {
       if (this.#early.length >= MAX_EARLY_EVENTS) this.#early.shift();

@@ -27,6 +27,8 @@ export class PlayoutWriter {
   #last = 0;
   #isMarked = false;
   #isClosed = false;
+  /** Ring positions at which utterances begin, of those that may still be playing. */
+  readonly #starts = new Map<number, number>();
 
   constructor(ring: SampleRing, marks: UtteranceMarks) {
     this.#ring = ring;
@@ -76,10 +78,22 @@ export class PlayoutWriter {
     }
   }
 
+  /** Samples of `utterance` that the reader has taken; null when none can be, or all of it is over. */
+  played(utterance: number): number | null {
+    const start = this.#starts.get(utterance);
+    return start === undefined ? null : Math.max(0, this.#ring.consumed - start);
+  }
+
+  /** It was sent or thrown away. */
+  forget(utterance: number): void {
+    this.#starts.delete(utterance);
+  }
+
   /** Ends what is open, refuses what waits, and says up to where the reader is to throw away. */
   flush(): { count: number; position: number } {
     const waiting = this.#steps;
     this.#steps = [];
+    this.#starts.clear();
     this.#open = 0;
     for (const step of waiting) {
       if (step.type !== 'write') continue;
@@ -103,6 +117,7 @@ export class PlayoutWriter {
       case 'begin':
         if (this.#marks.isFull) return this.#wait();
         this.#marks.begin(step.utterance);
+        this.#starts.set(step.utterance, this.#ring.written);
         this.#isMarked = true;
         return true;
       case 'end':

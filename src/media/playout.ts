@@ -28,6 +28,7 @@ export class Playout {
   #lastHeard = 0;
   #isStarted = false;
   #isPaused = false;
+  #isStanding = false;
   #fadeIn = false;
   #lastSample = 0;
   /** What happened in the frame being filled: pairs of utterance and samples heard, -1 for its beginning. */
@@ -51,7 +52,7 @@ export class Playout {
 
   /** Fills the frame that is about to be sent; returns how many of its samples are utterance, from the start on. */
   take(frame: Int16Array): number {
-    const filled = this.#isPaused ? 0 : this.#fill(frame);
+    const filled = this.#isPaused || this.#isStanding ? 0 : this.#fill(frame);
     if (filled > 0) {
       if (this.#fadeIn) fadeIn(frame, filled);
       this.#fadeIn = false;
@@ -79,6 +80,12 @@ export class Playout {
   pause(): void {
     this.#isPaused = true;
     this.#listener.paused(this.#currentUtterance(), this.#currentHeard());
+  }
+
+  /** Stands still while something else is heard in its place; nothing is told. */
+  stand(on: boolean): void {
+    if (this.#isStanding && !on) this.#fadeIn = this.#heard > 0;
+    this.#isStanding = on;
   }
 
   /** Goes on with the sample after the last one sent. */

@@ -10,7 +10,7 @@ const IN_SAMPLES = 4_096;
 const BLOCKS_A_TURN = 16;
 
 /** What we use of the package, which has no types. */
-type SpeexModule = {
+export type SpeexModule = {
   readonly HEAP16: Int16Array;
   readonly HEAP32: Int32Array;
   _malloc(bytes: number): number;
@@ -37,7 +37,7 @@ type SpeexModule = {
 
 let loading: Promise<SpeexModule> | undefined;
 
-function loadSpeex(): Promise<SpeexModule> {
+export function loadSpeex(): Promise<SpeexModule> {
   loading ??= import(RESAMPLER).then((module: { readonly default: () => Promise<SpeexModule> }) =>
     module.default(),
   );

@@ -3,7 +3,7 @@
  * arrives, nothing is thrown: bad packets are counted and dropped.
  */
 import { RtpPacket } from 'rtp.js/packets';
-import { decodeG711, G711, type G711Tables } from './g711.ts';
+import { PAYLOAD_CODECS, type PayloadCodec } from './codecs.ts';
 import { RtpSequence, type SequenceVerdict } from './rtp-sequence.ts';
 import type { RtpTransport } from './rtp-socket.ts';
 import { SourceLatch } from './source-latch.ts';
@@ -30,8 +30,8 @@ type Held = { readonly packet: RtpPacket; readonly arrivalMs: number };
 
 /** RFC 3551 comfort noise: taken note of, and the line stays silent. */
 const COMFORT_NOISE = 13;
-/** 200 ms: no phone puts more G.711 into one packet. */
-const MAX_PAYLOAD_BYTES = 1600;
+/** 200 ms: no phone puts more into one packet. */
+const MAX_PACKET_SAMPLES = 1600;
 /** Per source: the learning window of a phone that sends 10 ms packets. */
 const MAX_HELD = 64;
 /** Undecided audio older than this is given up, so that the caller's time never stands still for long. */
@@ -42,11 +42,11 @@ export class RtpReceiver {
   readonly #transport: RtpTransport;
   readonly #sink: ReceiverSink;
   readonly #latch = new SourceLatch();
-  readonly #pcm = new Int16Array(MAX_PAYLOAD_BYTES);
+  readonly #pcm = new Int16Array(MAX_PACKET_SAMPLES);
   /** Packets that wait for the decision, by source. */
   readonly #held = new Map<string, Held[]>();
   #audio: NegotiatedAudio | null = null;
-  #tables: G711Tables = G711.PCMU;
+  #codec: PayloadCodec = PAYLOAD_CODECS.PCMU;
   #received = 0;
   #foreign = 0;
   #malformed = 0;
@@ -84,7 +84,7 @@ export class RtpReceiver {
   /** Sets what was negotiated; a new remote address opens the latch again. */
   negotiate(audio: NegotiatedAudio): void {
     this.#audio = audio;
-    this.#tables = G711[audio.codec];
+    this.#codec = PAYLOAD_CODECS[audio.codec];
     if (!this.#latch.signal(audio.remoteAddress, audio.remotePort)) return;
     this.#dropHeld();
     this.#transport.disconnect();
@@ -205,12 +205,12 @@ export class RtpReceiver {
       return;
     }
     if (payloadType !== this.#audio?.receivePayloadType) return;
-    const length = payload.byteLength;
-    if (length === 0 || length > MAX_PAYLOAD_BYTES) {
+    const length = Math.floor(payload.byteLength / this.#codec.bytesPerSample);
+    if (length === 0 || length > MAX_PACKET_SAMPLES) {
       this.#malformed++;
       return;
     }
-    decodeG711(this.#tables, payload, this.#pcm, length);
+    this.#codec.decode(payload, this.#pcm, length);
     this.#sink.audio(this.#pcm, length, timestamp, arrivalMs, verdict !== 'reordered');
   }
 }

@@ -5,7 +5,13 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
 
-export type DatagramListener = (bytes: Uint8Array, address: string, port: number) => void;
+/** `atMs`: when it came, on the clock; absent: now. */
+export type DatagramListener = (
+  bytes: Uint8Array,
+  address: string,
+  port: number,
+  atMs?: number,
+) => void;
 
 /** What the chain needs of the network; tests bring their own. */
 export type RtpTransport = {

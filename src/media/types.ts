@@ -11,7 +11,8 @@ export const FRAME_SAMPLES = 160;
 /** The detector waits this long after the last frame of speech before it says that speech has stopped. */
 export const VAD_HANGOVER_MS = 440;
 
-export type Codec = 'PCMA' | 'PCMU';
+/** `L16` (linear, lossless) is spoken between our own threads only: calls without SIP. */
+export type Codec = 'PCMA' | 'PCMU' | 'L16';
 
 /** What offer and answer agreed on, as the media worker needs it. */
 export type NegotiatedAudio = {
@@ -21,6 +22,8 @@ export type NegotiatedAudio = {
   readonly receivePayloadType: number;
   /** Payload type of telephone-event in the direction to us; null when not offered. */
   readonly dtmfPayloadType: number | null;
+  /** The one in the direction to them; null: they take no events. Absent: the same as `dtmfPayloadType`. */
+  readonly dtmfSendPayloadType?: number | null;
   /** Where the other side wants RTP. Port 0 or address 0.0.0.0 means: do not send. */
   readonly remoteAddress: string;
   readonly remotePort: number;
@@ -42,6 +45,21 @@ export type MediaOptions = {
   /** RTP silence before the first packet, and after it, that counts as media lost. */
   readonly firstRtpTimeoutMs: number;
   readonly rtpTimeoutMs: number;
+  /** A call without SIP: no port is leased, and audio goes through `MediaSession.web`. */
+  readonly web?: boolean;
+};
+
+/** The client's end of a web call's audio. Each direction holds 2 s; the oldest excess is dropped. */
+export type WebAudio = {
+  /** Caller audio, any length; returns how many samples were dropped. */
+  push(pcm: Int16Array): number;
+  /** What was sent to the caller and not read yet: up to `into.length` samples. Real time: 160 every 20 ms. */
+  read(into: Int16Array): number;
+  /** Throws away what was sent and not read. */
+  clear(): void;
+  /** Samples sent to the caller, and of these read or dropped, since the start. */
+  readonly sent: number;
+  readonly consumed: number;
 };
 
 /**
@@ -140,13 +158,40 @@ export type RecordingResult = {
 
 export type MediaClosed = {
   readonly stats: MediaStats;
+  /** Of the recording that was running; null when there was none or it had been stopped before. */
   readonly recording: RecordingResult | null;
 };
+
+export type AudioSide = 'caller' | 'agent';
+
+/** How digits are sent: as RFC 4733 events, or as tones in the audio. */
+export type DtmfTones = {
+  readonly mode: 'rfc4733' | 'inband';
+  /** 40..8000 each. A gap is rounded up to whole frames; three end packets want 40 ms of it. */
+  readonly toneMs: number;
+  readonly gapMs: number;
+};
+
+/** A listener to both sides of a call: two streams of one length, sample n of both from the same 20 ms of call time. */
+export type MediaTap = {
+  /**
+   * Reads up to the shorter of the two and returns how many samples of each, always whole frames (160) where the buffers
+   * hold them. What is not read within 2 s is dropped, oldest first. 0 after `close()` and after the call.
+   */
+  read(caller: Int16Array, agent: Int16Array): number;
+  /** Idempotent. */
+  close(): void;
+};
+
+/** Listeners of one call. */
+export const MAX_TAPS = 8;
 
 /** One call's audio: a leased port, a chain in the worker, two rings. Owned by the call; close() is idempotent. */
 export type MediaSession = {
   readonly localAddress: string;
   readonly localPort: number;
+  /** Null unless opened with `web`. */
+  readonly web: WebAudio | null;
   /**
    * Starts sending (every 20 ms, silence included, from now to close) and receiving; a second call re-negotiates
    * (re-INVITE) without a gap in sequence numbers or time stamps.
@@ -168,6 +213,8 @@ export type MediaSession = {
   write(utterance: number, pcm: Int16Array): Promise<void>;
   /** No more audio for this utterance; `playout.done` follows when it has been sent. */
   endUtterance(utterance: number): void;
+  /** Samples of the utterance that have left the queue by now; null when it has not begun, or was flushed or is over. */
+  playedSamples(utterance: number): number | null;
   /** Playout stands still at the next frame and goes on from the same sample after `resume`. */
   pause(): void;
   resume(): void;
@@ -178,8 +225,50 @@ export type MediaSession = {
    * (design.md 4.5: within 80 ms of the first speech packet) and tells by `playout.paused` and `speech.started`.
    */
   armBargeIn(on: boolean): void;
-  /** With `recordsOnCommand`: from now on, and nothing that was said before. After `start()`; once. */
+  /**
+   * That side is not forwarded; the recording keeps both as they were said. `agent`: silence is sent, playout goes on
+   * consuming (marks, `heardMs` and events as ever). `caller`: `readCaller` gives silence, and detector, barge-in and
+   * DTMF hear nothing; listeners (`tap`) still hear him.
+   */
+  mute(options: { readonly side: AudioSide; readonly on: boolean }): void;
+  /** Whether `sendDtmf` can send RFC 4733 events, by what `start` was given last. */
+  readonly takesEvents: boolean;
+  /**
+   * Sends digits (`0-9A-D*#`, `w`: 500 ms of pause) after those still waiting; resolves when the gap after the last one
+   * is over. Playout stands still from the first to the last. Digits wait while we may not send (`send: false`).
+   * Errors: E_REQUEST (digits or times out of range), E_DTMF (rfc4733, and the other side takes no events: nothing was
+   * sent, in-band works), E_QUEUE_FULL (more than 128 digits waiting), E_ABORTED (closed first).
+   */
+  sendDtmf(digits: string, tones: DtmfTones): Promise<void>;
+  /**
+   * Replaces the agent by `pcm` over and over (hold music) until null; playout stands still meanwhile, without events.
+   * 20 ms to 10 min; over shared memory (`holdTune()`) nothing is copied. Errors: E_REQUEST.
+   */
+  playLoop(pcm: Int16Array | null): void;
+  /** Begins the session's own recording (`recordingPath`) now, if it has not begun. After `start()`; once. */
   record(): void;
+  /**
+   * Begins a recording into a new file now, also on a session opened without one, or after `stopRecording`.
+   * Errors: E_CONFLICT while a recording runs or is still being finished.
+   */
+  startRecording(path: string, seal: RecordingSeal | null): void;
+  /**
+   * Nothing of either side is written from here to `resumeRecording`. The pause is cut out: the file goes on with the
+   * first frame after it, both sides at the same call time, and `durationMs` is what is in the file. No-ops when there
+   * is nothing to pause or resume.
+   */
+  pauseRecording(): void;
+  resumeRecording(): void;
+  /**
+   * Finishes and closes the file while the call goes on; null when none was running or nothing could be written.
+   * `close()` then has no recording. Errors: E_TIMEOUT (8 s).
+   */
+  stopRecording(): Promise<RecordingResult | null>;
+  /**
+   * A listener to both sides: the caller as heard, the agent as sent. It changes nothing of what anybody hears.
+   * Errors: E_QUEUE_FULL (8 listeners), E_ABORTED (closed).
+   */
+  tap(): MediaTap;
   /** Stops packets, finishes the recording, gives the port back. */
   close(): Promise<MediaClosed>;
 };

@@ -54,14 +54,34 @@ export type SttProvider = {
 // ---- Language model ----
 
 export type ChatMessage = {
-  readonly role: 'system' | 'user' | 'assistant';
+  readonly role: 'system' | 'user' | 'assistant' | 'tool';
+  /** Of a `tool` message: the result, as JSON. */
   readonly content: string;
+  /** What an assistant wanted done, in this very round of the reply. */
+  readonly toolCalls?: readonly ToolCall[];
+  /** Of a `tool` message: the call that it answers. */
+  readonly toolCallId?: string;
 };
 
-/** What the caller just did: spoke, or pressed keys. */
+/** A function that the model may ask for. `parameters` is a JSON Schema. */
+export type ToolSpec = {
+  readonly name: string;
+  readonly description: string;
+  readonly parameters: Readonly<Record<string, unknown>>;
+};
+
+export type ToolCall = {
+  readonly id: string;
+  readonly name: string;
+  readonly arguments: Readonly<Record<string, unknown>>;
+};
+
+/** What the caller just did: spoke, or pressed keys; or what the agent was told behind his back. */
 export type TurnInput =
   | { readonly kind: 'speech'; readonly text: string; readonly audio: UtteranceAudio | null }
-  | { readonly kind: 'dtmf'; readonly digits: string };
+  | { readonly kind: 'dtmf'; readonly digits: string }
+  /** A private note to act on now; the last message (`system`) is the same. */
+  | { readonly kind: 'note'; readonly text: string };
 
 export type ReplyRequest = {
   readonly callId: string;
@@ -69,6 +89,8 @@ export type ReplyRequest = {
   /** System prompt first, then the conversation as it was heard, the latest user message last. */
   readonly messages: readonly ChatMessage[];
   readonly input: TurnInput;
+  /** Absent or empty: there is nothing to ask for. */
+  readonly tools?: readonly ToolSpec[];
   /** Per-call memory of the provider (the built-in agent keeps its menu state here). */
   readonly state: Map<string, unknown>;
 };
@@ -80,6 +102,8 @@ export type ReplyPart =
   | { readonly type: 'audio'; readonly pcm: Int16Array; readonly text: string }
   /** From here on the conversation is in this language. */
   | { readonly type: 'language'; readonly language: Language }
+  /** To be carried out, and the model asked again with the result. Comes after all words of the reply. */
+  | { readonly type: 'tool_call'; readonly call: ToolCall }
   /** Hang up after everything before this has been heard. */
   | { readonly type: 'end_call' };
 

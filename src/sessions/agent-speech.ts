@@ -1,6 +1,7 @@
 /** What the agent said and what of it was heard: utterances from their first packet to the transcript. */
-import type { MediaEvent } from '#media/types.ts';
+import type { MediaEvent, MediaSession } from '#media/types.ts';
 import type { TurnLatency } from './latency.ts';
+import { SpeechFrames } from './speech-frames.ts';
 import type { CallStory } from './story.ts';
 import type { Utterance } from './utterance.ts';
 
@@ -10,11 +11,28 @@ type Started = Extract<MediaEvent, { type: 'playout.started' }>;
 
 export class AgentSpeech {
   readonly #story: CallStory;
+  /** By their number in the media plane. */
   readonly #utterances = new Map<number, Utterance>();
   readonly #latencies: TurnLatency[] = [];
+  readonly #frames: SpeechFrames;
 
-  constructor(story: CallStory) {
+  constructor(story: CallStory, media: Pick<MediaSession, 'playedSamples'>) {
     this.#story = story;
+    this.#frames = new SpeechFrames({
+      feed: story.feed,
+      nowMs: () => story.callTimeMs(),
+      playedSamples: (sound) => media.playedSamples(sound),
+    });
+  }
+
+  /** Tells clients what has been sent by now. */
+  poll(): void {
+    this.#frames.poll();
+  }
+
+  /** A client's player has got past this mark. */
+  played(mark: string): void {
+    this.#frames.played(mark);
   }
 
   /** Waterfalls of the turns so far. */
@@ -27,25 +45,31 @@ export class AgentSpeech {
     return this.#utterances.size;
   }
 
-  /** True for an utterance that nothing is missing from. */
-  isWhole(number: number): boolean {
-    const utterance = this.#utterances.get(number);
-    return utterance !== undefined && utterance.isQueued && !utterance.isTorn;
+  /** The utterance that plays under this number of the media plane. */
+  bySound(sound: number): Utterance | null {
+    return this.#utterances.get(sound) ?? null;
+  }
+
+  byNumber(number: number): Utterance | null {
+    for (const utterance of this.#utterances.values())
+      if (utterance.number === number) return utterance;
+    return null;
   }
 
   add(utterance: Utterance): void {
-    this.#utterances.set(utterance.number, utterance);
+    this.#utterances.set(utterance.sound, utterance);
+    utterance.frames = this.#frames;
   }
 
   /** Nothing of it will ever be heard. */
   forget(utterance: Utterance): void {
-    this.#utterances.delete(utterance.number);
+    this.#utterances.delete(utterance.sound);
   }
 
-  /** Given up: providers stop, and if anything was heard the caller's interruption is told with `since`. */
-  giveUp(number: number, sinceMs: number): void {
-    const utterance = this.#utterances.get(number);
-    if (utterance === undefined) return;
+  /** Given up: providers stop. If anything was heard, the caller's interruption is told with `sinceMs`; null: not his. */
+  giveUp(number: number, sinceMs: number | null): void {
+    const utterance = this.byNumber(number);
+    if (utterance === null) return;
     utterance.interruptedSinceMs = sinceMs;
     utterance.abort.abort();
   }
@@ -54,9 +78,9 @@ export class AgentSpeech {
     for (const utterance of this.#utterances.values()) utterance.abort.abort();
   }
 
-  onStarted({ utterance: number, atMs, wireMs }: Started): void {
-    const utterance = this.#utterances.get(number);
-    if (utterance === undefined) return;
+  onStarted({ utterance: sound, atMs, wireMs }: Started): void {
+    const utterance = this.bySound(sound);
+    if (utterance === null) return;
     utterance.startedAtMs = atMs;
     utterance.times.mark('firstPacket', wireMs);
     const latency = utterance.times.latency();
@@ -67,19 +91,21 @@ export class AgentSpeech {
     this.tellReply(utterance);
   }
 
-  onPaused({ type, utterance: number, atMs }: Paused): void {
-    const utterance = this.#utterances.get(number);
-    if (utterance !== undefined) utterance.pausedAtMs = type === 'playout.paused' ? atMs : null;
+  onPaused({ type, utterance: sound, atMs }: Paused): void {
+    const utterance = this.bySound(sound);
+    if (utterance !== null) utterance.pausedAtMs = type === 'playout.paused' ? atMs : null;
   }
 
-  onEnded({ type, utterance: number, atMs, heardMs }: Ended): void {
-    const utterance = this.#utterances.get(number);
-    if (utterance === undefined) return;
+  onEnded({ type, utterance: sound, atMs, heardMs }: Ended): void {
+    const utterance = this.bySound(sound);
+    if (utterance === null) return;
     this.tellReply(utterance);
-    const isWhole =
-      type === 'playout.done' ||
-      (utterance.isQueued && !utterance.isTorn && heardMs >= utterance.audioMs);
-    this.#tellHeard(utterance, heardMs, utterance.pausedAtMs ?? atMs, !isWhole);
+    if (type === 'playout.done') this.#frames.done(utterance);
+    const isWhole = type === 'playout.done' || (utterance.isWhole && heardMs >= utterance.audioMs);
+    // What is still on its way to the client's ear is not heard.
+    const playedMs = isWhole ? heardMs : Math.max(0, heardMs - this.#frames.lagMs);
+    this.#tellHeard(utterance, playedMs, utterance.pausedAtMs ?? atMs, !isWhole);
+    if (type === 'playout.flushed') this.#frames.flushed(utterance);
   }
 
   /** The media plane did not answer in time: what was not reported as heard counts as not heard. */

@@ -76,7 +76,7 @@ export async function routeArrival(call: InboundCall, ports: ArrivalPorts): Prom
 
 async function route(call: InboundCall, ports: ArrivalPorts): Promise<Arrival> {
   const { agents, rules, trunks } = ports;
-  const trunk = await trunkOf(trunks.at(call.sourceAddress), call.called, agents);
+  const trunk = await trunkOf(trunks.at(call.sourceAddress), call, agents);
   const accountId = trunk?.accountId ?? (await agents.accountOfNumber(call.called));
   const callerApp = appOf(call, trunks);
   const called = call.called === '' ? null : call.called;
@@ -110,14 +110,19 @@ async function route(call: InboundCall, ports: ArrivalPorts): Promise<Arrival> {
   };
 }
 
-/** Several accounts may use one carrier: then the owner of the called number decides, else the first trunk. */
+/**
+ * Several accounts may use one carrier: then the registration that the call came by decides, or the owner of the called
+ * number, else the first trunk.
+ */
 async function trunkOf(
   there: readonly TrunkSource[],
-  called: string,
+  { called, line = null }: InboundCall,
   agents: ArrivalPorts['agents'],
 ): Promise<TrunkSource | null> {
   const [first] = there;
   if (first === undefined) return null;
+  const registered = line === null ? undefined : there.find(({ trunkId }) => trunkId === line);
+  if (registered !== undefined) return registered;
   if (there.every((trunk) => trunk.accountId === first.accountId)) return first;
   const owner = await agents.accountOfNumber(called);
   return there.find((trunk) => trunk.accountId === owner) ?? first;

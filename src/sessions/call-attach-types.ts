@@ -12,8 +12,11 @@ export type PlaceWebCall = Omit<PlaceCall, 'to' | 'from' | 'trunkId' | 'trunkTra
   readonly direction: 'inbound' | 'outbound';
 };
 
-/** Why nobody was attached: no such call (404, 4404), the wrong side or one that is taken (4409), over (4404). */
-export type AttachRefusal = 'NOT_FOUND' | 'WRONG_ROLE' | 'TAKEN' | 'OVER';
+/**
+ * Why nobody was attached: no such call (404, 4404), the wrong side or one that is taken (4409), over (4404), eight
+ * listeners already (4429).
+ */
+export type AttachRefusal = 'NOT_FOUND' | 'WRONG_ROLE' | 'TAKEN' | 'OVER' | 'FULL';
 
 export type AttachResult =
   | { readonly ok: true; readonly attachment: Attachment }

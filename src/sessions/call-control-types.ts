@@ -1,5 +1,6 @@
 /** Live control of an answered call (contract 2.7). Works without the database. */
 import type { Id } from '#lib/ids.ts';
+import type { DtmfMode } from '#lib/trunk.ts';
 import type { LiveCallView } from './call-service-types.ts';
 
 /** Expected, hence values; the texts are the facade's. */
@@ -8,17 +9,27 @@ export type ControlRefusal =
   | 'CALL_NOT_ANSWERED'
   | 'CALL_NOT_ACTIVE'
   | 'INVALID_STATE'
+  /** Recording needs a consent of the other side that is not known. */
+  | 'CONSENT_MISSING'
   /** The other side or the media did not do it in time, or said no. */
   | 'REJECTED'
   | 'TIMEOUT';
+
+/** Too much waits to be said (`waiting_full`) or sent (`digits_full`); a call without a telephone has no keys (`no_keys`). */
+export type ControlObstacle =
+  | 'on_hold'
+  | 'waiting_full'
+  | 'digits_full'
+  | 'no_keys'
+  | 'not_recording';
 
 export type ControlResult<T> =
   | { readonly ok: true; readonly data: T }
   | {
       readonly ok: false;
       readonly refusal: ControlRefusal;
-      /** What is in the way, for people; null: the code says it all. */
-      readonly detail?: string;
+      /** What is in the way; absent: the refusal says it all. */
+      readonly detail?: ControlObstacle;
       readonly vendorCode?: string;
     };
 
@@ -38,8 +49,6 @@ export type PlayOptions = {
   readonly loop: boolean;
   readonly interruptible: boolean;
 };
-
-export type DtmfMode = 'rfc4733' | 'info' | 'inband';
 
 export type DtmfOptions = {
   /** `^[0-9A-D*#w]{1,64}$`; `w` is a pause of 500 ms. */

@@ -65,6 +65,10 @@ export class CallFeed {
     this.#onFault = onFault;
   }
 
+  get hasListeners(): boolean {
+    return this.#listeners.size > 0;
+  }
+
   /** Returns the way to stop. */
   subscribe(listener: FrameListener): () => void {
     this.#listeners.add(listener);

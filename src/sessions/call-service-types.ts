@@ -90,6 +90,8 @@ export type PlaceCall = {
   readonly prompt?: string;
   /** Replaces the agent's greeting for this call. */
   readonly greeting?: string;
+  /** Replaces the agent's language for this call. */
+  readonly language?: 'en' | 'zh';
   /** Its primary member takes the call. Not with `agentId`. */
   readonly squadId?: Id;
   /** Agents that the client may use; null or absent: all. Others count as missing. */

@@ -14,7 +14,12 @@ export type CallEvent =
   | { readonly type: 'media.lost' }
   | { readonly type: 'media.failed'; readonly message: string }
   | { readonly type: 'turn.ended'; readonly cause: TurnEndCause }
-  | { readonly type: 'hangup'; readonly by: 'api' | 'supervisor' }
+  | {
+      readonly type: 'hangup';
+      readonly by: 'api' | 'supervisor';
+      /** Why, in words for the other side; null: nothing is said. */
+      readonly reason: string | null;
+    }
   | { readonly type: 'node.stop' }
   | { readonly type: 'deadline.reached'; readonly at: number };
 
@@ -70,7 +75,7 @@ function causeOf(event: CallEvent): EndCause | null {
     case 'media.failed':
       return { type: 'fault', code: 'E_MEDIA', message: event.message };
     case 'hangup':
-      return { type: 'api.hangup', by: event.by };
+      return { type: 'api.hangup', by: event.by, reason: event.reason };
     case 'node.stop':
       return { type: 'node.stop' };
     case 'turn.ended':

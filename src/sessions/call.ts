@@ -3,7 +3,6 @@
  * provides the machine's actors, and gives everything back in the reverse order whatever happens.
  */
 import { createActor, fromPromise, type ActorRefFrom } from 'xstate';
-import type { RecordingPatch } from '#lib/call-events.ts';
 import type { Clock, TimerHandle } from '#lib/clock.ts';
 import { withDeadline } from '#lib/deadline.ts';
 import { messageOf, toAppError } from '#lib/errors.ts';
@@ -18,14 +17,22 @@ import type {
   NegotiatedAudio,
 } from '#media/types.ts';
 import type { ProviderSet } from '#providers/contract.ts';
-import type { SipDialog, SipEnd } from '#sip/types.ts';
+import { WEB_AUDIO } from '#media/web-transport.ts';
+import type { SipEnd } from '#sip/types.ts';
 import type { AudioPump } from './audio-pump.ts';
+import { CallDigits } from './call-digits.ts';
+import { CallHold } from './call-hold.ts';
+import { CallRecordings } from './call-recordings.ts';
 import { callMachine, type CallEvent, type Connected } from './call.machine.ts';
 import { Conversation } from './conversation.ts';
-import type { Answered, Leg, LegEvents, Refusal } from './leg.ts';
+import { CallClients } from './call-attach.ts';
+import type { Answered, Leg, LegDialog, LegEvents, Refusal } from './leg.ts';
+import { LiveControl } from './live-control.ts';
 import { endingOf, type EndCause, type Ending } from './outcome.ts';
 import type { AgentConfig } from '#lib/agent-config.ts';
 import { finalFactsOf } from './final-facts.ts';
+import { WebLeg } from './web-leg.ts';
+import type { SpeakerFloor } from './speaker.ts';
 import type { CallStory } from './story.ts';
 
 /** RTP silence that means the media is lost (contract 2.0; lessons.md 1). */
@@ -60,6 +67,8 @@ export type CallSetup = {
   records(): Promise<boolean>;
   /** Said before the first recorded frame, when the call is recorded. */
   readonly notice?: string | null;
+  /** Who of a squad replies; null or absent: the agent alone. */
+  readonly floor?: SpeakerFloor | null;
   /** Resolved when the call is prepared; errors: E_CONFIG for a vendor nobody set up. */
   providers(): ProviderSet | Promise<ProviderSet>;
 };
@@ -70,7 +79,11 @@ const GONE = { ok: false, cause: { type: 'node.stop' } } as const;
 /** A running call: what the registry holds. */
 export type LiveCall = {
   readonly story: CallStory;
-  hangup(by: 'api' | 'supervisor'): void;
+  /** Null before the answer and once the call is ending. */
+  control(): LiveControl | null;
+  /** Who attaches by socket. */
+  readonly clients: CallClients;
+  hangup(by: 'api' | 'supervisor', reason: string | null): void;
   /** The node is going down. */
   stop(): void;
   /** Resolves when everything has been given back. Never rejects. */
@@ -81,7 +94,9 @@ export function runCall(deps: CallDeps, setup: CallSetup): LiveCall {
   const call = new RunningCall(deps, setup);
   return {
     story: setup.story,
-    hangup: (by) => call.send({ type: 'hangup', by }),
+    control: () => call.control,
+    clients: call.clients,
+    hangup: (by, reason) => call.send({ type: 'hangup', by, reason }),
     stop: () => call.send({ type: 'node.stop' }),
     done: call.run(),
   };
@@ -94,13 +109,14 @@ class RunningCall {
   readonly #actor: ActorRefFrom<typeof callMachine>;
   #media: MediaSession | null = null;
   #mediaClosed: MediaClosed | null = null;
-  #dialog: SipDialog | null = null;
+  #dialog: LegDialog | null = null;
+  /** The other side is gone and may come back. */
+  #isAway = false;
   #conversation: Conversation | null = null;
   #connecting: Promise<Answered | Refusal> | null = null;
-  #recording: RecordingPatch | null = null;
-  #recordingFile: NewRecording | null = null;
-  /** What must be heard before the recording begins. */
-  #notice: string | null = null;
+  #control: LiveControl | null = null;
+  #digits: CallDigits | null = null;
+  readonly #recordings: CallRecordings;
   #boundTo = '';
   #codec: string | null = null;
   #providers: ProviderSet | null = null;
@@ -109,7 +125,15 @@ class RunningCall {
   constructor(deps: CallDeps, setup: CallSetup) {
     this.#deps = deps;
     this.#setup = setup;
-    this.#log = deps.log.child({ callId: setup.story.callId });
+    const { story } = setup;
+    this.#log = deps.log.child({ callId: story.callId });
+    this.#recordings = new CallRecordings({
+      ...{ story, log: this.#log },
+      newRecording: () => deps.newRecording(story),
+      isoNow: () => new Date(deps.clock.wallMs()).toISOString(),
+      media: () => this.#media,
+      giveNotice: (text, onOver) => this.#giveNotice(text, onOver),
+    });
     const machine = callMachine.provide({
       actors: {
         prepare: fromPromise<Connected>(({ signal }) => this.#prepare(signal)),
@@ -145,18 +169,12 @@ class RunningCall {
   // ---- The machine's actors ----
 
   async #prepare(signal: AbortSignal): Promise<Connected> {
-    const { leg, story } = this.#setup;
+    const { leg } = this.#setup;
     const checked = await leg.check(this.#legEvents, signal);
     if (!checked.ok) return checked;
     if (signal.aborted) return GONE;
     this.#providers = await this.#setup.providers();
-    if (await this.#setup.records()) {
-      const file = this.#deps.newRecording(story);
-      const { recordingId: id } = file.seal;
-      this.#recording = { id, status: 'active', uri: file.uri, key_enc: file.keyEnc };
-      this.#recordingFile = file;
-      this.#notice = this.#setup.notice ?? null;
-    }
+    if (await this.#setup.records()) this.#recordings.choose(this.#setup.notice ?? null);
     await this.#openMedia();
     if (this.#isEnding()) await this.#closeMedia(); // hung up while the port was being leased
     return { ok: true };
@@ -168,11 +186,10 @@ class RunningCall {
     this.#media = await this.#deps.media.open({
       callId: story.callId,
       localAddress: this.#boundTo,
-      recordingPath: this.#recordingFile?.path ?? null,
-      recordingSeal: this.#recordingFile?.seal ?? null,
-      recordsOnCommand: this.#notice !== null,
+      ...this.#recordings.mediaOptions,
       firstRtpTimeoutMs: FIRST_RTP_TIMEOUT_MS,
       rtpTimeoutMs: RTP_TIMEOUT_MS,
+      web: leg.isWeb === true,
     });
   }
 
@@ -180,6 +197,9 @@ class RunningCall {
     onTrying: () => this.#setup.story.trying(),
     onRinging: (status, early) => this.#setup.story.ringing(status, early),
     onCancel: () => this.send({ type: 'remote.cancel' }),
+    onAway: () => this.#standStill(true),
+    onBack: () => this.#standStill(false),
+    onLost: () => this.send({ type: 'media.lost' }),
   };
 
   async #connect(signal: AbortSignal): Promise<Connected> {
@@ -223,46 +243,77 @@ class RunningCall {
     this.#dialog = dialog;
     this.#codec = audio.codec;
     media.start(audio);
-    if (this.#recording !== null && this.#notice === null)
-      this.#recording = { ...this.#recording, started_at: this.#isoNow() };
-    story.answered(audio.codec, dialog.sipCallId, this.#notice === null ? this.#recording : null);
-    this.#conversation = new Conversation({
+    story.answered(audio.codec, dialog.sipCallId, this.#recordings.answered());
+    const conversation = new Conversation({
       agent,
       announceOnly: this.#setup.announceOnly ?? false,
-      notice: this.#notice,
+      notice: this.#recordings.notice,
       providers,
       media,
       story,
       pump,
       clock,
       log: this.#log,
+      floor: this.#setup.floor ?? null,
       onEnd: (cause) => this.send({ type: 'turn.ended', cause }),
-      onNoticeHeard: () => this.#beginRecording(),
+      onNoticeHeard: () => {
+        if (!this.#isEnding()) this.#recordings.noticeHeard();
+      },
     });
-    this.#conversation.start();
+    this.#conversation = conversation;
+    conversation.start();
+    this.#takeCommands(conversation, dialog);
+    if (this.#isAway) this.#standStill(true);
     dialog.onOffer((offer) => this.#onOffer(offer));
     dialog.onAnswer((sdp) => this.#restart(leg.acceptLate(sdp)));
     dialog.onDtmf((digit, durationMs) => this.#conversation?.onDtmf(digit, durationMs, 'info'));
     dialog.onEnd((end) => this.#onDialogEnd(end));
   }
 
-  /** The other side knows of it now (contract 4.6). */
-  #beginRecording(): void {
-    if (this.#recording === null || this.#isEnding()) return;
-    const now = this.#isoNow();
-    this.#recording = { ...this.#recording, started_at: now, notice_at: now };
-    this.#media?.record();
-    this.#setup.story.recordingBegan(this.#recording);
+  /** Nothing is said to nobody, and no silence is counted. */
+  #standStill(isAway: boolean): void {
+    this.#isAway = isAway;
+    if (this.#isEnding() || this.#conversation === null) return;
+    this.#media?.start({ ...WEB_AUDIO, send: !isAway });
+    this.#conversation.hold(isAway, 'away');
   }
 
-  #isoNow(): string {
-    return new Date(this.#deps.clock.wallMs()).toISOString();
+  get clients(): CallClients {
+    const { story, leg } = this.#setup;
+    return new CallClients({
+      ...{ story, leg: leg instanceof WebLeg ? leg : null },
+      media: () => this.#media,
+      conversation: () => this.#conversation,
+    });
+  }
+
+  #takeCommands(conversation: Conversation, dialog: LegDialog): void {
+    const { story, leg } = this.#setup;
+    const { clock } = this.#deps;
+    const media = (): MediaSession | null => this.#media;
+    const digits = new CallDigits({ dialog, story, clock, log: this.#log, media });
+    const restart = (audio: NegotiatedAudio): void => this.#restart(audio);
+    const holding = new CallHold({ leg, dialog, conversation, media, restart });
+    this.#digits = digits;
+    const recordings = this.#recordings;
+    this.#control = new LiveControl({ story, conversation, recordings, digits, holding, media });
+  }
+
+  get control(): LiveControl | null {
+    return this.#isEnding() ? null : this.#control;
+  }
+
+  #giveNotice(text: string, onOver: (isWhole: boolean) => void): boolean {
+    const how = { urgent: false, interruptible: false };
+    const asking = this.#conversation?.asking;
+    return asking !== undefined && asking.say(text, how, onOver) !== null;
   }
 
   /** Gives everything back. Each step is guarded: one that fails is logged, and the others are still taken. */
   async #release(): Promise<void> {
     const { leg, story } = this.#setup;
     this.#deps.clock.clearTimer(this.#timer);
+    this.#digits?.close();
     story.markEnd();
     const { cause, answered } = this.#verdict();
     const goodbye = this.#guard('call.byeFailed', async () => {
@@ -271,8 +322,9 @@ class RunningCall {
     });
     const said = await this.#guard('conversation.closeFailed', () => this.#conversation?.close());
     await this.#guard('media.closeFailed', () => this.#closeMedia());
+    await this.#guard('recording.failed', () => this.#recordings.settled);
     const ending = endingOf(cause, answered);
-    const recording = this.#finishedRecording();
+    const { recordings, status } = this.#recordings.end(this.#mediaClosed);
     story.final(
       finalFactsOf({
         cause,
@@ -282,11 +334,10 @@ class RunningCall {
         latency: said?.latency ?? null,
         tokens: said?.tokens ?? 0,
         confidence: said?.confidence ?? null,
-        recordingStatus:
-          recording === null ? 'none' : recording.status === 'ready' ? 'ready' : 'failed',
+        recordingStatus: status,
       }),
     );
-    if (recording !== null) story.recordingEnded(recording);
+    for (const recording of recordings) story.recordingEnded(recording);
     this.#deps.onEnded?.({ story, agent: this.#setup.agent });
     this.#log.info('call.ended', { outcome: ending.outcome, endedBy: ending.endedBy });
     await goodbye; // last: a peer that answers no BYE must not hold the record up
@@ -352,7 +403,8 @@ class RunningCall {
     }
     if (this.#dialog === null || cause.type === 'remote.bye' || cause.type === 'signalling.lost')
       return;
-    await this.#dialog.bye({ q850: 16, text: 'Normal call clearing' });
+    const said = cause.type === 'api.hangup' ? (cause.reason ?? null) : null;
+    await this.#dialog.bye({ q850: 16, text: said ?? 'Normal call clearing' });
   }
 
   async #closeMedia(): Promise<void> {
@@ -372,18 +424,6 @@ class RunningCall {
   }
 
   // ---- The end ----
-
-  #finishedRecording(): RecordingPatch | null {
-    const recording = this.#recording;
-    if (recording === null || recording.started_at === undefined) return null;
-    const file = this.#mediaClosed?.recording ?? null;
-    if (file === null) return { ...recording, status: 'failed' };
-    const { durationMs, bytes, truncated, sha256 } = file;
-    return {
-      ...{ ...recording, status: 'ready', duration_ms: Math.round(durationMs), bytes, truncated },
-      ...(sha256 === null ? {} : { sha256 }),
-    };
-  }
 
   #isEnding(): boolean {
     const snapshot = this.#actor.getSnapshot();

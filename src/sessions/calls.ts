@@ -18,6 +18,10 @@ import {
   type PlaceCall,
   type PlaceResult,
 } from './call-service-types.ts';
+import { CallController } from './call-control.ts';
+import type { CallControl } from './call-control-types.ts';
+import { isVisible } from './call-attach.ts';
+import type { AttachResult, CallAttaching, PlaceWebCall } from './call-attach-types.ts';
 import { Capacity } from './capacity.ts';
 import { inboundLeg } from './inbound-leg.ts';
 import { needsCallControl, planOf } from './inbound-plan.ts';
@@ -33,7 +37,10 @@ import type {
   TrunkDirectory,
 } from './ports.ts';
 import { mayRecord } from './recording-choice.ts';
+import { SquadFloor, type FloorPorts } from './squad-floor.ts';
 import { CallStory, type StoryOptions } from './story.ts';
+import { WebLeg } from './web-leg.ts';
+import { checkWebPlacing, webFacts } from './web-placing.ts';
 
 /** A finished call stays visible for this long, so that a record on its way to the database is never a 404. */
 const KEEP_ENDED_MS = 60_000;
@@ -63,16 +70,28 @@ export type CallsOptions = {
   providersFor(agent: AgentConfig): ProviderSet | Promise<ProviderSet>;
   /** The address a peer is told to send RTP to, by the local address and the peer's. */
   readonly shownAddress: (localAddress: string, peerAddress: string) => string;
+  /** What a call needs to be handed from one member of its squad to another; absent: none is. */
+  readonly squads?: Pick<FloorPorts, 'desk' | 'squads'>;
+  /** Conversations in writing, which are read like calls. */
+  readonly texts?: TextCalls;
   /** Normal form of a number (contract 1.1); null when it is none. */
   normaliseNumber(text: string): string | null;
 };
 
-export class Calls implements CallService {
+/** As `SquadDesk` gives them. */
+export type TextCalls = {
+  get(accountId: Id, id: Id): LiveCallView | null;
+  conversation(accountId: Id, id: Id): Awaited<ReturnType<CallService['conversation']>>;
+};
+
+export class Calls implements CallService, CallAttaching {
   readonly #options: CallsOptions;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #live = new Map<Id, LiveCall & { readonly takesRoom: boolean }>();
   readonly #capacity: Capacity;
+  /** Commands to live calls. */
+  readonly control: CallControl;
   /** Ended calls by id with the time they may be forgotten; insertion order is time order. */
   readonly #ended = new Map<Id, { readonly story: CallStory; readonly forgetAtMs: number }>();
   /** INVITEs whose agent is being looked up. */
@@ -84,6 +103,14 @@ export class Calls implements CallService {
     this.#clock = options.deps.clock;
     this.#log = options.deps.log;
     this.#capacity = new Capacity(this.#clock, () => this.#loads());
+    const { trunks, accounts, contacts } = options;
+    this.control = new CallController({
+      ...{ trunks, accounts, contacts, clock: this.#clock, log: this.#log },
+      find: (accountId, id) => {
+        const story = this.#find(accountId, id);
+        return story === null ? null : { story, control: this.#live.get(id)?.control() ?? null };
+      },
+    });
   }
 
   /** From now on inbound calls are taken: the last step of a start. */
@@ -182,8 +209,9 @@ export class Calls implements CallService {
   // ---- Outbound ----
 
   async place(request: PlaceCall): Promise<PlaceResult> {
-    const { maxCalls, sip } = this.#options;
-    const checked = await this.#check(request);
+    const { maxCalls, sip, agents, trunks, contacts, accounts } = this.#options;
+    const ports = { agents, trunks, contacts, accounts };
+    const checked = await this.#known(checkPlacing(request, ports));
     if (!checked.ok) return checked;
     const limit = limitOf(this.#capacity, checked.placing);
     if (limit !== null) return { ok: false, refusal: limit };
@@ -195,11 +223,9 @@ export class Calls implements CallService {
     return { ok: true, call: this.#dial(request, checked.placing) };
   }
 
-  async #check(request: PlaceCall): ReturnType<typeof checkPlacing> {
-    const { agents, trunks, contacts, accounts } = this.#options;
-    const ports = { agents, trunks, contacts, accounts };
+  async #known<T>(check: Promise<T>): Promise<T | ReturnType<typeof refuse>> {
     try {
-      return await checkPlacing(request, ports);
+      return await check;
     } catch (error) {
       // Nobody is called by guess: who may not be called is known to the database alone.
       const isAway =
@@ -254,10 +280,44 @@ export class Calls implements CallService {
     return story.snapshot();
   }
 
+  // ---- Without SIP ----
+
+  async placeWeb(request: PlaceWebCall): Promise<PlaceResult> {
+    const { maxCalls, agents, contacts, accounts } = this.#options;
+    const checked = await this.#known(checkWebPlacing(request, { agents, contacts, accounts }));
+    if (!checked.ok) return checked;
+    const { agent, policy } = checked.placing;
+    if (!this.#capacity.hasRoom(agent.accountId, policy.maxConcurrentCalls))
+      return refuse('CONCURRENCY_LIMIT', RETRY_AFTER_S);
+    if (this.#isDraining) return refuse('DRAINING', RETRY_AFTER_S);
+    if (this.#live.size >= maxCalls) return refuse('OVERLOADED', RETRY_AFTER_S);
+    if (request.signal?.aborted === true) return refuse('UNAVAILABLE', RETRY_AFTER_S);
+    const story = this.#story(agent, webFacts(request, checked.placing));
+    const setup = {
+      ...{ story, agent, leg: new WebLeg(this.#clock) },
+      records: () => this.#mayRecord(agent, policy, story, request.recordingEnabled),
+      notice: policy.recordingNotice,
+    };
+    this.#run(setup, true);
+    return { ok: true, call: story.snapshot() };
+  }
+
+  attach(
+    accountId: Id,
+    callId: Id,
+    { role, allowedAgentIds }: Parameters<CallAttaching['attach']>[2],
+  ): AttachResult {
+    const story = this.#find(accountId, callId);
+    if (story === null || !isVisible(story, accountId, allowedAgentIds))
+      return { ok: false, refusal: 'NOT_FOUND' };
+    return this.#live.get(callId)?.clients.attach(role) ?? { ok: false, refusal: 'OVER' };
+  }
+
   // ---- What is live ----
 
   get(accountId: Id, id: Id): Promise<LiveCallView | null> {
-    return Promise.resolve(this.#find(accountId, id)?.snapshot() ?? null);
+    const call = this.#find(accountId, id)?.snapshot();
+    return Promise.resolve(call ?? this.#options.texts?.get(accountId, id) ?? null);
   }
 
   async hangup(
@@ -270,7 +330,7 @@ export class Calls implements CallService {
     const call = this.#live.get(id);
     if (call !== undefined) {
       this.#log.info('call.hangup', { callId: id, by: how.by });
-      call.hangup(how.by);
+      call.hangup(how.by, how.reason);
       await this.#waitAtMost(call.done, HANGUP_WAIT_MS);
     }
     return story.snapshot();
@@ -278,7 +338,9 @@ export class Calls implements CallService {
 
   conversation(accountId: Id, id: Id): ReturnType<CallService['conversation']> {
     const story = this.#find(accountId, id);
-    if (story === null) return Promise.resolve(null);
+    if (story === null) {
+      return Promise.resolve(this.#options.texts?.conversation(accountId, id) ?? null);
+    }
     const { status, outcome } = story.snapshot();
     return Promise.resolve({
       status: conversationStatusOf(status, outcome),
@@ -311,12 +373,25 @@ export class Calls implements CallService {
   /** `takesRoom`: false for a call that is only refused, which must keep nobody else out. */
   #run(setup: Omit<CallSetup, 'providers'>, takesRoom: boolean): void {
     const { story, agent } = setup;
-    const providers: CallSetup['providers'] = () => this.#options.providersFor(agent);
-    const call = runCall(this.#options.deps, { ...setup, providers });
+    const providers: CallSetup['providers'] = async () =>
+      story.usage.watch(await this.#options.providersFor(agent), agent.id);
+    const call = runCall(this.#options.deps, { ...setup, providers, floor: this.#floorOf(setup) });
     this.#live.set(story.callId, { ...call, takesRoom });
     void call.done.then(() => {
       this.#live.delete(story.callId);
       this.#remember(story);
+    });
+  }
+
+  #floorOf({ story, agent, announceOnly }: Omit<CallSetup, 'providers'>): SquadFloor | null {
+    const { squads, agents, deps } = this.#options;
+    const { squadId } = story;
+    if (squads === undefined || squadId === null || announceOnly === true) return null;
+    const { clock, log } = deps;
+    return new SquadFloor({
+      ...{ ...squads, agents, clock, log, squadId, agent, story },
+      providersFor: async (next) =>
+        story.usage.watch(await this.#options.providersFor(next), next.id),
     });
   }
 

@@ -3,39 +3,34 @@
  * story. Owns the recogniser session, the utterances and the turn actor of one live call; `close` gives all back.
  */
 import { createActor, type ActorRefFrom } from 'xstate';
-import type { Latency } from '#lib/call-events.ts';
 import type { Clock, TimerHandle } from '#lib/clock.ts';
 import { toAppError } from '#lib/errors.ts';
-import type { Log } from '#lib/log.ts';
-import { VAD_HANGOVER_MS, type MediaEvent, type MediaSession } from '#media/types.ts';
-import type { ProviderSet, SttEvent, SttSession, TurnInput } from '#providers/contract.ts';
+import type { MediaEvent, MediaSession } from '#media/types.ts';
+import type { SttEvent } from '#providers/contract.ts';
 import { AgentSpeech } from './agent-speech.ts';
-import { AudioHistory } from './audio-history.ts';
-import type { AudioPump } from './audio-pump.ts';
-import { Hearing, type HeardUtterance } from './hearing.ts';
+import { Ears } from './ears.ts';
+import { CallerWords } from './caller-words.ts';
+import {
+  configOf,
+  inputOf,
+  NOTHING_SAID,
+  NOTICE,
+  type ConversationFacts,
+  type ConversationOptions,
+} from './conversation-parts.ts';
+import { ClientFunctions } from './client-functions.ts';
 import { historyOf } from './history.ts';
 import { TurnTimes, summarise } from './latency.ts';
-import type { AgentConfig } from '#lib/agent-config.ts';
-import { Speaker } from './speaker.ts';
-import type { CallStory } from './story.ts';
+import { Asking } from './asking.ts';
+import { Requests } from './requests.ts';
+import { Speaker, type Saying, type Voice } from './speaker.ts';
 import { turnMachine } from './turn.machine.ts';
-import {
-  TURN_COMMANDS,
-  type FloorTask,
-  type TurnCommand,
-  type TurnConfig,
-  type TurnEndCause,
-  type TurnEvent,
-} from './turn-types.ts';
+import { TurnTime } from './turn-time.ts';
+import { TURN_COMMANDS, type FloorTask, type TurnCommand, type TurnEvent } from './turn-types.ts';
 import { Utterance } from './utterance.ts';
 
-/** How long a recogniser may take to read an utterance (providers.md 12.4). */
-const STT_FINAL_MS = 2000;
 /** At the end of a call: how long the worker may take to say what was heard of the last utterance. */
 const LAST_WORDS_MS = 250;
-const PUMP_SAMPLES = 1600;
-/** Number of the notice's utterance, if there is one: the turn machine's begin behind it. */
-const NOTICE = 1;
 /** What the caller does, as the turn machine hears of it. */
 const CALLER_EVENTS: ReadonlySet<TurnEvent['type']> = new Set([
   'speech.started',
@@ -43,42 +38,27 @@ const CALLER_EVENTS: ReadonlySet<TurnEvent['type']> = new Set([
   'stt.partial',
   'stt.final',
   'dtmf',
+  'text',
+  'interrupt',
 ]);
-
-export type ConversationOptions = {
-  readonly agent: AgentConfig;
-  /** The greeting is all that is said, whatever is heard meanwhile. */
-  readonly announceOnly: boolean;
-  /** Said whole before anything else, and not to be interrupted; null: nothing is. */
-  readonly notice: string | null;
-  readonly providers: ProviderSet;
-  readonly media: MediaSession;
-  readonly story: CallStory;
-  readonly pump: AudioPump;
-  readonly clock: Clock;
-  readonly log: Log;
-  onEnd(cause: TurnEndCause): void;
-  /** The other side has heard all of the notice. Before its message is told. */
-  onNoticeHeard(): void;
-};
-
-/** What the record keeps of a conversation besides its messages. */
-export type ConversationFacts = {
-  readonly latency: Latency | null;
-  readonly tokens: number;
-  readonly confidence: number | null;
-};
 
 export class Conversation {
   readonly #options: ConversationOptions;
   readonly #actor: ActorRefFrom<typeof turnMachine>;
+  readonly #time: TurnTime;
   readonly #speaker: Speaker;
   readonly #speech: AgentSpeech;
-  readonly #hearing = new Hearing();
-  readonly #history = new AudioHistory();
-  readonly #chunk = new Int16Array(PUMP_SAMPLES);
+  readonly #ears: Ears;
+  readonly #words: CallerWords;
+  readonly #requests = new Requests();
+  readonly #functions: ClientFunctions;
+  /** Why it stands still: at somebody's command, or because nobody is there. */
+  readonly #holds = new Set<'asked' | 'away'>();
+  /** What others want to be said. */
+  readonly asking: Asking;
   #times: TurnTimes;
-  #stt: SttSession | null = null;
+  /** Utterances given to the media plane. */
+  #sounds = 0;
   #timer: TimerHandle | undefined;
   #lastWords: (() => void) | null = null;
   #tokens = 0;
@@ -88,37 +68,67 @@ export class Conversation {
 
   constructor(options: ConversationOptions) {
     this.#options = options;
-    const { agent, providers, media, story } = options;
+    const { agent, providers, media, story, log } = options;
+    const { callId } = story;
+    this.#time = new TurnTime(() => story.callTimeMs());
     this.#times = this.#newTimes();
-    this.#speech = new AgentSpeech(story);
+    this.#speech = new AgentSpeech(story, media);
+    this.#words = new CallerWords(story);
+    this.#ears = new Ears({
+      ...{ callId, media, provider: providers.stt, log },
+      onEvent: (event) => this.#onStt(event),
+      onFault: (error) => this.#tellFault(error),
+    });
+    this.#functions = new ClientFunctions({ story, clock: options.clock });
     this.#speaker = new Speaker({
-      callId: story.callId,
+      callId,
       agent,
       announceOnly: options.announceOnly,
       providers,
       media,
-      history: () => historyOf(agent, story.messages),
+      floor: options.floor ?? null,
+      functions: this.#functions,
+      history: (agent) => historyOf(agent, story.messages),
       onUsage: (input, output) => {
         this.#tokens += input + output;
       },
     });
     this.#actor = createActor(turnMachine, { input: { config: configOf(options) } });
+    this.asking = new Asking({
+      ...{ story, requests: this.#requests, speech: this.#speech },
+      turn: () => (this.#isOver() ? null : this.#actor.getSnapshot().context),
+      isOpen: () => this.#openedAtMs !== null,
+      send: (event) => this.#send({ ...event, at: this.#at() }),
+    });
   }
 
   /** Takes the floor with the greeting. The media session must have been started. */
   start(): void {
-    const { notice, pump } = this.#options;
+    const { notice, pump, log } = this.#options;
+    for (const type of TURN_COMMANDS) this.#actor.on(type, (command) => this.#carryOut(command));
+    this.#actor.subscribe({
+      next: (snapshot) => this.#arm(snapshot.context.deadlineAt),
+      error: (error) => {
+        log.error('turn.failed', { error: toAppError(error) });
+        this.#options.onEnd('provider.failed');
+      },
+    });
     pump.add(this);
-    if (notice === null) this.#open();
-    else void this.#giveNotice(notice);
+    if (notice !== null) {
+      this.#actor.start();
+      void this.#giveNotice(notice);
+      return;
+    }
+    this.#listen();
+    this.#actor.start();
   }
 
   /** Whatever comes of it, the conversation follows; only a notice that was heard whole is one. */
   async #giveNotice(text: string): Promise<void> {
-    const utterance = new Utterance(NOTICE, this.#newTimes());
+    const utterance = new Utterance(NOTICE, ++this.#sounds, this.#newTimes());
     this.#speech.add(utterance);
     try {
-      await this.#speaker.announce(utterance, text);
+      await this.#speaker.speak(utterance, { kind: 'words', text });
     } catch (thrown) {
       if (this.#isClosed) return;
       const error = toAppError(thrown);
@@ -131,55 +141,91 @@ export class Conversation {
   }
 
   #noticeDone(event: MediaEvent & { readonly type: 'playout.done' }): void {
-    if (this.#speech.isWhole(NOTICE)) this.#options.onNoticeHeard();
+    if (this.#speech.bySound(event.utterance)?.isWhole === true) this.#options.onNoticeHeard();
     this.#speech.onEnded(event);
     this.#open();
   }
 
-  /** The caller's ears and mouth: from here on it is a conversation. */
   #open(): void {
-    const { providers, story, log, announceOnly } = this.#options;
-    this.#openedAtMs = this.#at();
-    if (!announceOnly) {
-      this.#stt = providers.stt.open({
-        callId: story.callId,
-        language: this.#speaker.language,
-        onEvent: (event) => this.#onStt(event),
-      });
-    }
-    for (const type of TURN_COMMANDS) this.#actor.on(type, (command) => this.#carryOut(command));
-    this.#actor.subscribe({
-      next: (snapshot) => this.#arm(snapshot.context.deadlineAt),
-      error: (error) => {
-        log.error('turn.failed', { error: toAppError(error) });
-        this.#options.onEnd('provider.failed');
-      },
-    });
-    this.#actor.start();
+    this.#listen();
+    this.#send({ type: 'open', at: this.#at() });
   }
 
-  /** Drains the caller's ring into the recogniser and the history. A recogniser that throws is told and left out. */
+  /** From here on the caller is heard. */
+  #listen(): void {
+    this.#openedAtMs = this.#options.story.callTimeMs();
+    if (!this.#options.announceOnly) this.#ears.open(this.#speaker.language);
+  }
+
   pump(): void {
-    for (;;) {
-      const count = this.#options.media.readCaller(this.#chunk);
-      if (count === 0) return;
-      const pcm = this.#chunk.subarray(0, count);
-      this.#history.append(pcm);
-      this.#toStt((stt) => stt.push(pcm));
-    }
+    this.#ears.pump();
+    this.#speech.poll();
+  }
+
+  // ---- What is done to it from outside ----
+
+  /** The agent neither hears nor speaks, and its time stands still; the owner of the call sees to the sound. */
+  hold(on: boolean, why: 'asked' | 'away' = 'asked'): void {
+    if (on) this.#holds.add(why);
+    else this.#holds.delete(why);
+    const isHeld = this.#holds.size > 0;
+    if (isHeld === this.#time.stands) return;
+    this.#ears.isDeaf = isHeld;
+    if (isHeld) this.#time.stop();
+    else this.#time.go();
+    this.#arm(this.#actor.getSnapshot().context.deadlineAt);
+  }
+
+  /** The media plane keeps the caller from being heard (or does so no more). */
+  muteCaller(on: boolean): void {
+    this.#send({ type: 'caller.muted', at: this.#at(), on });
+  }
+
+  /** Another agent speaks from the next utterance on. */
+  become(voice: Voice): void {
+    this.#speaker.become(voice);
+  }
+
+  /** As if the caller had said it. */
+  text(text: string): void {
+    if (this.#isOver()) return;
+    this.#words.written(text, this.#options.story.callTimeMs());
+    this.#times = this.#newTimes();
+    this.#send({ type: 'text', at: this.#at() });
+  }
+
+  /** The agent stops; nobody has said anything. */
+  interrupt(): void {
+    this.#send({ type: 'interrupt', at: this.#at() });
+  }
+
+  /** The caller's player has got past a mark. */
+  played(mark: string): void {
+    this.#speech.played(mark);
+  }
+
+  #isOver(): boolean {
+    return this.#isClosed || this.#actor.getSnapshot().status !== 'active';
   }
 
   onMedia(event: MediaEvent): void {
     if (this.#isClosed && event.type !== 'playout.flushed') return;
     switch (event.type) {
       case 'speech.started':
-        this.#toStt((stt) => stt.speechStarted(event.startMs));
-        this.#send({ type: 'speech.started', at: this.#at(), startMs: event.startMs });
+        if (this.#time.stands) return;
+        this.#words.began(event.startMs);
+        this.#ears.tell((stt) => stt.speechStarted(event.startMs));
+        if (this.#openedAtMs === null) return;
+        this.#send({
+          type: 'speech.started',
+          at: this.#at(),
+          startMs: this.#time.of(event.startMs),
+        });
         return;
       case 'speech.stopped':
-        // Begun under the notice, to which there is nothing to say.
+        // Begun under the notice or on hold, to which there is nothing to say.
         if (this.#openedAtMs === null || event.startMs < this.#openedAtMs) return;
-        this.#speechStopped(event);
+        if (!this.#time.isWithinHold(event.startMs)) this.#speechStopped(event);
         return;
       case 'playout.started':
         this.#speech.onStarted(event);
@@ -190,11 +236,10 @@ export class Conversation {
         return;
       case 'playout.done':
         if (this.#openedAtMs === null) return this.#noticeDone(event);
-        this.#speech.onEnded(event);
-        this.#send({ type: 'playout.done', at: this.#at(), utterance: event.utterance });
+        this.#played(event);
         return;
       case 'playout.flushed':
-        this.#speech.onEnded(event);
+        this.#played(event);
         this.#lastWords?.();
         return;
       case 'dtmf':
@@ -209,14 +254,31 @@ export class Conversation {
     }
   }
 
-  onDtmf(digit: string, durationMs: number, mode: 'rfc4733' | 'info'): void {
+  /** One of the agent's utterances is over on the wire. */
+  #played(event: MediaEvent & { readonly type: 'playout.done' | 'playout.flushed' }): void {
+    const utterance = this.#speech.bySound(event.utterance);
+    if (utterance === null) return;
+    const { number, isWhole } = utterance;
+    const isDone = event.type === 'playout.done';
+    this.#requests.over(number, isDone && isWhole);
+    this.#speech.onEnded(event);
+    if (isDone) this.#send({ type: 'playout.done', at: this.#at(), utterance: number });
+  }
+
+  onDtmf(digit: string, durationMs: number, mode: 'rfc4733' | 'info' | 'web'): void {
     if (this.#isClosed) return;
     const { story } = this.#options;
     story.fact('dtmf.received', { digit, duration_ms: Math.round(durationMs), mode });
+    if (this.#time.stands) return; // the agent does not hear it
     const at = story.callTimeMs();
     const times = { start_ms: Math.round(at), end_ms: Math.round(at + durationMs) };
     story.message({ role: 'user', content: `[DTMF ${digit}]`, ...times }, at);
     this.#send({ type: 'dtmf', at: this.#at(), digits: digit });
+  }
+
+  /** A client's answer to a function; false when nobody waits for it (any more). */
+  functionResult(id: string, result: unknown): boolean {
+    return !this.#isClosed && this.#functions.answer(id, result);
   }
 
   /** Ends the conversation; the transcript keeps what was heard of the words on the line. Idempotent. */
@@ -227,13 +289,15 @@ export class Conversation {
       clock.clearTimer(this.#timer);
       this.#actor.stop();
       pump.remove(this);
-      this.#toStt((stt) => stt.close());
+      this.#ears.close();
       this.#speech.abortAll();
       if (this.#speech.open > 0) await this.#flushLastWords(media, clock);
       this.#speech.endAll();
-      this.#tellUnread();
+      this.#requests.close();
+      this.#functions.close();
+      this.#words.giveUp();
     }
-    const confidence = this.#hearing.averageConfidence;
+    const confidence = this.#words.averageConfidence;
     return { latency: summarise(this.#speech.latencies), tokens: this.#tokens, confidence };
   }
 
@@ -264,39 +328,57 @@ export class Conversation {
         media.resume();
         return;
       case 'floor.yield':
-        this.#speech.giveUp(command.utterance, command.since);
-        media.flush();
+        this.#yield(command.utterance, command.since);
         return;
       case 'floor.take':
         this.#take(command.utterance, command.task);
         return;
       case 'speech.giveUp':
-        this.#tellUnread();
+        this.#words.giveUp();
         return;
       case 'turn.ended':
         this.#options.onEnd(command.cause);
     }
   }
 
+  #yield(number: number, since: number | null): void {
+    this.#speech.giveUp(number, since === null ? null : this.#time.toCall(since));
+    this.#options.media.flush();
+  }
+
   #take(number: number, task: FloorTask): void {
-    const heard = this.#hearing.takeInput();
+    const saying = this.#sayingOf(number, task);
+    if (saying === null) return;
     const answersSpeech = task.kind === 'reply' && task.input.kind === 'speech';
-    const input = task.kind !== 'reply' ? null : task.input.kind === 'dtmf' ? task.input : heard;
     // Only an answer to speech has a mouth-to-ear time; a prompt or a key press is measured from nothing.
     const times = answersSpeech ? this.#times.again() : this.#newTimes();
     times.mark('asked');
-    const utterance = new Utterance(number, times);
+    const utterance = new Utterance(number, ++this.#sounds, times);
+    utterance.repeats = this.#requests.get(number)?.repeats === true;
     this.#speech.add(utterance);
     this.#options.media.resume();
-    void this.#speak(utterance, task, input);
+    void this.#speak(utterance, saying);
   }
 
-  async #speak(utterance: Utterance, task: FloorTask, input: TurnInput | null): Promise<void> {
+  /** What is to be said. Null for a request that is gone: then its turn is over at once. */
+  #sayingOf(number: number, task: FloorTask): Saying | null {
+    const asked = this.#requests.get(number)?.what ?? null;
+    if (task.kind === 'asked') {
+      if (asked !== null && asked.kind !== 'note') return asked;
+      this.#send({ ...NOTHING_SAID, at: this.#at(), utterance: number });
+      return null;
+    }
+    const heard = this.#words.takeInput();
+    if (task.kind === 'prompt') return task;
+    return { kind: 'reply', input: inputOf(task.input, heard, asked) };
+  }
+
+  async #speak(utterance: Utterance, saying: Saying): Promise<void> {
+    const { number } = utterance;
     try {
-      const { endCall, empty } = await this.#speaker.speak(utterance, task, input);
-      if (empty) this.#speech.forget(utterance);
+      const { endCall, empty } = await this.#speaker.speak(utterance, saying);
+      if (empty) this.#silent(utterance);
       else this.#speech.tellReply(utterance);
-      const { number } = utterance;
       this.#send({ type: 'reply.queued', at: this.#at(), utterance: number, endCall, empty });
     } catch (thrown) {
       if (utterance.abort.signal.aborted) return; // given up by us: the caller went on, or the call is over
@@ -304,9 +386,19 @@ export class Conversation {
       const error = toAppError(thrown);
       this.#options.log.warn('reply.failed', { error });
       this.#tellFault(error);
-      if (utterance.audioMs === 0) this.#speech.forget(utterance);
-      this.#send({ type: 'reply.failed', at: this.#at(), utterance: utterance.number });
+      const empty = utterance.audioMs === 0;
+      if (empty) this.#silent(utterance);
+      // The agent has nothing to apologise for where others chose the words.
+      const isAsked = saying.kind === 'words' || saying.kind === 'sound';
+      if (!isAsked) this.#send({ type: 'reply.failed', at: this.#at(), utterance: number });
+      else if (empty) this.#send({ ...NOTHING_SAID, at: this.#at(), utterance: number });
     }
+  }
+
+  /** Nothing of it will ever be heard. */
+  #silent(utterance: Utterance): void {
+    this.#speech.forget(utterance);
+    this.#requests.over(utterance.number, false);
   }
 
   // ---- What the caller said ----
@@ -317,15 +409,18 @@ export class Conversation {
     this.#times.mark('speechEnd', event.wireMs);
     this.#times.mark('detected');
     this.pump();
-    this.#hearing.stopped(startMs, endMs, () => this.#history.utterance(startMs, endMs));
-    this.#send({ type: 'speech.stopped', at: this.#at(), startMs, endMs });
+    const { history } = this.#ears;
+    this.#words.stopped(startMs, endMs, () => history.utterance(startMs, endMs));
+    const turnTimes = { startMs: this.#time.of(startMs), endMs: this.#time.of(endMs) };
+    this.#send({ type: 'speech.stopped', at: this.#at(), ...turnTimes });
     // After the machine: a recogniser that answers at once must find the utterance already counted as unread.
-    this.#toStt((stt) => stt.speechStopped(this.#history.utterance(startMs, endMs)));
+    this.#ears.tell((stt) => stt.speechStopped(history.utterance(startMs, endMs)));
   }
 
   #onStt(event: SttEvent): void {
     if (this.#isClosed) return;
     if (event.type === 'partial') {
+      this.#words.partial(event.text, this.#options.story.callTimeMs());
       this.#send({ type: 'stt.partial', at: this.#at(), text: event.text });
       return;
     }
@@ -334,41 +429,10 @@ export class Conversation {
       this.#tellFault(event.error);
       return;
     }
-    const heard = this.#hearing.read(event);
-    if (heard === null) return;
-    this.#times.mark('read');
     const isNoise = event.text === '' && this.#actor.getSnapshot().matches({ agent: 'flowing' });
-    if (!isNoise) {
-      this.#tellHeard(heard, event.language);
-      this.#hearing.keep(heard);
-    }
+    if (!this.#words.read(event, isNoise)) return;
+    this.#times.mark('read');
     this.#send({ type: 'stt.final', at: this.#at(), text: event.text });
-  }
-
-  /** Speech that no recogniser has read is in the transcript all the same, without words. */
-  #tellUnread(): void {
-    for (const unread of this.#hearing.giveUp()) this.#tellHeard(unread, null);
-  }
-
-  #tellHeard({ startMs, endMs, text, confidence }: HeardUtterance, language: string | null): void {
-    const { story } = this.#options;
-    const times = { start_ms: startMs, end_ms: endMs };
-    story.fact('user-speech', { text, is_final: true, ...times, confidence, language });
-    const sure = confidence === null ? {} : { confidence };
-    story.message({ role: 'user', content: text, ...times, ...sure }, startMs);
-  }
-
-  /** A recogniser that throws costs its own call its ears, and no other call anything. */
-  #toStt(act: (stt: SttSession) => void): void {
-    const stt = this.#stt;
-    if (stt === null) return;
-    try {
-      act(stt);
-    } catch (error) {
-      this.#stt = null;
-      this.#options.log.error('stt.crashed', { error: toAppError(error) });
-      this.#tellFault(error);
-    }
   }
 
   #tellFault(thrown: unknown): void {
@@ -378,8 +442,9 @@ export class Conversation {
 
   // ---- Time ----
 
+  /** In the agent's time. */
   #at(): number {
-    return this.#options.story.callTimeMs();
+    return this.#time.now();
   }
 
   #newTimes(): TurnTimes {
@@ -388,16 +453,14 @@ export class Conversation {
 
   #send(event: TurnEvent): void {
     if (this.#options.announceOnly && CALLER_EVENTS.has(event.type)) return; // nobody listens
-    if (this.#openedAtMs === null) return; // the notice is being said
-    const isActive = !this.#isClosed && this.#actor.getSnapshot().status === 'active';
-    if (isActive) this.#actor.send(event);
+    if (!this.#isOver()) this.#actor.send(event);
   }
 
   #arm(deadlineAt: number | null): void {
     const { clock } = this.#options;
     clock.clearTimer(this.#timer);
     this.#timer = undefined;
-    if (deadlineAt === null || this.#isClosed) return;
+    if (deadlineAt === null || this.#isClosed || this.#time.stands) return;
     this.#timer = clock.setTimer(
       () => {
         this.#timer = undefined;
@@ -406,21 +469,4 @@ export class Conversation {
       Math.max(0, Math.ceil(deadlineAt - this.#at())),
     );
   }
-}
-
-function configOf({ agent, providers, announceOnly, notice }: ConversationOptions): TurnConfig {
-  const { turn, silence } = agent;
-  return {
-    saidBefore: notice === null ? 0 : NOTICE,
-    endpointMinMs: turn.endpointMinMs,
-    bargeIn: turn.bargeIn && !announceOnly,
-    bargeInConfirmMs: turn.bargeInConfirmMs,
-    falseBargeInMs: turn.falseBargeInMs,
-    vadHangoverMs: VAD_HANGOVER_MS,
-    sttFinalMs: STT_FINAL_MS,
-    promptAfterMs: silence.promptAfterS * 1000,
-    prompts: silence.prompts,
-    hangupAfterMs: silence.hangupAfterS * 1000,
-    reads: providers.stt.reads,
-  };
 }

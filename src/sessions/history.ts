@@ -7,11 +7,11 @@ export function historyOf(agent: AgentConfig, messages: readonly Message[]): Cha
   const history: ChatMessage[] = [];
   const system = fillIn(agent.systemPrompt, agent.variables);
   if (system !== '') history.push({ role: 'system', content: system });
-  const spoken = messages.filter(
-    (message) => message.content !== '' && message.role !== 'function',
-  );
-  for (const { role, content } of spoken.slice(-agent.maxHistory)) {
+  const told = messages.filter(({ content }) => content !== '');
+  for (const { role, content, name } of told.slice(-agent.maxHistory)) {
+    // Of a round that is over the protocol knows no results, but the model must.
     if (role !== 'function') history.push({ role, content });
+    else history.push({ role: 'system', content: `[Function ${name ?? ''} answered: ${content}]` });
   }
   return history;
 }

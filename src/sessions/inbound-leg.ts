@@ -8,8 +8,9 @@ import { readSdp } from '#sip/sdp-read.ts';
 import type { InboundCall, SipDialog } from '#sip/types.ts';
 import type { InboundPlan } from './inbound-plan.ts';
 import type { Answered, Leg, LegEvents, Refusal } from './leg.ts';
+import { LegDescription } from './leg-hold.ts';
 import type { EndCause } from './outcome.ts';
-import { offerRefusal, renegotiateWith } from './renegotiate.ts';
+import { offerRefusal } from './renegotiate.ts';
 
 /** A-law first: the carriers' codec outside North America and Japan. */
 const CODECS: readonly SdpCodec[] = ['PCMA', 'PCMU'];
@@ -33,7 +34,7 @@ export type InboundLegOptions = {
 
 export function inboundLeg(options: InboundLegOptions): Leg {
   const { call, shownAddress } = options;
-  let sdp: SdpSession | null = null;
+  const description = new LegDescription();
   let isSettled = false;
   return {
     sipCallId: call.sipCallId,
@@ -48,7 +49,7 @@ export function inboundLeg(options: InboundLegOptions): Leg {
     connect: async (local): Promise<Answered | Refusal> => {
       const address = shownAddress(local.address, call.sourceAddress);
       const session = createSdpSession({ address, port: local.port, codecs: CODECS });
-      sdp = session;
+      description.use(session);
       if (call.offer === null) return answerLate(call, session, () => (isSettled = true));
       const answer = session.answer(call.offer);
       if (answer === null) return refused('incompatible_media', 488);
@@ -57,8 +58,10 @@ export function inboundLeg(options: InboundLegOptions): Leg {
       return 'cause' in dialog ? dialog : { ok: true, dialog, audio: answer.audio };
     },
     advance: () => Promise.resolve(false),
-    renegotiate: (offer) => renegotiateWith(sdp, offer),
-    acceptLate: (text) => sdp?.accept(text) ?? null,
+    renegotiate: (offer) => description.renegotiate(offer),
+    acceptLate: (text) => description.acceptLate(text),
+    holdOffer: (on) => description.holdOffer(on),
+    acceptAnswer: (text) => description.acceptAnswer(text),
     refuse: (cause) => {
       if (isSettled || cause.type === 'remote.cancel') return;
       isSettled = true;

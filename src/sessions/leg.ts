@@ -8,10 +8,13 @@ export type LocalMedia = { readonly address: string; readonly port: number };
 
 export type Refusal = { readonly ok: false; readonly cause: EndCause };
 
+/** What a call uses of its signalling; a call without SIP has no Call-ID. */
+export type LegDialog = Omit<SipDialog, 'sipCallId'> & { readonly sipCallId: string | null };
+
 /** An answered call: the dialog and what to send where. */
 export type Answered = {
   readonly ok: true;
-  readonly dialog: SipDialog;
+  readonly dialog: LegDialog;
   readonly audio: NegotiatedAudio;
 };
 
@@ -21,10 +24,17 @@ export type LegEvents = {
   /** 18x of an outbound call, or our own 180. */
   onRinging(status: number, earlyMedia: boolean): void;
   onCancel(): void;
+  /** The other side of an answered call is gone and may come back: nothing is to be said to nobody. */
+  onAway(): void;
+  onBack(): void;
+  /** It did not come back. */
+  onLost(): void;
 };
 
 export type Leg = {
   readonly sipCallId: string | null;
+  /** True: audio comes from a client through `MediaSession.web`, and no port is leased. */
+  readonly isWeb?: boolean;
   /** Local address that media binds. */
   localAddress(): Promise<string>;
   /** Whatever comes before a port is leased: a look at the offer, the ringing that a rule wants. A refusal ends the call. */
@@ -39,6 +49,16 @@ export type Leg = {
   ): { readonly sdp: string; readonly audio: NegotiatedAudio | null } | { readonly status: number };
   /** Answer to an offer we made in a response (late offer). */
   acceptLate(sdp: string): NegotiatedAudio | null;
+  /**
+   * An offer for `SipDialog.reinvite` that puts the other side on hold (sendonly) or takes it off again (sendrecv).
+   * Null: this leg has no session description (web), and nothing is to be asked. Before the answer: null too.
+   */
+  holdOffer(on: boolean): string | null;
+  /**
+   * The answer to `holdOffer`: what to give to `MediaSession.start`; null when it refuses the audio. From here on offers
+   * of the other side are answered on hold as well, until `holdOffer(false)` is. Errors: E_SDP.
+   */
+  acceptAnswer(sdp: string): NegotiatedAudio | null;
   /** Refuses an INVITE that was never answered, with the status that fits `cause`. A no-op otherwise. */
   refuse(cause: EndCause): void;
 };

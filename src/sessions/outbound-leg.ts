@@ -5,7 +5,8 @@ import { createSdpSession, type SdpSession } from '#sip/sdp.ts';
 import { outcomeOfRefusal } from '#sip/status.ts';
 import type { OutboundRequest, OutboundResult, SipAgent } from '#sip/types.ts';
 import type { Answered, Leg, LegEvents, LocalMedia, Refusal } from './leg.ts';
-import { offerRefusal, renegotiateWith } from './renegotiate.ts';
+import { LegDescription } from './leg-hold.ts';
+import { offerRefusal } from './renegotiate.ts';
 
 export type OutboundLegOptions = {
   readonly sip: SipAgent;
@@ -38,7 +39,7 @@ class OutboundLeg implements Leg {
   /** Trunks not tried yet. */
   #rest: readonly AccountTrunk[];
   #localAddress = '';
-  #sdp: SdpSession | null = null;
+  readonly #description = new LegDescription();
   #hasRung = false;
   /** What the last attempt came to, when the next trunk may do better. */
   #mayMoveOn = false;
@@ -81,7 +82,7 @@ class OutboundLeg implements Leg {
     const trunk = this.#route;
     const address = shownAddress(local.address, trunk.host);
     const session = createSdpSession({ address, port: local.port, codecs: trunk.codecs });
-    this.#sdp = session;
+    this.#description.use(session);
     this.#mayMoveOn = false;
     try {
       const result = await sip.call(this.#request(session.offer(), events), signal);
@@ -129,11 +130,19 @@ class OutboundLeg implements Leg {
   }
 
   renegotiate(offer: string | null): ReturnType<Leg['renegotiate']> {
-    return renegotiateWith(this.#sdp, offer);
+    return this.#description.renegotiate(offer);
   }
 
   acceptLate(text: string): ReturnType<Leg['acceptLate']> {
-    return this.#sdp?.accept(text) ?? null;
+    return this.#description.acceptLate(text);
+  }
+
+  holdOffer(on: boolean): string | null {
+    return this.#description.holdOffer(on);
+  }
+
+  acceptAnswer(text: string): ReturnType<Leg['acceptAnswer']> {
+    return this.#description.acceptAnswer(text);
   }
 
   /** Giving up is the abort signal's work: it sends CANCEL. */

@@ -11,7 +11,11 @@ export type EndCause =
   /** The agent said its last words and hung up. */
   | { readonly type: 'agent.done' }
   /** Somebody asked for it over the API. */
-  | { readonly type: 'api.hangup'; readonly by: 'api' | 'supervisor' }
+  | {
+      readonly type: 'api.hangup';
+      readonly by: 'api' | 'supervisor';
+      readonly reason?: string | null;
+    }
   /** The node is going down and the drain time is over. */
   | { readonly type: 'node.stop' }
   | { readonly type: 'caller.silent' }

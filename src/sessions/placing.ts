@@ -60,8 +60,9 @@ export async function checkPlacing(
   return { ok: true, placing: { agent: told(agent, request), squadId, ...routed, policy } };
 }
 
-async function agentFor(
-  request: PlaceCall,
+/** The agent that a request names, else the account's default; of a squad its primary member. */
+export async function agentFor(
+  request: Pick<PlaceCall, 'accountId' | 'agentId' | 'squadId' | 'allowedAgentIds'>,
   agents: PlacingPorts['agents'],
 ): Promise<Checked<{ agent: AgentConfig; squadId: Id | null }>> {
   const { accountId, agentId, squadId, allowedAgentIds } = request;
@@ -157,12 +158,13 @@ export function limitOf(
 }
 
 /** The agent's copy for this call. */
-function told(agent: AgentConfig, request: PlaceCall): AgentConfig {
+export function told(agent: AgentConfig, request: Omit<PlaceCall, 'to'>): AgentConfig {
   return {
     ...agent,
     variables: { ...agent.variables, ...request.variables },
     systemPrompt: request.prompt ?? agent.systemPrompt,
     greeting: request.greeting ?? agent.greeting,
+    language: request.language ?? agent.language,
     maxDurationS: request.maxDurationS ?? agent.maxDurationS,
   };
 }

@@ -3,12 +3,15 @@ import type { JournalEntry } from '#lib/call-events.ts';
 import type { AgentConfig } from '#lib/agent-config.ts';
 import type { RoutingRules } from '#lib/answer-rule.ts';
 import type { Id } from '#lib/ids.ts';
+import type { PublicEvent } from '#lib/public-event.ts';
 import type { AccountTrunks, TrunkSource } from '#lib/trunk.ts';
 
 /** The node's append-only journal. Returning means the entry was written with write(2); fsync follows within 100 ms. */
 export type CallJournal = {
   /** Never throws: while the disk refuses, entries wait in memory (bounded), are retried, and the fault is logged as E_JOURNAL once. */
   append(entry: JournalEntry): void;
+  /** What is true for a moment only, for whoever listens now: it is not kept and has no place among the call's events. */
+  interim?(event: PublicEvent, agentId: Id): void;
 };
 
 export type AgentDirectory = {

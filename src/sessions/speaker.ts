@@ -9,38 +9,77 @@ import type {
   Language,
   ProviderSet,
   ReplyPart,
+  ReplyRequest,
+  ToolCall,
   TurnInput,
 } from '#providers/contract.ts';
 import type { AgentConfig } from '#lib/agent-config.ts';
+import type { ClientFunctions } from './client-functions.ts';
 import { fillIn } from './history.ts';
-import type { FloorTask } from './turn-types.ts';
+import type { TurnPrompt } from './turn-types.ts';
 import type { TurnTimes } from './latency.ts';
 import type { PieceBase, Utterance } from './utterance.ts';
 
 /** A provider that says nothing for this long has failed, whatever its own deadlines are. */
 const PROVIDER_STALL_MS = 10_000;
 
-export type SpeakerOptions = {
-  readonly callId: string;
+/** After so many rounds of functions the model has to do with what it knows. */
+const MAX_ROUNDS = 5;
+
+/** At most this much sound is handed over at a time, so that an end of a loop is seen in time. */
+const SOUND_SAMPLES = 8000;
+
+/** Who speaks, and by whose help. */
+export type Voice = {
   readonly agent: AgentConfig;
+  readonly providers: Pick<ProviderSet, 'llm' | 'tts'>;
+};
+
+export type SpeakerOptions = Voice & {
+  readonly callId: string;
   /** Whatever is said first is said last. */
   readonly announceOnly: boolean;
-  readonly providers: ProviderSet;
   readonly media: MediaSession;
   /** The conversation as it was heard, system prompt first. */
-  readonly history: () => ChatMessage[];
+  readonly history: (agent: AgentConfig) => ChatMessage[];
   readonly onUsage: (inputTokens: number, outputTokens: number) => void;
+  readonly functions: Pick<ClientFunctions, 'ask'>;
+  /** Who of a squad replies; null: there is no squad. */
+  readonly floor: SpeakerFloor | null;
 };
+
+/** As `SquadFloor` gives it: neither ever rejects. */
+export type SpeakerFloor = {
+  beforeReply(
+    input: TurnInput,
+    how: { readonly language: Language; readonly signal: AbortSignal },
+  ): Promise<{ readonly voice: Voice; readonly notice: string } | null>;
+  /** Of the agent that replies instead when the present one's model has failed. */
+  afterFailure(language: Language): Promise<Voice | null>;
+};
+
+/** What is to be said. */
+export type Saying =
+  | { readonly kind: 'prompt'; readonly name: TurnPrompt }
+  | { readonly kind: 'reply'; readonly input: TurnInput }
+  | { readonly kind: 'words'; readonly text: string }
+  /** `title` stands for it in the transcript. */
+  | { readonly kind: 'sound'; readonly pcm: Int16Array; readonly title: string };
+
+/** What came of one answer of the model besides sound. */
+type Round = { endCall: boolean; text: string; readonly calls: ToolCall[] };
 
 export type Spoken = { readonly endCall: boolean; readonly empty: boolean };
 
 export class Speaker {
   readonly #options: SpeakerOptions;
   readonly #providerState = new Map<string, unknown>();
+  #voice: Voice;
   #language: Language;
 
   constructor(options: SpeakerOptions) {
     this.#options = options;
+    this.#voice = options;
     this.#language = options.agent.language;
   }
 
@@ -48,51 +87,77 @@ export class Speaker {
     return this.#language;
   }
 
+  /** From the next utterance on; the language of the conversation stays. */
+  become(voice: Voice): void {
+    this.#voice = voice;
+    this.#providerState.clear();
+  }
+
   /**
-   * Says `task` as `utterance`; resolves when all of it is queued. Errors: AppError of the provider that failed;
+   * Says `saying` as `utterance`; resolves when all of it is queued. Errors: AppError of the provider that failed;
    * E_ABORTED after `utterance.abort`. What was queued until then still plays unless it is flushed.
    */
-  async speak(utterance: Utterance, task: FloorTask, input: TurnInput | null): Promise<Spoken> {
-    const { media, announceOnly } = this.#options;
-    const { times } = utterance;
-    media.beginUtterance(utterance.number);
+  async speak(utterance: Utterance, saying: Saying): Promise<Spoken> {
+    const { media } = this.#options;
+    media.beginUtterance(utterance.sound);
     try {
-      if (task.kind === 'prompt') {
-        await this.#say(utterance, this.#promptText(task.name), times);
-        return { endCall: announceOnly, empty: utterance.audioMs === 0 };
-      }
-      const endCall = await this.#reply(
-        utterance,
-        input ?? { kind: 'speech', text: '', audio: null },
-        times,
-      );
+      const endCall = await this.#carryOut(utterance, saying);
       return { endCall, empty: utterance.audioMs === 0 };
     } catch (error) {
       utterance.isTorn = true;
       throw error;
     } finally {
       utterance.isQueued = true;
-      media.endUtterance(utterance.number);
+      utterance.frames?.queued(utterance);
+      media.endUtterance(utterance.sound);
     }
   }
 
-  /** Says `text` as it stands. Errors: as `speak`. */
-  async announce(utterance: Utterance, text: string): Promise<void> {
-    const { media } = this.#options;
-    media.beginUtterance(utterance.number);
-    try {
-      await this.#say(utterance, text, utterance.times);
-    } catch (error) {
-      utterance.isTorn = true;
-      throw error;
-    } finally {
-      utterance.isQueued = true;
-      media.endUtterance(utterance.number);
+  /** True when the call ends with it. */
+  async #carryOut(utterance: Utterance, saying: Saying): Promise<boolean> {
+    const { times } = utterance;
+    switch (saying.kind) {
+      case 'prompt':
+        await this.#say(utterance, this.#promptText(saying.name), times);
+        return this.#options.announceOnly;
+      case 'reply':
+        await this.#handOver(utterance, saying.input);
+        return this.#replyOrHandBack(utterance, saying.input);
+      case 'words':
+        await this.#sayAll(utterance, saying.text);
+        return false;
+      case 'sound':
+        await this.#playAll(utterance, saying.pcm, saying.title);
+        return false;
     }
   }
 
-  #promptText(name: 'greeting' | 'still_there' | 'goodbye_silence' | 'apology'): string {
-    const { agent, providers } = this.#options;
+  /** Sentence by sentence: the first is heard while the others are made, and vendors limit the length of a text. */
+  async #sayAll(utterance: Utterance, text: string): Promise<void> {
+    const splitter = sentenceSplitter();
+    for (const piece of [...splitter.push(text), ...splitter.end()])
+      await this.#say(utterance, piece, utterance.times);
+  }
+
+  /** However little of it is heard, the transcript names it. */
+  async #playAll(utterance: Utterance, pcm: Int16Array, title: string): Promise<void> {
+    utterance.times.mark('pieceReady');
+    const base = utterance.addPiece(title);
+    const marks = [{ chars: title.length, ms: 0 }];
+    do {
+      for (let at = 0; at < pcm.length; at += SOUND_SAMPLES) {
+        const part = pcm.subarray(at, at + SOUND_SAMPLES);
+        await this.#write(utterance, base, part, marks, utterance.times);
+        marks.length = 0;
+        if (utterance.abort.signal.aborted)
+          throw new AppError('E_ABORTED', 'the sound was stopped');
+      }
+    } while (utterance.repeats && pcm.length > 0);
+    utterance.endPiece();
+  }
+
+  #promptText(name: TurnPrompt): string {
+    const { agent, providers } = this.#voice;
     if (name === 'greeting' && agent.greeting !== null)
       return fillIn(agent.greeting, agent.variables);
     if (name === 'greeting')
@@ -102,38 +167,76 @@ export class Speaker {
     return promptText(name, this.#language);
   }
 
+  /** The notice is the present agent's last word; whatever becomes of it, the next one speaks from here on. */
+  async #handOver(utterance: Utterance, input: TurnInput): Promise<void> {
+    const { signal } = utterance.abort;
+    const how = { language: this.#language, signal };
+    const next = (await this.#options.floor?.beforeReply(input, how)) ?? null;
+    if (next === null) return;
+    try {
+      await this.#sayAll(utterance, `${next.notice}\n`);
+    } finally {
+      this.become(next.voice);
+    }
+  }
+
+  /** An agent whose model fails before its first word gives the turn to another, if there is one. */
+  async #replyOrHandBack(utterance: Utterance, input: TurnInput): Promise<boolean> {
+    const { times, audioMs } = utterance;
+    try {
+      return await this.#reply(utterance, input, times);
+    } catch (error) {
+      const isOver = utterance.abort.signal.aborted || utterance.audioMs > audioMs;
+      const other = isOver ? null : await this.#options.floor?.afterFailure(this.#language);
+      if (other == null) throw error;
+      this.become(other);
+      return this.#reply(utterance, input, times);
+    }
+  }
+
   async #reply(utterance: Utterance, input: TurnInput, times: TurnTimes): Promise<boolean> {
-    const { callId, providers, history } = this.#options;
-    const request = {
-      callId,
-      language: this.#language,
-      messages: history(),
-      input,
-      state: this.#providerState,
-    };
-    let splitter = sentenceSplitter();
-    let endCall = false;
-    const parts = providers.llm.reply(request, utterance.abort.signal);
-    const usage = await eachWithin(
-      parts,
-      'the language model',
-      utterance.abort.signal,
-      async (part) => {
-        times.mark('llmFirst');
-        if (part.type === 'text') {
-          for (const piece of splitter.push(part.text))
-            await this.#say(utterance, piece, times, part.language);
-          return;
-        }
-        for (const piece of splitter.end()) await this.#say(utterance, piece, times);
-        if (part.type === 'end_call') endCall = true;
-        else if (part.type === 'language') this.#language = part.language;
-        else await this.#play(utterance, part, times);
-      },
-    );
+    const { callId, history, functions } = this.#options;
+    const { functions: offered } = this.#voice.agent;
+    const { signal } = utterance.abort;
+    const messages = history(this.#voice.agent);
+    for (let round = 1; ; round++) {
+      const request = {
+        ...{ callId, language: this.#language, messages, input, state: this.#providerState },
+        tools: round > MAX_ROUNDS ? [] : offered,
+      };
+      const { endCall, text, calls } = await this.#round(utterance, request, times);
+      if (calls.length === 0 || endCall) return endCall;
+      messages.push({ role: 'assistant', content: text, toolCalls: calls });
+      for (const call of calls) {
+        const content = await functions.ask(call, offered, signal);
+        messages.push({ role: 'tool', content, toolCallId: call.id });
+      }
+    }
+  }
+
+  /** One answer of the model, said as it comes. */
+  async #round(utterance: Utterance, request: ReplyRequest, times: TurnTimes): Promise<Round> {
+    const { signal } = utterance.abort;
+    const round: Round = { endCall: false, text: '', calls: [] };
+    const splitter = sentenceSplitter();
+    const parts = this.#voice.providers.llm.reply(request, signal);
+    const usage = await eachWithin(parts, 'the language model', signal, async (part) => {
+      times.mark('llmFirst');
+      if (part.type === 'text') {
+        round.text += part.text;
+        for (const piece of splitter.push(part.text))
+          await this.#say(utterance, piece, times, part.language);
+        return;
+      }
+      for (const piece of splitter.end()) await this.#say(utterance, piece, times);
+      if (part.type === 'end_call') round.endCall = true;
+      else if (part.type === 'language') this.#language = part.language;
+      else if (part.type === 'tool_call') round.calls.push(part.call);
+      else await this.#play(utterance, part, times);
+    });
     for (const piece of splitter.end()) await this.#say(utterance, piece, times);
     if (usage !== undefined) this.#options.onUsage(usage.inputTokens, usage.outputTokens);
-    return endCall;
+    return round;
   }
 
   async #say(
@@ -143,13 +246,14 @@ export class Speaker {
     language = this.#language,
   ): Promise<void> {
     times.mark('pieceReady');
-    const { providers, agent } = this.#options;
+    const { providers, agent } = this.#voice;
     const base = utterance.addPiece(text);
     const request = { text, language, ...(agent.voice === null ? {} : { voice: agent.voice }) };
     const chunks = providers.tts.speak(request, utterance.abort.signal);
     await eachWithin(chunks, 'the voice', utterance.abort.signal, async (chunk) => {
       await this.#write(utterance, base, chunk.pcm, chunk.marks, times);
     });
+    utterance.endPiece();
   }
 
   async #play(
@@ -161,6 +265,7 @@ export class Speaker {
     const base = utterance.addPiece(part.text);
     const ms = (part.pcm.length / 8) | 0;
     await this.#write(utterance, base, part.pcm, [{ chars: part.text.length, ms }], times);
+    utterance.endPiece();
   }
 
   async #write(
@@ -172,7 +277,7 @@ export class Speaker {
   ): Promise<void> {
     times.mark('audioReady');
     utterance.addAudio(base, pcm.length, marks);
-    await this.#options.media.write(utterance.number, pcm);
+    await this.#options.media.write(utterance.sound, pcm);
   }
 }
 

@@ -1,23 +1,9 @@
-/**
- * An uploaded recording read by the account's recogniser (contract 2.6 row 11): the detector of the telephone cuts it
- * into utterances, and the recogniser gets them as it gets those of a call, only faster.
- */
-import { setImmediate as nextTurn } from 'node:timers/promises';
+/** An uploaded recording read by the account's recogniser (contract 2.6 row 11). */
 import type { Clock } from '#lib/clock.ts';
 import { withDeadline } from '#lib/deadline.ts';
-import { AppError } from '#lib/errors.ts';
-import { newId, type Id } from '#lib/ids.ts';
-import { toTelephoneRate } from '#media/resample.ts';
-import { FRAME_SAMPLES, SAMPLE_RATE_HZ, VAD_HANGOVER_MS } from '#media/types.ts';
-import { loadSpeechClassifiers, Vad } from '#media/vad.ts';
-import type { Language, SttEvent, SttProvider, UtteranceAudio } from '#providers/contract.ts';
-
-export type RecognisedSegment = {
-  readonly text: string;
-  readonly startMs: number;
-  readonly endMs: number;
-  readonly confidence: number | null;
-};
+import type { Id } from '#lib/ids.ts';
+import type { Language, SttProvider } from '#providers/contract.ts';
+import { joined, readSpeech, type RecognisedSegment } from './recorded-speech.ts';
 
 export type Recognised = {
   readonly text: string;
@@ -52,11 +38,6 @@ export type SpeechToTextOptions = {
 const TIMEOUT_A_MINUTE_MS = 4_500;
 const MINUTE_MS = 60_000;
 const SETTINGS_TIMEOUT_MS = 2_000;
-/** As `UtteranceAudio` has it in calls. */
-const BEFORE_MS = 200;
-const FRAMES_A_TURN = 250;
-/** Quieter than this from first to last is a silent recording. */
-const SILENCE = 16;
 
 export function createSpeechToText(options: SpeechToTextOptions): SpeechToText {
   return {
@@ -73,10 +54,10 @@ export function createSpeechToText(options: SpeechToTextOptions): SpeechToText {
       const onLeft = (): void => stop.abort();
       left?.addEventListener('abort', onLeft, { once: true });
       if (left?.aborted === true) stop.abort();
-      const work = read(stt, pcm, rateHz, language ?? chosen.language, stop.signal);
+      const work = readSpeech(stt, pcm, rateHz, language ?? chosen.language, stop.signal);
       const timeoutMs = limitMs - (clock.now() - startedMs);
       try {
-        const segments = await withDeadline(work, timeoutMs, 'the recogniser', clock);
+        const { segments } = await withDeadline(work, timeoutMs, 'the recogniser', clock);
         return { ...joined(segments), segments, durationMs, vendor: stt.vendor };
       } finally {
         left?.removeEventListener('abort', onLeft);
@@ -84,137 +65,4 @@ export function createSpeechToText(options: SpeechToTextOptions): SpeechToText {
       }
     },
   };
-}
-
-function throwIfLeft(signal: AbortSignal): void {
-  if (signal.aborted) throw new AppError('E_ABORTED', 'nobody waits any more');
-}
-
-async function read(
-  stt: SttProvider,
-  pcm: Int16Array,
-  rateHz: number,
-  language: Language,
-  signal: AbortSignal,
-): Promise<RecognisedSegment[]> {
-  const audio = await toTelephoneRate(pcm, rateHz);
-  throwIfLeft(signal);
-  const utterances = await utterancesIn(audio, signal);
-  const ears = new Ears();
-  const session = stt.open({ callId: newId(), language, onEvent: (event) => ears.hear(event) });
-  const onAbort = (): void => ears.fail(new AppError('E_ABORTED', 'nobody waits any more'));
-  signal.addEventListener('abort', onAbort, { once: true });
-  const segments: RecognisedSegment[] = [];
-  let pushedTo = 0;
-  try {
-    for (const span of utterances) {
-      const to = Math.min(audio.length, samplesIn(span.endMs));
-      session.speechStarted(span.startMs);
-      for (let frames = 1; pushedTo < to; frames++) {
-        const end = Math.min(to, pushedTo + FRAME_SAMPLES);
-        session.push(audio.subarray(pushedTo, end));
-        pushedTo = end;
-        if (frames % FRAMES_A_TURN === 0) await nextTurn();
-        throwIfLeft(signal);
-      }
-      session.speechStopped(utteranceAudio(audio, span));
-      segments.push(...(await ears.next(span)));
-    }
-    return segments;
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-    session.close();
-  }
-}
-
-type Span = { readonly startMs: number; readonly endMs: number };
-
-/** One at a time: a recogniser owes one `final` for each utterance, and may give more. */
-class Ears {
-  #finals: Extract<SttEvent, { type: 'final' }>[] = [];
-  #error: Error | null = null;
-  #wake: (() => void) | null = null;
-
-  hear(event: SttEvent): void {
-    if (event.type === 'partial') return;
-    if (event.type === 'error') return this.fail(event.error);
-    this.#finals.push(event);
-    this.#wake?.();
-  }
-
-  fail(error: Error): void {
-    this.#error ??= error;
-    this.#wake?.();
-  }
-
-  async next(span: Span): Promise<RecognisedSegment[]> {
-    while (this.#finals.length === 0 && this.#error === null) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      this.#wake = resolve;
-      await promise;
-    }
-    this.#wake = null;
-    if (this.#error !== null) throw this.#error;
-    const finals = this.#finals;
-    this.#finals = [];
-    return finals.flatMap(({ text, startMs, endMs, confidence }) => {
-      if (text.trim() === '') return [];
-      const from = Math.round(startMs ?? span.startMs);
-      const to = Math.max(from, Math.round(endMs ?? span.endMs));
-      return [{ text: text.trim(), startMs: from, endMs: to, confidence }];
-    });
-  }
-}
-
-/** Where somebody speaks. Sound in which the detector finds no speech is one utterance; silence is none. */
-async function utterancesIn(audio: Int16Array, signal: AbortSignal): Promise<Span[]> {
-  const spans: Span[] = [];
-  const classifier = (await loadSpeechClassifiers())();
-  const vad = new Vad(classifier, {
-    started: () => undefined,
-    stopped: (startMs, endMs) => spans.push({ startMs, endMs }),
-  });
-  try {
-    const frame = new Int16Array(FRAME_SAMPLES);
-    // Silence behind the end lets the detector finish the last utterance.
-    const total = audio.length + samplesIn(VAD_HANGOVER_MS) + 4 * FRAME_SAMPLES;
-    for (let at = 0, frames = 1; at < total; at += FRAME_SAMPLES, frames++) {
-      const part = audio.subarray(at, at + FRAME_SAMPLES);
-      frame.fill(0);
-      frame.set(part);
-      vad.write(frame, FRAME_SAMPLES, millisecondsIn(at), millisecondsIn(at));
-      if (frames % FRAMES_A_TURN === 0) await nextTurn();
-      throwIfLeft(signal);
-    }
-  } finally {
-    vad.free();
-  }
-  if (spans.length > 0) return spans;
-  const isSilent = !audio.some((sample) => sample > SILENCE || sample < -SILENCE);
-  return isSilent ? [] : [{ startMs: 0, endMs: millisecondsIn(audio.length) }];
-}
-
-function utteranceAudio(audio: Int16Array, { startMs, endMs }: Span): UtteranceAudio {
-  const from = Math.max(0, samplesIn(startMs - BEFORE_MS));
-  return { pcm: audio.slice(from, samplesIn(endMs)), startMs, endMs };
-}
-
-function samplesIn(ms: number): number {
-  return Math.round((ms * SAMPLE_RATE_HZ) / 1000);
-}
-
-function millisecondsIn(samples: number): number {
-  return (samples * 1000) / SAMPLE_RATE_HZ;
-}
-
-function joined(segments: readonly RecognisedSegment[]): Pick<Recognised, 'text' | 'confidence'> {
-  const sure = segments.flatMap(({ confidence }) => (confidence === null ? [] : [confidence]));
-  const mean = sure.reduce((sum, each) => sum + each, 0) / sure.length;
-  let text = '';
-  for (const segment of segments) {
-    // Chinese runs on; words of other scripts are kept apart.
-    const needsSpace = /[\p{L}\p{N}.!?,;]$/u.test(text) && !/\p{Script=Han}$/u.test(text);
-    text += needsSpace ? ` ${segment.text}` : segment.text;
-  }
-  return { text, confidence: sure.length === 0 ? null : Math.round(mean * 1000) / 1000 };
 }

@@ -9,6 +9,7 @@ import type {
   Direction,
   EventData,
   EventType,
+  HandoffSummary,
   Latency,
   Message,
   Quality,
@@ -17,11 +18,13 @@ import type {
 } from '#lib/call-events.ts';
 import type { Clock } from '#lib/clock.ts';
 import { newId, type Id } from '#lib/ids.ts';
-import { maskText } from '#lib/mask.ts';
 import { CallFeed } from './call-frames.ts';
 import type { LiveCallView } from './call-service-types.ts';
+import { maskWords } from './masked-words.ts';
 import type { CallJournal } from './ports.ts';
 import type { Ending } from './outcome.ts';
+import { frameOf } from './story-frames.ts';
+import { UsageMeter } from './usage-meter.ts';
 
 export type StoryOptions = {
   readonly journal: CallJournal;
@@ -77,6 +80,8 @@ export class CallStory {
   readonly #options: StoryOptions;
   /** What clients attached to the call are told. */
   readonly feed = new CallFeed();
+  /** What vendors do for the call; told with its next event. */
+  readonly usage = new UsageMeter();
   readonly #startWallMs: number;
   readonly #startMs: number;
   readonly #messages: Message[] = [];
@@ -85,6 +90,7 @@ export class CallStory {
   /** The route has changed since the record was last told. */
   #isRerouted = false;
   #isTried = false;
+  #isMasked: boolean;
   #seq = 0;
   #status: CallStatus = 'dialing';
   #answeredAtMs: number | null = null;
@@ -105,6 +111,7 @@ export class CallStory {
     this.#startMs = options.clock.now();
     this.#sipCallId = options.sipCallId;
     this.#metadata = options.metadata;
+    this.#isMasked = options.maskAtRest;
     const { trunkId, trunkTransport, from } = options;
     this.#route = { trunkId, trunkTransport, from };
   }
@@ -113,8 +120,20 @@ export class CallStory {
     return this.#options.callId;
   }
 
+  get agentId(): Id {
+    return this.#options.agentId;
+  }
+
   get accountId(): Id {
     return this.#options.accountId;
+  }
+
+  get squadId(): Id | null {
+    return this.#options.squadId;
+  }
+
+  get channel(): Channel {
+    return this.#options.channel;
   }
 
   /** The other side, also of an outbound call. */
@@ -142,6 +161,11 @@ export class CallStory {
   /** The messages as they are journaled. */
   get transcript(): readonly Message[] {
     return this.#told;
+  }
+
+  /** Words are masked before they are journaled, from here on (contract 7.3). */
+  maskFromNow(): void {
+    this.#isMasked = true;
   }
 
   /** Milliseconds since the answer; 0 before it. */
@@ -205,11 +229,12 @@ export class CallStory {
     this.feed.tell({ type: 'status', status: 'ringing' });
   }
 
-  answered(codec: string, sipCallId: string, recording: RecordingPatch | null): void {
+  /** `sipCallId` is null for a call without SIP. */
+  answered(codec: string, sipCallId: string | null, recording: RecordingPatch | null): void {
     this.#answeredAtMs = this.#options.clock.now();
     this.#status = 'answered';
     this.#sipCallId = sipCallId;
-    this.#sipStatus = 200;
+    this.#sipStatus = sipCallId === null ? null : 200;
     this.#recording = recording;
     const answeredAt = this.#isoAt(this.#answeredAtMs);
     const data = {
@@ -221,7 +246,7 @@ export class CallStory {
       status: 'answered',
       answer_time: answeredAt,
       sip_call_id: sipCallId,
-      sip_status: 200,
+      sip_status: this.#sipStatus,
       recording_status: recording === null ? 'none' : 'active',
       ...(recording === null ? {} : { recording_id: recording.id }),
     };
@@ -235,20 +260,32 @@ export class CallStory {
     this.#hasBegun = true;
   }
 
+  /** A recording begins, stops or is over in the middle of the call: told at once, by a line that no agent sees. */
+  recordingChanged(recording: RecordingPatch, line: string): void {
+    this.#recording = recording;
+    const message = this.#stamped({ role: 'system', content: line }, this.callTimeMs());
+    this.#told.push(message);
+    const patch = { recording_status: recording.status, recording_id: recording.id };
+    this.#tell('conversation.message', { message }, patch, recording);
+  }
+
   /** A message of the transcript. `atMs`: call time at which it began. */
   message(message: Omit<Message, 'timestamp'>, atMs: number): void {
     if (this.#messages.length >= MAX_MESSAGES) return;
-    const wallMs =
-      this.#startWallMs + ((this.#answeredAtMs ?? this.#startMs) - this.#startMs) + atMs;
-    const stamped: Message = {
-      ...message,
-      content: message.content.slice(0, MAX_CONTENT),
-      timestamp: Math.round(wallMs) / 1000,
-    };
+    const stamped = this.#stamped(message, atMs);
     this.#messages.push(stamped);
     const told = this.#masked(stamped);
     this.#told.push(told);
     this.#tell('conversation.message', { message: told }, null);
+  }
+
+  #stamped(message: Omit<Message, 'timestamp'>, atMs: number): Message {
+    const sinceStartMs = (this.#answeredAtMs ?? this.#startMs) - this.#startMs + atMs;
+    const content = message.content.slice(0, MAX_CONTENT);
+    return {
+      ...{ ...message, content },
+      timestamp: Math.round(this.#startWallMs + sinceStartMs) / 1000,
+    };
   }
 
   /** Any event that changes no column of the record. */
@@ -256,26 +293,35 @@ export class CallStory {
     T extends 'user-speech' | 'ai-response' | 'user-interrupted' | 'call-error' | 'dtmf.received',
   >(type: T, data: EventData[T]): void {
     this.#tell(type, this.#masked(data), null);
-    this.#tellFrame(type, data);
+    // Whoever is on the call hears what was said anyway: frames are not masked.
+    const frame = frameOf(type, data);
+    if (frame !== null) this.feed.tell(frame);
   }
 
-  /** Whoever is on the call hears what was said anyway: frames are not masked. */
-  #tellFrame(type: EventType, data: object): void {
-    if (type === 'user-speech') {
-      const { text, is_final, start_ms, end_ms } = data as EventData['user-speech'];
-      const heard = { text, isFinal: is_final, startMs: start_ms, endMs: end_ms };
-      this.feed.tell({ type: 'heard', ...heard });
-    } else if (type === 'user-interrupted') {
-      const { turn, heard_ms, heard_text } = data as EventData['user-interrupted'];
-      this.feed.tell({ type: 'interrupted', turn, heardMs: heard_ms, heardText: heard_text });
-    } else if (type === 'call-error') {
-      const { code, message, fatal } = data as EventData['call-error'];
-      this.feed.tell({ type: 'fault', code, message, fatal });
-    }
+  /** Another agent of the squad goes on; the record stays the primary member's. `summary` is masked. */
+  handedOver(fromId: Id, toId: Id, summary: HandoffSummary): void {
+    this.#tell('call.handoff', { from_agent_id: fromId, to_agent_id: toId, summary }, null);
+  }
+
+  /** Words that the recogniser may still take back. Call time in ms. */
+  heardSoFar(text: string, times: { readonly startMs: number; readonly endMs: number }): void {
+    const { journal, clock, callId, accountId, agentId, node } = this.#options;
+    const { startMs, endMs } = times;
+    this.feed.tell({ type: 'heard', text, isFinal: false, startMs, endMs });
+    const data = { text, is_final: false, start_ms: startMs, end_ms: endMs };
+    journal.interim?.(
+      {
+        ...{ id: newId(), type: 'user-speech', alias: null, time: this.#isoAt(clock.now()) },
+        ...{ account_id: accountId, call_id: callId, conversation_id: callId, seq: null, node },
+        request_id: null,
+        data: this.#masked({ ...data, confidence: null, language: null }),
+      },
+      agentId,
+    );
   }
 
   #masked<T extends object>(data: T): T {
-    return this.#options.maskAtRest ? maskWords(data) : data;
+    return this.#isMasked ? maskWords(data) : data;
   }
 
   /** The call is over now; what follows is clearing up and does not count towards its duration. */
@@ -344,7 +390,8 @@ export class CallStory {
     if (recording.status === 'failed') {
       const message = 'the recording could not be written';
       const fault = { code: 'E_MEDIA', message, fault: 'us', fatal: false, retryable: false };
-      this.#tell('call-error', fault, { recording_status: 'failed' }, recording);
+      const patch = { recording_status: 'failed', recording_id: recording.id } as const;
+      this.#tell('call-error', fault, patch, recording);
       return;
     }
     const data = {
@@ -352,7 +399,8 @@ export class CallStory {
       duration_ms: recording.duration_ms ?? 0,
       bytes: recording.bytes ?? 0,
     };
-    this.#tell('recording.ready', data, { recording_status: recording.status }, recording);
+    const patch = { recording_status: recording.status, recording_id: recording.id };
+    this.#tell('recording.ready', data, patch, recording);
   }
 
   /** After the final event (contract 3); the record has the summary already. */
@@ -437,24 +485,9 @@ export class CallStory {
       begun === null ? {} : { recording_status: 'active', recording_id: begun.id };
     const isPlain = rerouted === null && begun === null;
     const patch = isPlain ? record : { ...active, ...record, ...rerouted };
-    const entry = { record: patch, recording: recording ?? begun };
+    const usage = this.usage.take();
+    const used = usage.length === 0 ? {} : { usage };
+    const entry = { record: patch, recording: recording ?? begun, ...used };
     this.#options.journal.append({ event: event as CallEvent, ...entry });
   }
-}
-
-/** One key at a time is a card number or a PIN in pieces that no pattern finds, so no key is kept. */
-const PRESSED = /^\[DTMF [^\]]+\]$/;
-
-/** Whatever somebody said or pressed, wherever it stands. */
-function maskWords<T extends object>(data: T): T {
-  const isWords = (key: string): boolean => ['content', 'text', 'heard_text'].includes(key);
-  const masked = (key: string, value: unknown): unknown => {
-    if (typeof value !== 'string') return value;
-    if (key === 'digit') return '*';
-    if (!isWords(key)) return value;
-    return PRESSED.test(value) ? '[DTMF *]' : maskText(value);
-  };
-  return Object.fromEntries(
-    Object.entries(data).map(([key, value]: [string, unknown]) => [key, masked(key, value)]),
-  ) as T;
 }

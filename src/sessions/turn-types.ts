@@ -1,6 +1,8 @@
 /** What goes into the turn machine and what comes out of it. All times are call time in ms. */
 
 export type TurnConfig = {
+  /** Nothing is said before `open`; what is asked until then waits. Default: the greeting comes at once. */
+  readonly waits?: boolean;
   /** Utterances said before the machine began, which keep their numbers. Default 0. */
   readonly saidBefore?: number;
   /** Silence after the caller's last word before the agent takes the floor. */
@@ -26,11 +28,23 @@ export type TurnPrompt = 'greeting' | 'still_there' | 'goodbye_silence' | 'apolo
 /** What the agent is asked to say. */
 export type FloorTask =
   | { readonly kind: 'prompt'; readonly name: TurnPrompt }
-  | { readonly kind: 'reply'; readonly input: ReplyInput };
+  | { readonly kind: 'reply'; readonly input: ReplyInput }
+  /** Words or sound from outside; what they are is the conversation's to know, by the number. */
+  | { readonly kind: 'asked'; readonly interruptible: boolean };
 
 export type ReplyInput =
   | { readonly kind: 'speech' }
-  | { readonly kind: 'dtmf'; readonly digits: string };
+  | { readonly kind: 'dtmf'; readonly digits: string }
+  /** A private note that the agent is to act on. */
+  | { readonly kind: 'note' };
+
+/** Waits for the floor under the number that it will be said by. */
+export type WaitingTask = { readonly utterance: number; readonly task: FloorTask };
+
+/** Tasks that wait at one time; more are not taken. */
+export const MAX_WAITING = 16;
+/** Keys that wait until something that may not be interrupted is over. */
+export const MAX_WAITING_KEYS = 64;
 
 export type TurnEndCause = 'agent.done' | 'caller.silent' | 'provider.failed';
 
@@ -46,6 +60,10 @@ export type TurnEvent =
   /** The utterance has been read, or nothing could be read in it (empty text). */
   | { readonly type: 'stt.final'; readonly at: number; readonly text: string }
   | { readonly type: 'dtmf'; readonly at: number; readonly digits: string }
+  /** The caller has written instead of spoken: wants an answer now, whatever the agent is saying. */
+  | { readonly type: 'text'; readonly at: number }
+  /** The caller wants the agent to be quiet, and says nothing himself. */
+  | { readonly type: 'interrupt'; readonly at: number }
   | { readonly type: 'playout.done'; readonly at: number; readonly utterance: number }
   /** All parts of the reply are queued; `endCall`: hang up when they have been heard. */
   | {
@@ -56,13 +74,29 @@ export type TurnEvent =
       readonly empty: boolean;
     }
   | { readonly type: 'reply.failed'; readonly at: number; readonly utterance: number }
+  /** Of a machine that waits: the conversation may begin. */
+  | { readonly type: 'open'; readonly at: number }
+  /** Said once the floor is free, before any reply; `urgent`: at once, instead of what is being said. */
+  | {
+      readonly type: 'ask';
+      readonly at: number;
+      readonly task: FloorTask;
+      readonly urgent: boolean;
+    }
+  /** Not to be said after all; nothing happens when it has the floor already. */
+  | { readonly type: 'unask'; readonly at: number; readonly utterance: number }
+  /** The agent is kept from hearing the caller: nobody asks why he says nothing. */
+  | { readonly type: 'caller.muted'; readonly at: number; readonly on: boolean }
   | { readonly type: 'deadline.reached'; readonly at: number };
 
 export type TurnCommand =
   /** Take the floor: `utterance` is the generation number of everything said for this task. */
   | { readonly type: 'floor.take'; readonly utterance: number; readonly task: FloorTask }
-  /** Throw the utterance away; the transcript keeps what was heard. `since`: when the caller began. */
-  | { readonly type: 'floor.yield'; readonly utterance: number; readonly since: number }
+  /**
+   * Throw the utterance away; the transcript keeps what was heard. `since`: when the caller began; null: somebody else
+   * wants it.
+   */
+  | { readonly type: 'floor.yield'; readonly utterance: number; readonly since: number | null }
   /** Stand still. The worker has mostly done so by itself; not when speech began just before it was armed. */
   | { readonly type: 'playout.pause' }
   | { readonly type: 'playout.resume' }
@@ -86,6 +120,11 @@ export type TurnContext = {
   /** Number of the utterance being said, or said last. */
   readonly utterance: number;
   readonly task: FloorTask;
+  /** The highest number given away: what waits has its own already. */
+  readonly lastNumber: number;
+  /** In the order in which they will be said. */
+  readonly waiting: readonly WaitingTask[];
+  readonly isCallerMuted: boolean;
   readonly endCall: boolean;
   /** Replies that failed in a row. */
   readonly failures: number;

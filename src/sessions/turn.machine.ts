@@ -5,40 +5,23 @@
  */
 import { assign, emit, enqueueActions, setup } from 'xstate';
 import { isBackchannel } from './backchannel.ts';
-import type {
-  FloorTask,
-  TurnCommand,
-  TurnConfig,
-  TurnContext,
-  TurnEndCause,
-  TurnEvent,
+import { isPrompt, mayBargeIn, turnGuards, wordsOf } from './turn-guards.ts';
+import {
+  MAX_WAITING,
+  MAX_WAITING_KEYS,
+  type FloorTask,
+  type TurnCommand,
+  type TurnConfig,
+  type TurnContext,
+  type TurnEndCause,
+  type TurnEvent,
+  type WaitingTask,
 } from './turn-types.ts';
 
-/** Replies that may fail in a row before the call is given up. */
-const MAX_FAILURES = 3;
 /** Longer "speech" than this is a noisy line: the agent stops waiting for its end. */
 const MAX_SPEECH_MS = 60_000;
 /** Frames and messages between the caller's mouth and this machine. */
 const DETECTION_SLACK_MS = 60;
-
-type Moment = { readonly context: TurnContext; readonly event: TurnEvent };
-
-const isCurrent = ({ context, event }: Moment): boolean =>
-  'utterance' in event && event.utterance === context.utterance;
-const isOver = ({ context, event }: Moment): boolean =>
-  context.deadlineAt !== null && event.at >= context.deadlineAt;
-const wordsOf = (event: TurnEvent): string =>
-  event.type === 'stt.partial' || event.type === 'stt.final' ? event.text : '';
-const isPrompt = (task: FloorTask, name: string): boolean =>
-  task.kind === 'prompt' && task.name === name;
-const interrupts = ({ context, event }: Moment): boolean =>
-  context.config.bargeIn && wordsOf(event) !== '' && !isBackchannel(wordsOf(event));
-const isEmpty = (moment: Moment): boolean =>
-  isCurrent(moment) && moment.event.type === 'reply.queued' && moment.event.empty;
-/** The agent has said all it wanted and the call goes on. */
-const isFinished = (moment: Moment): boolean =>
-  (moment.event.type === 'playout.done' ? isCurrent(moment) : isEmpty(moment)) &&
-  !moment.context.endCall;
 
 const base = setup({
   types: {
@@ -47,48 +30,23 @@ const base = setup({
     events: {} as TurnEvent,
     emitted: {} as TurnCommand,
   },
-  guards: {
-    isCurrent,
-    isOver,
-    bargesIn: ({ context }) => context.config.bargeIn,
-    isSpeaking: ({ context }) => context.speaking,
-    cannotRead: ({ context }) => !context.config.reads,
-    /** Long enough to be an interruption whatever was said. */
-    isLongSpeech: ({ context, event }) =>
-      event.type === 'speech.stopped' &&
-      event.endMs - event.startMs >= context.config.bargeInConfirmMs,
-    interrupts,
-    interruptsStill: (moment) => moment.context.speaking && interrupts(moment),
-    hasWords: ({ event }) => wordsOf(event) !== '',
-    readsLast: ({ context, event }) => event.type === 'stt.final' && context.unread <= 1,
-    hasSaid: ({ context }) => context.said,
-    isOverUnread: (moment) => isOver(moment) && moment.context.unread > 0,
-    isOverSaid: (moment) => isOver(moment) && moment.context.said,
-    /** An unconfirmed interruption ended and nobody could tell what it was. */
-    isFalseBargeIn: (moment) => isOver(moment) && !moment.context.speaking,
-    isPromptDue: (moment) =>
-      isOver(moment) && moment.context.promptsGiven < moment.context.config.prompts,
-    saidGoodbye: (moment) => isCurrent(moment) && isPrompt(moment.context.task, 'goodbye_silence'),
-    saidLast: (moment) => isCurrent(moment) && moment.context.endCall,
-    saysNothingAndEnds: (moment) =>
-      isEmpty(moment) && moment.event.type === 'reply.queued' && moment.event.endCall,
-    isFinished,
-    isFinishedOverSpeech: (moment) => isFinished(moment) && moment.context.speaking,
-    isFinishedOverUnread: (moment) => isFinished(moment) && moment.context.unread > 0,
-    isFinishedOverWords: (moment) => isFinished(moment) && moment.context.said,
-    isHopeless: (moment) => isCurrent(moment) && moment.context.failures + 1 >= MAX_FAILURES,
-    failsOverSpeech: (moment) => isCurrent(moment) && moment.context.speaking,
-  },
+  guards: turnGuards,
   actions: {
-    arm: emit(({ context }) => ({ type: 'bargein.arm' as const, on: context.config.bargeIn })),
+    arm: emit(({ context }) => ({ type: 'bargein.arm' as const, on: mayBargeIn(context) })),
     disarm: emit({ type: 'bargein.arm' as const, on: false }),
     pause: emit({ type: 'playout.pause' as const }),
     resume: emit({ type: 'playout.resume' as const }),
-    yieldFloor: emit(({ context, event }) => ({
-      type: 'floor.yield' as const,
-      utterance: context.utterance,
-      since: event.type === 'dtmf' ? event.at : context.speechSince,
-    })),
+    /** What was to follow the interrupted words, does not: neither does the end of the call. */
+    yieldFloor: enqueueActions(({ context, event, enqueue }) => {
+      const isPressed = ['dtmf', 'text', 'interrupt'].includes(event.type);
+      const since = isPressed ? event.at : context.speechSince;
+      enqueue.assign({ endCall: false });
+      enqueue.emit({
+        type: 'floor.yield',
+        utterance: context.utterance,
+        since: event.type === 'ask' ? null : since,
+      });
+    }),
     noteSpeech: assign({
       speaking: true,
       speechSince: ({ context, event }) =>
@@ -109,19 +67,22 @@ const base = setup({
     /** Read while the agent speaks: a backchannel asks for no answer. */
     noteReadOver: assign({
       unread: ({ context }) => Math.max(0, context.unread - 1),
-      said: ({ context: { said, config, unread }, event }) =>
+      said: ({ context, context: { said, config, unread }, event }) =>
         said ||
         (config.reads
           ? wordsOf(event) !== '' && !isBackchannel(wordsOf(event))
-          : unread > 0 && !config.bargeIn),
+          : unread > 0 && !mayBargeIn(context)),
     }),
+    noteWritten: assign({ said: true }),
+    noteStopped: assign({ idleSince: ({ event }) => event.at }),
     giveUpUnread: enqueueActions(({ context, enqueue }) => {
       if (context.unread === 0) return;
       enqueue.assign({ unread: 0 });
       enqueue.emit({ type: 'speech.giveUp' });
     }),
     noteEndCall: assign({
-      endCall: ({ event }) => event.type === 'reply.queued' && event.endCall,
+      endCall: ({ context, event }) =>
+        context.endCall || (event.type === 'reply.queued' && event.endCall),
     }),
     noteFailure: assign({ failures: ({ context }) => context.failures + 1 }),
     /** An apology is no success: replies that fail in a row end the call. */
@@ -139,8 +100,11 @@ const base = setup({
       deadlineAt: ({ context, event }) => event.at + context.config.falseBargeInMs,
     }),
     setIdleDeadline: assign({
-      deadlineAt: ({ context: { idleSince, promptsGiven, config } }) =>
-        idleSince + (promptsGiven < config.prompts ? config.promptAfterMs : config.hangupAfterMs),
+      deadlineAt: ({ context: { idleSince, promptsGiven, config, isCallerMuted } }) =>
+        isCallerMuted
+          ? null
+          : idleSince +
+            (promptsGiven < config.prompts ? config.promptAfterMs : config.hangupAfterMs),
     }),
     setSpeechDeadline: assign({ deadlineAt: ({ event }) => event.at + MAX_SPEECH_MS }),
     setEndpointDeadline: assign({
@@ -149,23 +113,77 @@ const base = setup({
     setFinalDeadline: assign({
       deadlineAt: ({ context, event }) => event.at + context.config.sttFinalMs,
     }),
-    /** A new utterance number and the command to fill it. An answer starts the count of idle prompts anew. */
+    /** A new utterance number and the command to fill it. */
     take: enqueueActions(({ context, enqueue }, { task }: { task: FloorTask }) => {
-      const utterance = context.utterance + 1;
-      const promptsGiven = task.kind === 'reply' ? 0 : context.promptsGiven;
-      enqueue.assign({
-        utterance,
-        task,
-        promptsGiven,
-        said: false,
-        endCall: false,
-        deadlineAt: null,
-      });
+      const utterance = context.lastNumber + 1;
+      enqueue.assign({ ...floorFor(context, { utterance, task }), lastNumber: utterance });
       enqueue.emit({ type: 'floor.take', utterance, task });
+    }),
+    takeAsked: enqueueActions(({ context, event, enqueue }) => {
+      if (event.type !== 'ask') return;
+      const { task } = event;
+      const utterance = context.lastNumber + 1;
+      enqueue.assign({ ...floorFor(context, { utterance, task }), lastNumber: utterance });
+      enqueue.emit({ type: 'floor.take', utterance, task });
+    }),
+    takeWaiting: enqueueActions(({ context, enqueue }) => {
+      const [next, ...waiting] = context.waiting;
+      if (next === undefined) return;
+      enqueue.assign({ ...floorFor(context, next), waiting });
+      enqueue.emit({ type: 'floor.take', ...next });
+    }),
+    letWait: assign(({ context, event }) =>
+      event.type === 'ask' ? withWaiting(context, event.task) : {},
+    ),
+    /** Keys pressed one after the other are one input. */
+    letKeysWait: assign(({ context, event }) => {
+      if (event.type !== 'dtmf') return {};
+      const last = context.waiting.at(-1);
+      if (last?.task.kind !== 'reply' || last.task.input.kind !== 'dtmf')
+        return withWaiting(context, {
+          kind: 'reply',
+          input: { kind: 'dtmf', digits: event.digits },
+        });
+      const digits = (last.task.input.digits + event.digits).slice(0, MAX_WAITING_KEYS);
+      const task: FloorTask = { kind: 'reply', input: { kind: 'dtmf', digits } };
+      return { waiting: [...context.waiting.slice(0, -1), { ...last, task }] };
+    }),
+    dropWaiting: assign({
+      waiting: ({ context, event }) =>
+        context.waiting.filter(
+          ({ utterance }) => event.type !== 'unask' || utterance !== event.utterance,
+        ),
+    }),
+    /** Once the caller can be heard again, his silence counts anew. */
+    noteMuted: assign(({ context, event }) => {
+      if (event.type !== 'caller.muted') return {};
+      return { isCallerMuted: event.on, idleSince: event.on ? context.idleSince : event.at };
     }),
     end: emit((_, { cause }: { cause: TurnEndCause }) => ({ type: 'turn.ended' as const, cause })),
   },
 });
+
+/**
+ * The context of who takes the floor. An answer starts the count of idle prompts anew; what was asked for from outside
+ * answers nobody, and changes nothing of what comes after it.
+ */
+function floorFor(context: TurnContext, { utterance, task }: WaitingTask): Partial<TurnContext> {
+  const isAsked = task.kind === 'asked';
+  return {
+    utterance,
+    task,
+    promptsGiven: task.kind === 'prompt' ? context.promptsGiven : 0,
+    said: isAsked && context.said,
+    endCall: isAsked && context.endCall,
+    deadlineAt: null,
+  };
+}
+
+function withWaiting(context: TurnContext, task: FloorTask): Partial<TurnContext> {
+  if (context.waiting.length >= MAX_WAITING) return {};
+  const utterance = context.lastNumber + 1;
+  return { lastNumber: utterance, waiting: [...context.waiting, { utterance, task }] };
+}
 
 const replyToSpeech = {
   type: 'take',
@@ -199,6 +217,12 @@ const freeTheFloor = [
     guard: 'isFinishedOverUnread',
     target: '#turn.recognising',
     actions: ['resume', 'noteFinished'],
+  },
+  {
+    guard: 'isSaidWaiting',
+    target: '#turn.agent',
+    reenter: true,
+    actions: ['resume', 'noteFinished', 'noteEndCall', 'takeWaiting'],
   },
   {
     guard: 'isFinishedOverWords',
@@ -293,11 +317,33 @@ const agent = base.createStateConfig({
         actions: ['noteFailure', apologise],
       },
     ],
-    dtmf: {
-      target: 'agent',
-      reenter: true,
-      actions: ['yieldFloor', 'giveUpUnread', replyToDtmf],
-    },
+    dtmf: [
+      { guard: 'isProtected', actions: ['letKeysWait'] },
+      {
+        target: 'agent',
+        reenter: true,
+        actions: ['yieldFloor', 'giveUpUnread', replyToDtmf],
+      },
+    ],
+    text: [
+      { guard: 'isProtected', actions: ['noteWritten'] },
+      { target: 'agent', reenter: true, actions: ['yieldFloor', replyToSpeech] },
+    ],
+    interrupt: [
+      { guard: 'isProtected' },
+      { guard: 'isSpeaking', target: '#turn.hearing', actions: ['yieldFloor'] },
+      { guard: 'hasUnread', target: '#turn.recognising', actions: ['yieldFloor'] },
+      { target: '#turn.listening', actions: ['yieldFloor', 'noteStopped'] },
+    ],
+    ask: [
+      {
+        guard: 'isUrgent',
+        target: 'agent',
+        reenter: true,
+        actions: ['yieldFloor', 'takeAsked'],
+      },
+      { actions: ['letWait'] },
+    ],
   },
   states: { flowing, held },
 });
@@ -305,7 +351,10 @@ const agent = base.createStateConfig({
 /** Nobody speaks. Idle prompts, then the hang-up for silence. */
 const listening = base.createStateConfig({
   entry: ['setIdleDeadline'],
+  always: { guard: 'hasWaiting', target: 'agent', actions: ['takeWaiting'] },
   on: {
+    ask: { target: 'agent', actions: ['takeAsked'] },
+    'caller.muted': { target: 'listening', reenter: true, actions: ['noteMuted'] },
     'speech.started': { target: 'hearing', actions: ['noteSpeech'] },
     // Speech that began over the agent's last words.
     'speech.stopped': { target: 'recognising', actions: ['noteUtterance'] },
@@ -314,6 +363,7 @@ const listening = base.createStateConfig({
       { actions: ['noteRead'] },
     ],
     dtmf: { target: 'agent', actions: [replyToDtmf] },
+    text: { target: 'agent', actions: [replyToSpeech] },
     'deadline.reached': [
       { guard: 'isPromptDue', target: 'agent', actions: ['countPrompt', askStillThere] },
       { guard: 'isOver', target: 'agent', actions: [sayGoodbye] },
@@ -329,6 +379,7 @@ const hearing = base.createStateConfig({
     'speech.stopped': { target: 'recognising', actions: ['noteUtterance'] },
     'stt.final': { actions: ['noteRead'] },
     dtmf: { target: 'agent', actions: ['giveUpUnread', replyToDtmf] },
+    text: { target: 'agent', actions: [replyToSpeech] },
     'deadline.reached': { guard: 'isOver', target: 'listening', actions: ['noteSilence'] },
   },
 });
@@ -339,6 +390,7 @@ const recognising = base.createStateConfig({
   on: {
     'speech.started': { target: 'hearing', actions: ['noteSpeech'] },
     dtmf: { target: 'agent', actions: ['giveUpUnread', replyToDtmf] },
+    text: { target: 'agent', actions: [replyToSpeech] },
   },
   states: {
     pausing: {
@@ -347,6 +399,7 @@ const recognising = base.createStateConfig({
         'stt.final': { actions: ['noteRead'] },
         'deadline.reached': [
           { guard: 'isOverUnread', target: 'reading' },
+          { guard: 'isOverWaiting', target: '#turn.agent', actions: ['takeWaiting'] },
           { guard: 'isOverSaid', target: '#turn.agent', actions: [replyToSpeech] },
           { guard: 'isOver', target: '#turn.listening' },
         ],
@@ -361,6 +414,11 @@ const recognising = base.createStateConfig({
         ],
         'deadline.reached': [
           {
+            guard: 'isOverWaiting',
+            target: '#turn.agent',
+            actions: ['giveUpUnread', 'takeWaiting'],
+          },
+          {
             guard: 'isOverSaid',
             target: '#turn.agent',
             actions: ['giveUpUnread', replyToSpeech],
@@ -372,6 +430,7 @@ const recognising = base.createStateConfig({
     },
     read: {
       always: [
+        { guard: 'hasWaiting', target: '#turn.agent', actions: ['takeWaiting'] },
         { guard: 'hasSaid', target: '#turn.agent', actions: [replyToSpeech] },
         { target: '#turn.listening' },
       ],
@@ -384,6 +443,9 @@ export const turnMachine = base.createMachine({
   context: ({ input }) => ({
     config: input.config,
     utterance: input.config.saidBefore ?? 0,
+    lastNumber: input.config.saidBefore ?? 0,
+    waiting: [],
+    isCallerMuted: false,
     task: { kind: 'prompt', name: 'greeting' },
     endCall: false,
     failures: 0,
@@ -397,8 +459,32 @@ export const turnMachine = base.createMachine({
     deadlineAt: null,
   }),
   initial: 'starting',
+  on: {
+    ask: [
+      { guard: 'isUrgent', target: '.agent', actions: ['takeAsked'] },
+      { actions: ['letWait'] },
+    ],
+    unask: { actions: ['dropWaiting'] },
+    text: { actions: ['noteWritten'] },
+    'caller.muted': { actions: ['noteMuted'] },
+  },
   states: {
-    starting: { always: { target: 'agent', actions: [greet] } },
+    starting: {
+      always: [
+        { guard: 'waitsToOpen', target: 'waiting' },
+        { target: 'agent', actions: [greet] },
+      ],
+    },
+    /** Something else is being said first. */
+    waiting: {
+      on: {
+        ask: { actions: ['letWait'] },
+        open: [
+          { guard: 'hasSaid', target: 'agent', actions: [replyToSpeech] },
+          { target: 'agent', actions: [greet] },
+        ],
+      },
+    },
     agent,
     listening,
     hearing,

@@ -3,10 +3,14 @@ import { SAMPLE_RATE_HZ } from '#media/types.ts';
 import { heardText } from '#providers/heard-text.ts';
 import { joinPieces } from '#providers/speakable.ts';
 import type { TurnTimes } from './latency.ts';
+import type { SpeechFrames } from './speech-frames.ts';
 import type { WordMark } from '#providers/contract.ts';
 
 export class Utterance {
+  /** Its turn: unique, not always rising, because what waits for the floor has its number already. */
   readonly number: number;
+  /** Its number in the media plane, in the order of playing. */
+  readonly sound: number;
   /** The stopwatch from the caller's last word to this utterance's first packet. */
   readonly times: TurnTimes;
   readonly abort = new AbortController();
@@ -23,13 +27,25 @@ export class Utterance {
   /** All parts are queued: `text` and `audioMs` are final. */
   isQueued = false;
   isTold = false;
+  /** Sound that is played as it is, not speech. */
+  isSound = false;
+  /** Of sound: played over and over; false: it ends with this round. */
+  repeats = false;
+  /** Tells clients of it; null: nobody is told. */
+  frames: SpeechFrames | null = null;
   #text = '';
   #samples = 0;
   readonly #marks: WordMark[] = [];
 
-  constructor(number: number, times: TurnTimes) {
+  constructor(number: number, sound: number, times: TurnTimes) {
     this.number = number;
+    this.sound = sound;
     this.times = times;
+  }
+
+  /** Nothing is missing from it. */
+  get isWhole(): boolean {
+    return this.isQueued && !this.isTorn;
   }
 
   /** What is being said; of a torn utterance only what has audio. */
@@ -43,8 +59,14 @@ export class Utterance {
 
   /** Adds a piece of text whose audio follows; marks given to `addAudio` then count from this piece's start. */
   addPiece(text: string): PieceBase {
+    this.frames?.piece(this, text);
     this.#text = joinPieces([this.#text, text].filter((piece) => piece !== ''));
     return { chars: this.#text.length - text.length, ms: (this.#samples * 1000) / SAMPLE_RATE_HZ };
+  }
+
+  /** All sound of the piece has been added. */
+  endPiece(): void {
+    this.frames?.pieceEnd(this, this.#samples);
   }
 
   addAudio(base: PieceBase, samples: number, marks: readonly WordMark[]): void {
@@ -55,7 +77,7 @@ export class Utterance {
 
   /** What of the text the caller has heard after `heardMs` of audio: per character in Chinese, per word in English. */
   heard(heardMs: number): string {
-    if (this.isQueued && !this.isTorn && heardMs >= this.audioMs) return this.#text;
+    if (this.isWhole && heardMs >= this.audioMs) return this.#text;
     return heardText({ text: this.#text, marks: this.#marks, heardMs, totalMs: this.audioMs });
   }
 }

@@ -9,6 +9,7 @@ import type { DialogKey, DialogLeg } from './dialog.ts';
 import { createInbound, type Inbound } from './inbound.ts';
 import { placeCall, type Attempt } from './outbound.ts';
 import { parseNameAddr } from './party.ts';
+import { PlainRequests, type PlainRequest, type PlainResult } from './plain-requests.ts';
 import { connectSrf, type SrfLink, type WireRequest } from './srf.ts';
 import { localAddressTowards } from './trunk.ts';
 import type { InboundCall, OutboundRequest, OutboundResult, SipAgent } from './types.ts';
@@ -30,14 +31,22 @@ export type SipAgentOptions = {
 const RECONNECT = { firstMs: 250, maxMs: 5000 } as const;
 const RETRY_AFTER_S = '5';
 
+/** Requests of ours that are no calls. */
+export type SipRequester = {
+  /** Over the present control connection. Never rejects. */
+  request(request: PlainRequest): Promise<PlainResult>;
+  /** The control connection was lost and is there again. */
+  onReconnected(listener: () => void): void;
+};
+
 /** Connects to the engine. Errors: E_SIP_ENGINE when it is not there or refuses the secret. */
-export async function createSipAgent(options: SipAgentOptions): Promise<SipAgent> {
+export async function createSipAgent(options: SipAgentOptions): Promise<SipAgent & SipRequester> {
   const agent = new Agent(options);
   await agent.open();
   return agent;
 }
 
-class Agent implements SipAgent {
+class Agent implements SipAgent, SipRequester {
   readonly #options: SipAgentOptions;
   #link: SrfLink | null = null;
   #listening: readonly string[] = [];
@@ -49,9 +58,12 @@ class Agent implements SipAgent {
   /** By Call-ID, as srf finds the INVITE that a CANCEL belongs to. */
   readonly #pending = new Map<string, Inbound>();
   readonly #attempts = new Set<Attempt>();
+  readonly #requests: PlainRequests;
+  readonly #reconnected: (() => void)[] = [];
 
   constructor(options: SipAgentOptions) {
     this.#options = options;
+    this.#requests = new PlainRequests(options.clock);
   }
 
   get listening(): readonly string[] {
@@ -72,6 +84,14 @@ class Agent implements SipAgent {
 
   localAddressFor(trunk: Trunk): Promise<string> {
     return localAddressTowards(trunk);
+  }
+
+  request(request: PlainRequest): Promise<PlainResult> {
+    return this.#requests.send(this.#link, request);
+  }
+
+  onReconnected(listener: () => void): void {
+    this.#reconnected.push(listener);
   }
 
   async open(): Promise<void> {
@@ -120,6 +140,7 @@ class Agent implements SipAgent {
       ...attempts.map((attempt) => attempt.result),
       ...[...this.#legs.values()].map((leg) => leg.bye()),
     ]);
+    this.#requests.lost();
     this.#link?.close();
     this.#link = null;
   }
@@ -136,6 +157,7 @@ class Agent implements SipAgent {
     for (const leg of this.#legs.values()) leg.lost();
     for (const inbound of this.#pending.values()) inbound.lost();
     for (const attempt of this.#attempts) attempt.lost();
+    this.#requests.lost();
     this.#reconnect(1);
   }
 
@@ -145,7 +167,10 @@ class Agent implements SipAgent {
     this.#retryTimer = clock.setTimer(
       () => {
         this.open().then(
-          () => log.info('sip.engineFound', { attempt }),
+          () => {
+            log.info('sip.engineFound', { attempt });
+            for (const listener of this.#reconnected) listener();
+          },
           (error: unknown) => {
             log.warn('sip.engineMissing', { attempt, error: toAppError(error) });
             this.#reconnect(attempt + 1);

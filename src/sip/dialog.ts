@@ -8,6 +8,7 @@ import { DigestClient, type Credentials } from './digest.ts';
 import { parseReason, reasonHeader } from './status.ts';
 import { dialogGone, sendReinvite } from './reinvite.ts';
 import type { SrfLink, WireRequest, WireResponse } from './srf.ts';
+import { sendInfoDtmf } from './info.ts';
 import type { OfferAnswer, SipDialog, SipEnd } from './types.ts';
 
 /** RFC 3261 12: Call-ID and both tags. drachtio's own dialog id has no remote tag and collides when a call spirals. */
@@ -52,10 +53,11 @@ export class DialogLeg implements SipDialog {
   #ackListener: ((sdp: string | null) => void) | null = null;
   #firstAck: { readonly sdp: string | null } | null = null;
   #awaitsAnswer: boolean;
-  #theirOffer = false;
-  /** The latest re-INVITE asked for, and how many are on the wire (0 or 1). */
+  /** Settles when the offer of theirs is answered; null when there is none. */
+  #theirOffer: PromiseWithResolvers<void> | null = null;
+  /** The latest re-INVITE asked for, and whether one is on the wire. */
   #ourOffer: Promise<unknown> | null = null;
-  #offersOut = 0;
+  #isOffering = false;
 
   constructor(options: LegOptions) {
     this.#options = options;
@@ -101,10 +103,22 @@ export class DialogLeg implements SipDialog {
     await this.#over.promise;
   }
 
-  reinvite(sdp: string): Promise<string> {
-    const turn = this.#offerInTurn(this.#ourOffer, sdp);
+  reinvite(sdp: string | (() => string)): Promise<string> {
+    const turn = this.#offerInTurn(this.#ourOffer, typeof sdp === 'string' ? () => sdp : sdp);
     this.#ourOffer = turn;
     return turn;
+  }
+
+  async sendDtmf(digit: string, durationMs: number): Promise<void> {
+    if (this.#end !== null || this.#localEnd !== null) throw dialogGone();
+    const { link, clock, dialogId, credentials } = this.#options;
+    const over = this.#over.promise;
+    try {
+      await sendInfoDtmf({ link, clock, dialogId, credentials, digit, durationMs, over });
+    } catch (error) {
+      if (toAppError(error).code === 'E_SIP_DIALOG_GONE') this.#vanished();
+      throw error;
+    }
   }
 
   /** A request inside this dialog. */
@@ -141,20 +155,24 @@ export class DialogLeg implements SipDialog {
     this.#finish(engineEnd('connection to the SIP engine lost'));
   }
 
-  async #offerInTurn(before: Promise<unknown> | null, sdp: string): Promise<string> {
+  async #offerInTurn(before: Promise<unknown> | null, sdp: () => string): Promise<string> {
     // One offer of ours at a time: a second one waits for the first, whatever became of it.
     await Promise.allSettled([before]);
     if (this.#end !== null || this.#localEnd !== null) throw dialogGone();
     const { link, clock, dialogId, role, credentials } = this.#options;
     const over = this.#over.promise;
-    this.#offersOut += 1;
+    const free = async (): Promise<void> => {
+      while (this.#theirOffer !== null) await this.#theirOffer.promise;
+    };
+    const onWire = (on: boolean): void => {
+      this.#isOffering = on;
+    };
+    const all = { link, clock, dialogId, role, credentials, sdp, over, free, onWire };
     try {
-      return await sendReinvite({ link, clock, dialogId, role, credentials, sdp, over });
+      return await sendReinvite(all);
     } catch (error) {
       if (toAppError(error).code === 'E_SIP_DIALOG_GONE') this.#vanished();
       throw error;
-    } finally {
-      this.#offersOut -= 1;
     }
   }
 
@@ -189,9 +207,9 @@ export class DialogLeg implements SipDialog {
       return request.respond(200, { headers: { Allow: ALLOW } });
     }
     // RFC 3261 14.2, RFC 3311 5.2: crossing offers.
-    if (this.#offersOut > 0) return request.respond(491);
-    if (this.#theirOffer) return request.respond(500, { headers: { 'Retry-After': '2' } });
-    this.#theirOffer = true;
+    if (this.#isOffering) return request.respond(491);
+    if (this.#theirOffer !== null) return request.respond(500, { headers: { 'Retry-After': '2' } });
+    this.#theirOffer = Promise.withResolvers();
     // A re-INVITE may come in the same chunk as the ACK, before the owner of the dialog could set its handler.
     this.#options.clock.setTimer(() => void this.#answerOffer(request, found.sdp), 0);
   }
@@ -209,7 +227,8 @@ export class DialogLeg implements SipDialog {
       log.warn('sip.offerFailed', { sipCallId: this.sipCallId, error: known });
       answer = known.code === 'E_SDP' ? { status: 400, reason: 'Bad SDP' } : { status: 500 };
     }
-    this.#theirOffer = false;
+    this.#theirOffer?.resolve();
+    this.#theirOffer = null;
     if (this.#end !== null) return;
     if (!('sdp' in answer)) {
       return request.respond(

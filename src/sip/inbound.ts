@@ -2,6 +2,7 @@
 import type { Clock } from '#lib/clock.ts';
 import { withDeadline } from '#lib/deadline.ts';
 import { AppError, toAppError } from '#lib/errors.ts';
+import { isId } from '#lib/ids.ts';
 import type { Log } from '#lib/log.ts';
 import { ALLOW } from './body.ts';
 import { DialogLeg, engineEnd } from './dialog.ts';
@@ -96,11 +97,17 @@ type Described = Omit<
 
 function describe({ request, trustAsserted }: InboundOptions): Described {
   const header = (name: string): string | undefined => request.header(name);
+  const uri = parseUri(request.uri);
+  const to = calleeOf(header);
+  const line = uri?.params.get('line') ?? null;
+  const isLine = line !== null && isId(line);
   return {
     sipCallId: header('call-id') ?? '',
     from: callerOf(header, trustAsserted),
-    to: calleeOf(header),
-    called: parseUri(request.uri)?.user ?? '',
+    to,
+    // A registrar puts our Contact in place of the number that was dialled, which still stands in To.
+    called: (isLine ? to.user : '') || (uri?.user ?? ''),
+    line: isLine ? line : null,
     transport: transportOf(request.protocol),
     sourceAddress: request.sourceAddress,
     sourcePort: request.sourcePort,

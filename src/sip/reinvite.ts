@@ -12,7 +12,12 @@ export type ReinviteOptions = {
   readonly dialogId: string;
   readonly role: 'caller' | 'callee';
   readonly credentials: Credentials | null;
-  readonly sdp: string;
+  /** Asked for each time an offer is sent. */
+  readonly sdp: () => string;
+  /** Resolves when no offer of theirs is being answered: until then none of ours may be sent (RFC 3261 14.1). */
+  readonly free: () => Promise<void>;
+  /** An offer of ours is on the wire, or no longer is: between two attempts theirs are welcome. */
+  readonly onWire: (on: boolean) => void;
   /** Settles when the dialog is over. */
   readonly over: Promise<unknown>;
   readonly random?: () => number;
@@ -23,16 +28,23 @@ const MAX_GLARES = 3;
 
 /** The answer's SDP. Errors: E_SIP_REJECTED, E_SIP_DIALOG_GONE, E_SIP_ENGINE, E_TIMEOUT. */
 export function sendReinvite(options: ReinviteOptions): Promise<string> {
-  const { link, clock, dialogId, sdp, credentials } = options;
+  const { link, clock, dialogId, credentials, onWire } = options;
   const { promise, resolve, reject } = Promise.withResolvers<string>();
-  const digest = credentials === null ? null : new DigestClient(credentials);
+  let digest: DigestClient | null = null;
   let glares = 0;
   let settled = false;
 
-  const send = (authorization: Readonly<Record<string, string>>): void => {
+  const begin = async (): Promise<void> => {
+    await options.free();
     if (settled) return;
+    digest = credentials === null ? null : new DigestClient(credentials);
+    send({}, options.sdp());
+  };
+  const again = (): void => void begin().catch(reject);
+  const send = (authorization: Readonly<Record<string, string>>, sdp: string): void => {
     let uri = '';
     const headers = { 'Content-Type': 'application/sdp', Allow: ALLOW, ...authorization };
+    onWire(true);
     link.send(
       { method: 'INVITE', dialogId, headers, body: sdp },
       {
@@ -41,13 +53,15 @@ export function sendReinvite(options: ReinviteOptions): Promise<string> {
         onResponse: (response) => {
           if (response.status < 200) return;
           response.acknowledge();
+          if (settled) return;
+          onWire(false);
           if (response.status < 300) return accept(response);
           const challenged = response.status === 401 || response.status === 407;
-          const again = challenged ? digest?.answer(response, { method: 'INVITE', uri }) : null;
-          if (again) return send({ [again.name]: again.value });
+          const login = challenged ? digest?.answer(response, { method: 'INVITE', uri }) : null;
+          if (login) return send({ [login.name]: login.value }, sdp);
           glares += 1;
           if (response.status === 491 && glares < MAX_GLARES) {
-            clock.setTimer(() => send(authorization), glareDelayMs(options));
+            clock.setTimer(again, glareDelayMs(options));
             return;
           }
           reject(refusal(response));
@@ -61,9 +75,10 @@ export function sendReinvite(options: ReinviteOptions): Promise<string> {
     else reject(new AppError('E_SIP_REJECTED', 'the answer to the re-INVITE has no SDP'));
   };
   void options.over.then(() => reject(dialogGone()));
-  send({});
+  again();
   return withDeadline(promise, ANSWER_TIMEOUT_MS, 're-INVITE', clock).finally(() => {
     settled = true;
+    onWire(false);
   });
 }
 

@@ -18,6 +18,8 @@ export type SdpAudio = {
   readonly payloadType: number;
   readonly receivePayloadType: number;
   readonly dtmfPayloadType: number | null;
+  /** Of telephone-event in the direction to them. */
+  readonly dtmfSendPayloadType?: number | null;
   /** Port 0 or address 0.0.0.0 means: do not send. */
   readonly remoteAddress: string;
   readonly remotePort: number;
@@ -105,7 +107,8 @@ class Negotiation implements SdpSession {
     const codecs = [{ codec, payloadType }];
     const { protocol } = media;
     const line = audioLine(this.#local, { codecs, dtmf, direction: ours, protocol });
-    return { sdp: this.#describe(line), audio: audioOf(picked, payloadType, dtmf, ours) };
+    const types = { audio: payloadType, dtmf };
+    return { sdp: this.#describe(line), audio: audioOf(picked, types, ours) };
   }
 
   accept(text: string): SdpAudio | null {
@@ -122,7 +125,7 @@ class Negotiation implements SdpSession {
     this.#agreed = { codec, payloadType: receive, dtmf };
     if (this.#lines.length === 0) this.#lines = answer.lines.slice(0, 1);
     const ours = meet(mirror(effectiveDirection(picked.media)), this.#offered);
-    return audioOf(picked, receive, dtmf, ours);
+    return audioOf(picked, { audio: receive, dtmf }, ours);
   }
 
   /** RFC 3264 8: the version in o= rises by one when, and only when, the description changes. */
@@ -195,16 +198,16 @@ function receives(direction: Direction): boolean {
 
 function audioOf(
   picked: Picked,
-  receivePayloadType: number,
-  dtmfPayloadType: number | null,
+  receiveTypes: { readonly audio: number; readonly dtmf: number | null },
   ours: Direction,
 ): SdpAudio {
   const { media, codec, payloadType } = picked;
   return {
     codec,
     payloadType,
-    receivePayloadType,
-    dtmfPayloadType,
+    receivePayloadType: receiveTypes.audio,
+    dtmfPayloadType: receiveTypes.dtmf,
+    dtmfSendPayloadType: media.dtmfPayloadType,
     remoteAddress: media.address,
     remotePort: media.port,
     send: sends(ours) && media.address !== '0.0.0.0',

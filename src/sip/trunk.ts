@@ -4,6 +4,7 @@ import { lookup } from 'node:dns/promises';
 import { isIP, isIPv6 } from 'node:net';
 import { withDeadline } from '#lib/deadline.ts';
 import { AppError, messageOf } from '#lib/errors.ts';
+import { hostPartOf, isHost } from '#lib/host-name.ts';
 import type { Trunk } from '#lib/trunk.ts';
 import { parseUri } from './party.ts';
 
@@ -72,15 +73,6 @@ export function checkedTrunk(trunk: Trunk): Trunk {
   return { ...trunk, host, domain, outboundProxy };
 }
 
-function hostPartOf(text: string): string {
-  const match = /^(?:\[([^\]]*)\]|([^:]*))(?::\d{1,5})?$/.exec(text);
-  return match?.[1] ?? match?.[2] ?? text;
-}
-
-function isHost(host: string): boolean {
-  return isIP(host) !== 0 || /^[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?\.?$/i.test(host);
-}
-
 function emptyToNull(text: string | null): string | null {
   return text === null || text.trim() === '' ? null : text;
 }
@@ -98,6 +90,11 @@ export function nextHopOf(trunk: Trunk): { readonly host: string; readonly port:
     return { host: proxy.host, port: proxy.port ?? DEFAULT_PORT };
   }
   return { host: trunk.host.trim(), port: trunk.port };
+}
+
+/** Host of an outbound proxy as people write it; null when there is none in it. */
+export function proxyHostOf(proxy: string): string | null {
+  return emptyToNull(parseUri(routeUriOf(proxy))?.host ?? null);
 }
 
 /** An outbound proxy as people write it (`proxy.example`, `192.0.2.1:5070`, `sip:…`) as a SIP URI. */

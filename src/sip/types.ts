@@ -40,8 +40,18 @@ export type SipDialog = {
   onDtmf(listener: (digit: string, durationMs: number) => void): void;
   /** Ends the dialog; resolves when the BYE is answered or after its deadline, never rejects. */
   bye(reason?: { readonly q850: number; readonly text: string }): Promise<void>;
-  /** Offers new media; resolves with the answer's SDP. Errors: E_SIP_REJECTED, E_SIP_DIALOG_GONE, E_TIMEOUT. */
-  reinvite(sdp: string): Promise<string>;
+  /**
+   * Offers new media; resolves with the answer's SDP. An offer of theirs that is being answered is waited for, glare (491)
+   * is tried again: a function is asked anew each time, for the session may have changed meanwhile. A refusal leaves the
+   * dialog as it was.
+   * Errors: E_SIP_REJECTED, E_SIP_DIALOG_GONE, E_SIP_ENGINE, E_TIMEOUT.
+   */
+  reinvite(sdp: string | (() => string)): Promise<string>;
+  /**
+   * One digit (`0-9A-D*#`) by INFO application/dtmf-relay; resolves with the 2xx.
+   * Errors: E_SIP_REJECTED (`details.status`), E_SIP_DIALOG_GONE, E_SIP_ENGINE, E_TIMEOUT (4 s).
+   */
+  sendDtmf(digit: string, durationMs: number): Promise<void>;
 };
 
 /** An INVITE that waits for our decision. Exactly one of `answer` and `reject` ends it, or the caller's CANCEL. */
@@ -49,8 +59,10 @@ export type InboundCall = {
   readonly sipCallId: string;
   readonly from: Party;
   readonly to: Party;
-  /** Request-URI's user part: the number dialled. */
+  /** The number dialled: Request-URI's user part, for a call to a registration of ours To's. */
   readonly called: string;
+  /** The trunk whose registration the call came by: `line` of our Contact; null for other calls. */
+  readonly line?: string | null;
   readonly transport: 'udp' | 'tcp' | 'tls' | 'ws' | 'wss';
   readonly sourceAddress: string;
   readonly sourcePort: number;

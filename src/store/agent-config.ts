@@ -1,5 +1,5 @@
 /** An agent row as a call uses it: `config` jsonb (contract 2.3) with every default filled in. */
-import type { AgentConfig } from '#lib/agent-config.ts';
+import type { AgentConfig, AgentFunction } from '#lib/agent-config.ts';
 import type { Id } from '#lib/ids.ts';
 
 export type AgentRow = {
@@ -64,6 +64,7 @@ export function agentOf(row: AgentRow): AgentConfig {
       promptText: textOf(silence['prompt_text']),
       hangupAfterS: numberOf(silence['hangup_after_s'], 1, 14_400) ?? 30,
     },
+    functions: functionsOf(config['functions']),
     maxDurationS: numberOf(config['max_duration_s'], 10, 14_400) ?? 3_600,
     maxHistory: numberOf(config['max_history'], 0, 10_000) ?? 40,
     recording: booleanOf(config['recording']),
@@ -95,6 +96,20 @@ function numberOf(value: unknown, min: number, max: number): number | null {
 
 function booleanOf(value: unknown): boolean | null {
   return typeof value === 'boolean' ? value : null;
+}
+
+/** Those with a `url` are not called in this version, so the model is not offered them. */
+function functionsOf(value: unknown): AgentFunction[] {
+  return (Array.isArray(value) ? value : []).map(objectOf).flatMap((each) => {
+    const name = textOf(each['name']);
+    if (name === null || textOf(each['url']) !== null) return [];
+    return {
+      name,
+      description: textOf(each['description']) ?? '',
+      parameters: objectOf(each['parameters']),
+      timeoutMs: numberOf(each['timeout_ms'], 100, 60_000) ?? 5_000,
+    };
+  });
 }
 
 function stringsOf(value: unknown): Record<string, string> {

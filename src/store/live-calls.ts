@@ -14,6 +14,8 @@ export type LiveCall = {
   /** Number of the journal file that holds its first event: that file must stay. */
   readonly firstFile: number;
   readonly startedAt: string;
+  /** A conversation in writing: it outlives its process. */
+  readonly isText: boolean;
   answeredAt: string | null;
   lastAt: string;
   lastSeq: number;
@@ -34,6 +36,7 @@ export class LiveCalls {
         accountId: event.account_id,
         firstFile: file,
         startedAt: record?.start_time ?? event.time,
+        isText: record?.channel === 'text',
         answeredAt: null,
         lastAt: event.time,
         lastSeq: event.seq,

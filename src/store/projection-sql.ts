@@ -10,9 +10,12 @@ import {
 } from '#lib/call-events.ts';
 import { AppError } from '#lib/errors.ts';
 import type { Id } from '#lib/ids.ts';
+import { linkContacts } from './contact-links.ts';
 import { withFreeSeq } from './event-seq.ts';
 import type { Sql } from './pool.ts';
 import { EXPIRES_AT } from './recording-rows.ts';
+import { feedWebhooks } from './webhook-feed.ts';
+import { addUsage } from './usage-sql.ts';
 
 /** Characters, bytes of UTF-8, or how else a value is made to fit. */
 type Kind = number | { readonly maxBytes: number } | 'json' | 'plain';
@@ -58,23 +61,34 @@ type Change = { readonly accountId: Id; readonly columns: Map<string, unknown> }
 /** Calls whose messages these entries changed: true when the call is over. */
 export type Touched = Map<Id, boolean>;
 
+/** What a batch leads to. */
+export type Applied = {
+  readonly touched: Touched;
+  /** To webhooks, queued with the events. */
+  readonly deliveries: number;
+};
+
 /** One batch, in the order of the journal, inside the caller's transaction. Errors: E_DATABASE, E_DATABASE_UNREACHABLE. */
-export async function applyEntries(sql: Sql, entries: readonly JournalEntry[]): Promise<Touched> {
+export async function applyEntries(sql: Sql, entries: readonly JournalEntry[]): Promise<Applied> {
   const isNew = await notYetStored(sql, entries);
   const calls = await notDeleted(sql, isNew.filter(isCallEntry));
   const fresh = await withFreeSeq(sql, calls);
   for (const [callId, change] of mergeRecords(fresh)) await writeRecord(sql, callId, change);
-  await writeEvents(sql, [...fresh, ...isNew.filter((entry) => !isCallEntry(entry))]);
+  const stored = [...fresh, ...isNew.filter((entry) => !isCallEntry(entry))];
+  await writeEvents(sql, stored);
+  const deliveries = await feedWebhooks(sql, stored, toJson);
   for (const { event, recording } of fresh) {
     if (recording !== null) await writeRecording(sql, event.account_id, event.call_id, recording);
   }
+  await linkContacts(sql, fresh);
+  await addUsage(sql, fresh);
   const touched: Touched = new Map();
   for (const { event } of fresh) {
     const isFinal = FINAL_EVENTS.includes(event.type);
     const isOver = (touched.get(event.call_id) ?? false) || isFinal;
     if (isFinal || event.type === 'conversation.message') touched.set(event.call_id, isOver);
   }
-  return touched;
+  return { touched, deliveries };
 }
 
 /** The record's `messages` are what its events say, so they can be made again at any time. */

@@ -51,6 +51,7 @@ export class Projection {
   /** The entry that keeps the ones behind it waiting, and how often it has failed. */
   #suspect: { readonly id: Id; attempts: number } | undefined;
   #isUp = true;
+  #onDeliveries: () => void = () => undefined;
   #isStopped = false;
   /** Messages of live calls are then written without waiting for their five seconds. */
   #isDraining = false;
@@ -63,6 +64,11 @@ export class Projection {
   /** Journal entries that are not in the database yet. */
   get lagEvents(): number {
     return this.#options.source.pending;
+  }
+
+  /** Has `listener` told after each batch that queued something for webhooks. */
+  onDeliveries(listener: () => void): void {
+    this.#onDeliveries = listener;
   }
 
   /** Entries put into the dead-letter file since the start. */
@@ -155,13 +161,14 @@ export class Projection {
       isOver ||
       nowMs - (this.#messages.get(callId)?.writtenMs ?? Number.NEGATIVE_INFINITY) >=
         MESSAGES_EVERY_MS;
-    const touched = await this.#options.database.withSystem(async (sql) => {
-      const changed = await applyEntries(sql, entries);
-      for (const [callId, isOver] of changed)
+    const { touched, deliveries } = await this.#options.database.withSystem(async (sql) => {
+      const applied = await applyEntries(sql, entries);
+      for (const [callId, isOver] of applied.touched)
         if (due(callId, isOver)) await writeMessages(sql, callId);
-      return changed;
+      return applied;
     });
     this.#noteMessages(touched, due, nowMs);
+    if (deliveries > 0) this.#onDeliveries();
   }
 
   #noteMessages(touched: Touched, due: (id: Id, isOver: boolean) => boolean, nowMs: number): void {

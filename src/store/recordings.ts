@@ -34,6 +34,8 @@ export type Recordings = {
   openKey(accountId: Id, recordingId: Id, keyEnc: string): RecordingSeal;
   /** Null when there is no such recording. Errors also: those of openKey. */
   find(accountId: Id, recordingId: Id): Promise<KeptRecording | null>;
+  /** The call that it is of; null when there is no such recording. */
+  callOf(accountId: Id, recordingId: Id): Promise<Id | null>;
   /** Destroys the key and marks the call. What is still being written stays. Idempotent. */
   shred(accountId: Id, recordingId: Id): Promise<readonly ShreddedRow[]>;
   /** The file is gone too. */
@@ -83,6 +85,15 @@ export function createRecordings({ database, sealer, clock }: RecordingsOptions)
       const { key_enc: keyEnc, ...kept } = row;
       const key = keyEnc === null ? null : openKey(accountId, recordingId, keyEnc).key;
       return { ...kept, key };
+    },
+    async callOf(accountId, recordingId) {
+      const [row] = await database.withAccount(accountId, ACTOR, (sql) =>
+        sql.rows<{ call_id: Id }>('SELECT call_id FROM recordings WHERE id = $1 AND user_id = $2', [
+          recordingId,
+          accountId,
+        ]),
+      );
+      return row?.call_id ?? null;
     },
     shred: (accountId, recordingId) =>
       database.withAccount(accountId, ACTOR, (sql) =>

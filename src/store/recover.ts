@@ -41,6 +41,7 @@ export async function recoverCalls(options: RecoverOptions): Promise<Recovered> 
   const calls: Id[] = [];
   const recordings: RecordingPatch[] = [];
   for (const call of journal.liveCalls()) {
+    if (call.isText) continue; // nobody was cut off: it is gone on with
     // The call's own state moves on with every append: what it was is copied first.
     const found = { ...call, recordings: [...call.recordings.values()] };
     const mended: RecordingPatch[] = [];

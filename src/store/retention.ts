@@ -118,7 +118,8 @@ export class Retention {
       done.idempotencyKeys = await this.#drain('idempotency_keys', 'created_at < $1', [keysBefore]);
       const deliveredBefore = isoOf(nowMs - DELIVERY_MS);
       const isOld = `status = 'delivered' AND delivered_at < $1`;
-      done.deliveries = await this.#drain('webhook_deliveries', isOld, [deliveredBefore]);
+      done.deliveries += await this.#drain('webhook_deliveries', isOld, [deliveredBefore]);
+      done.deliveries += await this.#clearWebhooks(nowMs);
     } catch (error) {
       if (!(error instanceof Elsewhere)) throw error;
       done.isElsewhere = true;
@@ -240,6 +241,10 @@ export class Retention {
     const old = 'user_id = $2 AND at < $1';
     const events = cutOf(account.retain_events_days, nowMs);
     if (events !== null) done.events += await this.#drain('call_events', old, [events, id]);
+    // What was never delivered holds the same words, and is kept as long as the events.
+    const left = `user_id = $2 AND status <> 'delivered' AND created_at < $1`;
+    if (events !== null)
+      done.deliveries += await this.#drain('webhook_deliveries', left, [events, id]);
     const audit = cutOf(account.retain_audit_days, nowMs);
     if (audit !== null) done.auditRows += await this.#drain('audit_log', old, [audit, id]);
     const records = cutOf(account.retain_records_days, nowMs);
@@ -298,6 +303,23 @@ export class Retention {
     });
     done.recordings += shredded.length;
     done.files += await this.#removeEach(shredded, nowMs);
+  }
+
+  /** Hooks that were deleted go after what was queued for them; secrets that no longer sign go too. */
+  async #clearWebhooks(nowMs: number): Promise<number> {
+    const ofDeleted = 'webhook_id IN (SELECT id FROM webhooks WHERE deleted_at IS NOT NULL)';
+    const deliveries = await this.#drain('webhook_deliveries', ofDeleted, []);
+    await this.#alone(async (sql) => {
+      await sql.run(
+        `DELETE FROM webhooks w WHERE deleted_at IS NOT NULL
+            AND NOT EXISTS (SELECT FROM webhook_deliveries d WHERE d.webhook_id = w.id)`,
+      );
+      await sql.run(
+        'UPDATE webhooks SET old_secret = NULL, old_secret_until = NULL WHERE old_secret_until < $1',
+        [isoOf(nowMs)],
+      );
+    });
+    return deliveries;
   }
 
   /** Deletes the rows of `table` that `where` means, batch by batch; `values` are its parameters. */

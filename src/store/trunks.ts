@@ -1,10 +1,17 @@
 /** The account's SIP trunks (`sip_configs`), passwords opened. The environment's trunk is app.ts's business. */
 import type { Clock } from '#lib/clock.ts';
-import { toAppError } from '#lib/errors.ts';
+import { toAppError, type AppError } from '#lib/errors.ts';
 import type { Id } from '#lib/ids.ts';
 import type { Log } from '#lib/log.ts';
 import { normalizePhonePrefix } from '#lib/phone.ts';
-import type { AccountTrunk, AccountTrunks, TrunkSource } from '#lib/trunk.ts';
+import type {
+  AccountTrunk,
+  AccountTrunks,
+  DtmfMode,
+  FoundLine,
+  TrunkFlaw,
+  TrunkSource,
+} from '#lib/trunk.ts';
 import type { Database } from './pool.ts';
 import type { Sealer } from './sealed.ts';
 import { StaleCache } from './stale-cache.ts';
@@ -14,6 +21,12 @@ export type Trunks = {
   of(accountId: Id): Promise<AccountTrunks>;
   /** Every active trunk of every account; an empty list means that none is set up. */
   sources(): Promise<readonly TrunkSource[]>;
+  /** Every active row of every account that is to be registered, as it is now. Errors: E_DATABASE*. */
+  lines(): Promise<readonly FoundLine[]>;
+  /** A row to be tried out, active or not; null when the account has no such row. Errors: E_DATABASE*. */
+  line(accountId: Id, id: Id): Promise<FoundLine | null>;
+  /** The account's rows have changed: they are read anew at the next question. */
+  forget(accountId: Id): void;
 };
 
 export type TrunksOptions = {
@@ -43,6 +56,10 @@ type TrunkRow = {
   display_name: string | null;
   local_host: string | null;
   codecs: string[];
+  dtmf_mode: DtmfMode;
+  register: boolean;
+  register_interval_s: number;
+  local_port: number | null;
   max_calls: number;
   max_cps: number;
   allow_prefixes: string[];
@@ -51,6 +68,9 @@ type TrunkRow = {
 };
 
 const ALL = 'all';
+const COLUMNS = `id, user_id, name, is_active, host, port, transport, username, password, realm, domain, outbound_proxy,
+  from_number, display_name, local_host, local_port, codecs, dtmf_mode, register, register_interval_s, max_calls, max_cps,
+  allow_prefixes, deny_prefixes, coalesce(options -> 'allow_uri' = 'true'::jsonb, false) AS allow_uri`;
 
 export function createTrunks(options: TrunksOptions): Trunks {
   const { database, log, clock } = options;
@@ -63,21 +83,40 @@ export function createTrunks(options: TrunksOptions): Trunks {
       all.get(ALL, () =>
         database.withSystem((sql) =>
           sql.rows<TrunkSource>(
-            `SELECT user_id AS "accountId", id AS "trunkId", host, transport, source_ips::text[] AS cidrs,
-                    max_calls AS "maxCalls", max_cps AS "maxCps"
+            `SELECT user_id AS "accountId", id AS "trunkId", host, outbound_proxy AS "outboundProxy", transport,
+                    source_ips::text[] AS cidrs, max_calls AS "maxCalls", max_cps AS "maxCps"
                FROM sip_configs WHERE is_active ORDER BY priority, created_at, id LIMIT 10000`,
           ),
         ),
       ),
+    lines: async () => {
+      const rows = await database.withSystem((sql) =>
+        sql.rows<TrunkRow>(
+          `SELECT ${COLUMNS} FROM sip_configs WHERE is_active AND register ORDER BY priority, created_at, id LIMIT 10000`,
+        ),
+      );
+      return rows.map((row) => lineOf(row, options));
+    },
+    line: async (accountId, id) => {
+      const [row] = await database.withSystem((sql) =>
+        sql.rows<TrunkRow>(`SELECT ${COLUMNS} FROM sip_configs WHERE user_id = $1 AND id = $2`, [
+          accountId,
+          id,
+        ]),
+      );
+      return row === undefined ? null : lineOf(row, options);
+    },
+    forget: (accountId) => {
+      byAccount.delete(accountId);
+      all.delete(ALL);
+    },
   };
 }
 
 async function loadTrunks(accountId: Id, options: TrunksOptions): Promise<AccountTrunks> {
   const rows = await options.database.withSystem((sql) =>
     sql.rows<TrunkRow>(
-      `SELECT id, user_id, name, is_active, host, port, transport, username, password, realm, domain, outbound_proxy,
-              from_number, display_name, local_host, codecs, max_calls, max_cps, allow_prefixes, deny_prefixes,
-              coalesce(options -> 'allow_uri' = 'true'::jsonb, false) AS allow_uri
+      `SELECT ${COLUMNS}
          FROM sip_configs WHERE user_id = $1 ORDER BY priority, created_at, id LIMIT 1000`,
       [accountId],
     ),
@@ -89,20 +128,38 @@ async function loadTrunks(accountId: Id, options: TrunksOptions): Promise<Accoun
 
 /** Null for what this version cannot speak: TLS, none of its codecs, a password sealed with another master key. */
 function usableTrunk(row: TrunkRow, options: TrunksOptions): AccountTrunk | null {
+  const opened = openRow(row, options);
+  if ('trunk' in opened) return opened.trunk;
+  const { flaw, error } = opened;
+  const about = { trunkId: row.id, flaw, ...(error === undefined ? {} : { error }) };
+  // One row that cannot be opened must not keep the next one from carrying the call.
+  options.log[error === undefined ? 'warn' : 'error']('trunk.unusable', about);
+  return null;
+}
+
+type OpenedRow =
+  | { readonly trunk: AccountTrunk }
+  | { readonly flaw: TrunkFlaw; readonly error?: AppError };
+
+function openRow(row: TrunkRow, options: TrunksOptions): OpenedRow {
   const codecs = row.codecs.filter((codec) => codec === 'PCMA' || codec === 'PCMU');
   const { transport } = row;
-  const { log } = options;
-  if ((transport !== 'udp' && transport !== 'tcp') || codecs.length === 0) {
-    log.warn('trunk.unusable', { trunkId: row.id, transport, codecs: row.codecs });
-    return null;
-  }
+  if (transport !== 'udp' && transport !== 'tcp') return { flaw: 'tls_unsupported' };
+  if (codecs.length === 0) return { flaw: 'codecs_unsupported' };
   try {
-    return { ...trunkOf(row, options), transport, codecs };
+    return { trunk: { ...trunkOf(row, options), transport, codecs } };
   } catch (error) {
-    // One row that cannot be opened must not keep the next one from carrying the call.
-    log.error('trunk.unusable', { trunkId: row.id, error: toAppError(error) });
-    return null;
+    return { flaw: 'password_unreadable', error: toAppError(error) };
   }
+}
+
+function lineOf(row: TrunkRow, options: TrunksOptions): FoundLine {
+  const { user_id: accountId, id: trunkId } = row;
+  const opened = openRow(row, options);
+  if (!('trunk' in opened)) return { ok: false, accountId, trunkId, flaw: opened.flaw };
+  const { trunk } = opened;
+  const { register, register_interval_s: intervalS, local_port: localPort } = row;
+  return { ok: true, line: { accountId, trunkId, trunk, register, intervalS, localPort } };
 }
 
 /** Errors: E_CONFIG when the password was sealed with another master key. */
@@ -129,6 +186,7 @@ function trunkOf(
     allowPrefixes: row.allow_prefixes.map(prefixOf),
     denyPrefixes: row.deny_prefixes.map(prefixOf),
     allowUri: row.allow_uri,
+    dtmfMode: row.dtmf_mode,
   };
 }
 

@@ -38,7 +38,23 @@ if [ ${#missing[@]} -gt 0 ]; then
   apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2 || give_up "cannot install ${missing[*]}"
 fi
 
-files=("$@")
-[ ${#files[@]} -gt 0 ] || files=(test/interop/*.test.ts)
+run() {
+  node_modules/.bin/node --test --test-concurrency="$1" --test-timeout=900000 "${@:2}"
+}
+
+if [ $# -gt 0 ]; then
+  run 1 "$@"
+  exit
+fi
+# Minutes long and light, on addresses of their own: two of them at a time.
+long=()
+files=()
+for file in test/interop/*.test.ts; do
+  case "$file" in
+    */leak.test.ts | */websocket-talk.test.ts | */campaign*.test.ts) long+=("$file") ;;
+    *) files+=("$file") ;;
+  esac
+done
 # One file after the other: they share the loopback addresses, and two cores.
-node_modules/.bin/node --test --test-concurrency=1 --test-timeout=900000 "${files[@]}"
+run 1 "${files[@]}"
+run 2 "${long[@]}"

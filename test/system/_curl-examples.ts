@@ -72,7 +72,8 @@ function requestOf(
     else if (word === '-H') {
       const [name = '', ...rest] = (words.shift() ?? '').split(':');
       headers.append(name, rest.join(':').trim());
-    } else if (word === '--json') {
+    } else if (word === '--data-binary') body = words.shift();
+    else if (word === '--json') {
       body = words.shift();
       headers.set('content-type', 'application/json');
     } else {

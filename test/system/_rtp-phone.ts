@@ -8,6 +8,7 @@ export type HeardPacket = {
   readonly timestamp: number;
   readonly marker: boolean;
   readonly payloadType: number;
+  readonly payload: Uint8Array;
   readonly pcm: Int16Array;
 };
 
@@ -96,6 +97,7 @@ function parse(bytes: Buffer): HeardPacket {
     payloadType: bytes.readUInt8(1) & 0x7f,
     sequence: bytes.readUInt16BE(2),
     timestamp: bytes.readUInt32BE(4),
+    payload: new Uint8Array(bytes.subarray(12)),
     pcm,
   };
 }

@@ -202,9 +202,9 @@ test('the API: one call everywhere, hang-up, what is unknown', async (t) => {
   assert.deepEqual([unknown.status, unknown.data.error.code], [404, 'NOT_FOUND']);
   const web = await server.post<{ error: { code: string } }>('/api/call/initiate', {
     phone_number: '+15550100',
-    media: 'websocket',
+    ...{ media: 'websocket', agent_id: '00000000-0000-4000-8000-00000000dead' },
   });
-  assert.deepEqual([web.status, web.data.error.code], [400, 'VALIDATION_FAILED']);
+  assert.deepEqual([web.status, web.data.error.code], [422, 'REFERENCE_NOT_FOUND']);
   const noTrunk = await server.post<{ error: { code: string } }>('/api/call/initiate', {
     phone_number: '+15550100',
   });

@@ -6,7 +6,16 @@ import { ADMIN_KEY, startTestApp } from './_app.ts';
 import { examplesIn, runExample } from './_curl-examples.ts';
 import { startFakeCarrier } from './_fake-carrier.ts';
 
-const GUIDES = ['docs/api.md', 'docs/records.md', 'docs/aliyun.md', 'docs/security.md'];
+const GUIDES = [
+  'docs/api.md',
+  'docs/records.md',
+  'docs/campaigns.md',
+  'docs/squads.md',
+  'docs/aliyun.md',
+  'docs/trunks.md',
+  'docs/security.md',
+  'docs/websocket.md',
+];
 
 for (const guide of GUIDES) {
   test(`the examples of ${guide} do what it says`, async (t) => {

@@ -259,7 +259,8 @@ test('the udp alias takes udp trunks alone; what the account does not have is re
       'REFERENCE_NOT_FOUND',
       '/agentId',
     ],
-    ['/v1/voice/call', { to: '+15550100' }, 400, 'VALIDATION_FAILED', '/type'],
+    ['/v1/voice/call', { trunk_id: id }, 400, 'VALIDATION_FAILED', '/trunk_id'],
+    ['/v1/voice/call', { assistant_id: id }, 422, 'REFERENCE_NOT_FOUND', '/assistant_id'],
     [`/v1/phone/calls/${id}/hangup`, {}, 404, 'NOT_FOUND'],
     ['/api/call-center/call/hangup', { callId: id }, 404, 'NOT_FOUND'],
   ];

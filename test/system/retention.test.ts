@@ -278,8 +278,8 @@ test('events, audit rows, idempotency keys and deliveries, each at its age, per 
         [accountId, `k${days}`, daysAgo(days)],
       );
       await kit.rows(
-        `INSERT INTO webhook_deliveries (user_id, webhook_id, event_id, event_type, payload, status, delivered_at)
-         VALUES ($1, $2, gen_random_uuid(), 'x', '{}', $3, $4)`,
+        `INSERT INTO webhook_deliveries (user_id, webhook_id, event_id, event_type, payload, status, delivered_at, created_at)
+         VALUES ($1, $2, gen_random_uuid(), 'x', '{}', $3, $4, $4)`,
         [accountId, hook, days === 732 ? 'dead' : 'delivered', daysAgo(days)],
       );
     }
@@ -287,7 +287,7 @@ test('events, audit rows, idempotency keys and deliveries, each at its age, per 
   const done = await kit.retention.run();
   assert.deepEqual(
     [done.events, done.auditRows, done.idempotencyKeys, done.deliveries],
-    [6, 2, 20, 14],
+    [6, 2, 20, 15],
   );
   const count = async (table: string, accountId: string): Promise<number> => {
     const [row] = await kit.rows<{ n: number }>(
@@ -300,7 +300,35 @@ test('events, audit rows, idempotency keys and deliveries, each at its age, per 
   for (const table of ['call_events', 'audit_log', 'idempotency_keys', 'webhook_deliveries']) {
     counts.push(await count(table, kit.accountId), await count(table, other.accountId));
   }
-  assert.deepEqual(counts, [5, 11, 9, 11, 1, 1, 4, 4]);
+  // What was never delivered holds the events' words, and goes with them.
+  assert.deepEqual(counts, [5, 11, 9, 11, 1, 1, 3, 4]);
+});
+
+test('a webhook that was deleted goes after its deliveries; a secret that no longer signs goes too', async (t) => {
+  const kit = await setUp(t);
+  const [gone, kept] = [newId(), newId()];
+  for (const [hook, deletedAt, days] of [
+    [gone, daysAgo(0), 1],
+    [kept, null, -1],
+  ] as const) {
+    await kit.rows(
+      `INSERT INTO webhooks (id, user_id, url, secret, enabled, deleted_at, old_secret, old_secret_until)
+       VALUES ($1, $2, 'https://receiver.invalid/', 'x', false, $3, 'old', $4)`,
+      [hook, kit.accountId, deletedAt, daysAgo(days)],
+    );
+    await kit.rows(
+      `INSERT INTO webhook_deliveries (user_id, webhook_id, event_id, event_type, payload, created_at)
+       SELECT $1, $2, gen_random_uuid(), 'x', '{}', $3 FROM generate_series(1, 8)`,
+      [kit.accountId, hook, daysAgo(0)],
+    );
+  }
+  const secrets = () =>
+    kit.rows('SELECT id, old_secret FROM webhooks WHERE user_id = $1', [kit.accountId]);
+  assert.equal((await kit.retention.run()).deliveries, 8);
+  assert.deepEqual(await secrets(), [{ id: kept, old_secret: 'old' }]);
+  await kit.rows('UPDATE webhooks SET old_secret_until = $1', [daysAgo(1)]);
+  assert.equal((await kit.retention.run()).deliveries, 0);
+  assert.deepEqual(await secrets(), [{ id: kept, old_secret: null }]);
 });
 
 test('one node at a time: while another holds the lock nothing is touched', async (t) => {

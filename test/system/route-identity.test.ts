@@ -9,6 +9,7 @@ import { newId, type Id } from '#lib/ids.ts';
 import { startTestApp, type TestApp } from './_app.ts';
 import { operationsOf, type Document, type Operation } from './_openapi.ts';
 import { seeded, valueFor } from './_random-values.ts';
+import { trySocket } from './_ws-client.ts';
 import { makeApiKey, makeMember, makeToken, makeUser, systemRows } from './_identity.ts';
 import { bearer, rowsOf, type Identity } from './_tenants.ts';
 
@@ -110,7 +111,13 @@ test('to another tenant a foreign id is a missing one, and nothing of it is read
       const where = `${operation.name} as ${identity.name}`;
       assert.deepEqual([foreign.status, foreign.code], [missing.status, missing.code], where);
       if (operation.pathParams.length > 0 && foreign.code !== 'VALIDATION_FAILED') {
-        const refused = new Set(['FORBIDDEN', 'NOT_FOUND', 'REFERENCE_NOT_FOUND']);
+        // A plain request to a socket is told so, whatever the id.
+        const refused = new Set([
+          'FORBIDDEN',
+          'NOT_FOUND',
+          'REFERENCE_NOT_FOUND',
+          'UPGRADE_REQUIRED',
+        ]);
         assert.ok(refused.has(foreign.code ?? ''), `${where}: ${foreign.status} ${foreign.text}`);
       }
       for (const secret of secrets) {
@@ -120,6 +127,41 @@ test('to another tenant a foreign id is a missing one, and nothing of it is read
     }
   }
   assert.deepEqual(changedTables(before, await rowsOf(server, mine)), []);
+});
+
+test('sockets: every refusal comes before the upgrade, and a foreign call is a missing one', async () => {
+  const world = await makeWorld();
+  const { server, mine, other, ids, agentId } = world;
+  const sockets = protectedOf(world).filter(({ answers }) => answers.has(101));
+  assert.ok(sockets.length >= 5, sockets.map(({ name }) => name).join());
+  const expired = bearer(await makeToken(server, mine, { expiresInS: -120 }));
+  const nobody: [Record<string, string>, string][] = [
+    [{}, 'UNAUTHENTICATED'],
+    [bearer(`cy_nobody00_${'x'.repeat(43)}`), 'UNAUTHENTICATED'],
+    [expired, 'TOKEN_EXPIRED'],
+  ];
+  const people = await peopleOf(world);
+  const key = (await makeApiKey(server, other)).key;
+  const bound = (await makeApiKey(server, mine, { agentIds: [newId()] })).key;
+  for (const socket of sockets) {
+    for (const [headers, code] of nobody) {
+      const answer = await upgrade(world, socket, headers);
+      assert.deepEqual([answer.status, answer.code], [401, code], socket.name);
+    }
+    for (const { name, role, headers } of people) {
+      const answer = await upgrade(world, socket, headers);
+      const where = `${socket.name} as ${name}: ${answer.status} ${answer.text}`;
+      if (mayUse(role, socket)) assert.ok(![401, 403, 426, 500].includes(answer.status), where);
+      else assert.deepEqual([answer.status, answer.code], [403, 'FORBIDDEN'], where);
+    }
+    for (const headers of [bearer(key), bearer(bound)]) {
+      const foreign = await upgrade(world, socket, headers);
+      const missing = await upgrade({ ...world, ids: new Map() }, socket, headers);
+      assert.deepEqual(foreign, missing, socket.name);
+      for (const secret of [...ids.values(), agentId, 'canary-of-mine'])
+        assert.ok(!foreign.text.includes(secret), `${socket.name} shows ${secret}`);
+    }
+  }
 });
 
 test('X-Account-Id opens an account to its members alone, with their role', async () => {
@@ -180,7 +222,7 @@ test('a key with agent_ids sees and uses those agents and their calls alone', as
   const headers = bearer((await makeApiKey(server, mine, { agentIds: [newId()] })).key);
   const hidden = [agentId, ids.get('/api/v1/call-records') ?? ''];
   for (const operation of protectedOf(world)) {
-    if (!/call-records|agents|assistants|phone\/calls|api\/call|call-center/.test(operation.path))
+    if (!/call-records|agents|assistants|phone\/calls|api\/call|call-center|campaigns/.test(operation.path))
       continue;
     const answer = await send(world, operation, { name: 'bound key', headers });
     const isEcho = operation.method !== 'GET' && answer.status >= 400;
@@ -268,9 +310,36 @@ async function plant(server: TestApp, mine: Id): Promise<Pick<World, 'ids' | 'ag
       role: 'viewer',
     },
   });
+  const contactId = await insert('contacts', { name: 'canary-of-mine', phone: '+15550110' });
+  await insert('consents', {
+    ...{ phone: '+15550110', kind: 'data', granted: true, source: 'canary-of-mine' },
+  });
+  const campaignId = await insert('campaigns', {
+    ...{ name: 'canary-of-mine', agent_id: agentId },
+  });
+  await insert('campaign_targets', {
+    ...{ campaign_id: campaignId, phone: '+15550111', name: 'canary-of-mine' },
+  });
+  const extensionId = await insert('extensions', {
+    ...{ extension: '8010', name: 'canary-of-mine', kind: 'sip' },
+  });
   const memberId = await makeUser(server, 'canary-of-mine@example.test');
   await makeMember(server, mine, memberId, 'viewer');
+  const trunkId = await insert('sip_configs', {
+    ...{ name: 'canary-of-mine', host: 'no-such-host.invalid', username: 'canary-of-mine' },
+  });
+  const webhookId = await insert('webhooks', {
+    ...{ url: 'https://canary-of-mine.invalid/', description: 'canary-of-mine', secret: 'x' },
+    enabled: false,
+  });
+  const deliveryId = await insert('webhook_deliveries', {
+    ...{ webhook_id: webhookId, event_id: newId(), event_type: 'webhook.test', payload: '{}' },
+    ...{ status: 'dead', last_error: 'canary-of-mine' },
+  });
   const ids = new Map<string, Id>([
+    ['/api/v1/webhooks', webhookId],
+    ['/api/v1/webhooks/{id}/deliveries', deliveryId],
+    ['/api/v1/sip-trunks', trunkId],
     ['/api/v1/call-records', recordId],
     ['/api/v1/call-answer-rules', ruleId],
     ['/api/v1/agents', agentId],
@@ -279,6 +348,7 @@ async function plant(server: TestApp, mine: Id): Promise<Pick<World, 'ids' | 'ag
     ['/v1/phone/calls', recordId],
     ['/v1/phone/numbers', numberId],
     ['/api/call', recordId],
+    ['/ws/call', recordId],
     ['/api/call-center/call', recordId],
     ['/api/call-center/call/udp', recordId],
     ['/api/call-center/recordings', recordId],
@@ -286,6 +356,9 @@ async function plant(server: TestApp, mine: Id): Promise<Pick<World, 'ids' | 'ag
     ['/api/v1/api-keys', keyId],
     ['/api/v1/provider-configs', providerId],
     ['/api/v1/members', memberId],
+    ['/api/v1/contacts', contactId],
+    ['/api/v1/extensions', extensionId],
+    ['/api/v1/campaigns', campaignId],
   ]);
   return { ids, agentId };
 }
@@ -320,7 +393,7 @@ function protectedOf({ operations }: World): Operation[] {
 }
 
 async function send(world: World, operation: Operation, identity: Identity): Promise<Answer> {
-  const path = operation.path.replace(/\{\w+\}/, () => idFor(world, operation) ?? newId());
+  const path = pathOf(world, operation);
   const random = seeded(1);
   const value =
     operation.body === null ? null : valueFor(operation.body, { random, ids: [world.agentId] });
@@ -342,8 +415,29 @@ async function send(world: World, operation: Operation, identity: Identity): Pro
   return { status: response.status, code: parsed.error?.code ?? null, text };
 }
 
-function idFor(world: World, operation: Operation): Id | undefined {
-  return world.ids.get(operation.path.split('/{')[0] ?? '');
+/** What an upgrade gives: a refusal, or 101 with the first thing that the socket does by itself. */
+async function upgrade(
+  world: World,
+  operation: Operation,
+  headers: Readonly<Record<string, string>>,
+): Promise<Answer> {
+  const path = pathOf(world, operation);
+  const client = await trySocket(wholeFile, world.server.app.httpUrl + path, {
+    headers: { ...headers },
+  });
+  if ('status' in client) return { status: client.status, code: client.code, text: client.body };
+  // A pong shows that the socket stays; a call that is not there closes it.
+  const told = await Promise.race([client.settle().then(() => null), client.closed]).catch(
+    () => client.closed,
+  );
+  client.socket.terminate();
+  const text = JSON.stringify([client.frames, told]);
+  return { status: 101, code: told === null ? null : String(told.code), text };
+}
+
+/** With the planted id for each parameter, by the path in front of it; else one that is nobody's. */
+function pathOf({ ids }: World, { path }: Operation): string {
+  return path.replace(/\{\w+\}/g, (_name, at: number) => ids.get(path.slice(0, at - 1)) ?? newId());
 }
 
 /** Agents are what most bodies refer to: an id of an agent in an example becomes that of the account's own. */

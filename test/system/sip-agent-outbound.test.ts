@@ -168,6 +168,44 @@ test('407 is answered with digest: same call, next CSeq; a BYE that is challenge
   await done;
 });
 
+test('a re-INVITE and an INFO that are challenged get the trunk`s login; a final refusal leaves the call alone', async () => {
+  const calling = dial();
+  const invite = await peer.invite();
+  peer.respond(invite, '200 OK', { toTag: 'b3', body: SDP() });
+  const result = await calling;
+  const dialog = dialogOf(result);
+  await of(invite, 'ACK');
+  const offering = dialog.reinvite(OFFER);
+  const first = await of(invite, 'INVITE');
+  peer.respond(first, '407 Proxy Authentication Required', { extra: [CHALLENGE] });
+  await of(invite, 'ACK');
+  const second = await of(invite, 'INVITE');
+  assert.ok(isRight(second, 's3cret'));
+  assert.equal(second.body, first.body);
+  peer.respond(second, '200 OK', { body: SDP(40_030) });
+  assert.match(await offering, /m=audio 40030/);
+  await of(invite, 'ACK');
+
+  const digit = dialog.sendDtmf('7', 100);
+  const info = await of(invite, 'INFO');
+  assert.equal(info.body, 'Signal=7\r\nDuration=100\r\n');
+  peer.respond(info, '407 Proxy Authentication Required', { extra: [CHALLENGE] });
+  const again = await of(invite, 'INFO');
+  assert.ok(isRight(again, 's3cret'));
+  peer.respond(again, '200 OK');
+  await digit;
+
+  const refused = assert.rejects(dialog.reinvite(OFFER), { code: 'E_SIP_REJECTED' });
+  const third = await of(invite, 'INVITE');
+  peer.respond(third, '407 Proxy Authentication Required', { extra: [CHALLENGE] });
+  await of(invite, 'ACK');
+  const fourth = await of(invite, 'INVITE');
+  peer.respond(fourth, '407 Proxy Authentication Required', { extra: [CHALLENGE] });
+  await refused;
+  await of(invite, 'ACK');
+  await hangUp(result, invite);
+});
+
 test('a wrong password is tried once; without one the challenge is final; a stale nonce is tried again', async () => {
   const wrong = dial();
   const first = await peer.invite();

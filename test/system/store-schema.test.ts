@@ -19,6 +19,8 @@ const ALL = [
   '0008_hooks_accounting',
   '0009_row_level_security',
   '0010_record_patches',
+  '0011_webhook_queue',
+  '0013_campaign_dialling',
 ];
 const TENANT_TABLES = 30;
 

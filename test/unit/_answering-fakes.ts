@@ -4,6 +4,7 @@ import { newId } from '#lib/ids.ts';
 import type { AnsweringPorts } from '#api/answering.ts';
 import type { StoredAgent } from '#store/agent-admin.ts';
 import type { Binding } from '#store/bindings.ts';
+import { squadFakes, type SquadFakes } from './_squad-fakes.ts';
 
 const TIME = '2026-01-01T00:00:00.000Z';
 
@@ -12,6 +13,7 @@ export type AnsweringFakes = {
   readonly rules: Map<string, AnswerRule>;
   readonly agents: Map<string, StoredAgent>;
   readonly bindings: Map<string, Binding>;
+  readonly squads: SquadFakes;
 };
 
 export function answeringFakes(): AnsweringFakes {
@@ -19,8 +21,10 @@ export function answeringFakes(): AnsweringFakes {
     rules: new Map<string, AnswerRule>(),
     agents: new Map<string, StoredAgent>(),
     bindings: new Map<string, Binding>(),
+    squads: squadFakes(),
   };
-  return { ...fakes, ports: { ...agentFakes(fakes), rules: ruleFakes(fakes.rules) } };
+  const ports = { ...agentFakes(fakes), rules: ruleFakes(fakes.rules), ...fakes.squads.ports };
+  return { ...fakes, ports };
 }
 
 function agentFakes(fakes: Pick<AnsweringFakes, 'agents' | 'bindings'>) {

@@ -24,17 +24,24 @@ import {
   type PlaceResult,
 } from '#sessions/call-service-types.ts';
 import { answeringFakes, type AnsweringFakes } from './_answering-fakes.ts';
+import { makeCampaigns, type CampaignFakes } from './_campaign-fakes.ts';
+import { makeControl, type ControlFakes } from './_control-fakes.ts';
 import { makeFamilies, type FamilyFakes } from './_family-fakes.ts';
 import { makeIntelligence, type IntelligenceFakes } from './_intelligence-fakes.ts';
+import { makeTrunks, type TrunkFakes } from './_trunk-fakes.ts';
 import { makeVendors, type VendorFakes } from './_vendor-fakes.ts';
+import { makeWebhooks, type WebhookFakes } from './_webhook-fakes.ts';
 import { identityOf } from './_identity-fakes.ts';
 import { recordKeepingOf } from './_record-fakes.ts';
+import { makeSockets, type SocketFakes } from './_socket-fakes.ts';
 
 export const ACCOUNT = '11111111-1111-4111-8111-111111111111';
 export const OTHER_ACCOUNT = '22222222-2222-4222-8222-222222222222';
 export const AGENT = '33333333-3333-4333-8333-333333333333';
 export const OTHER_AGENT = '44444444-4444-4444-8444-444444444444';
 export const RECORD = '55555555-5555-4555-8555-555555555555';
+/** Of `RECORD`. */
+export const RECORDING = '55555555-5555-4555-8555-0000000000aa';
 export const LIVE = '66666666-6666-4666-8666-666666666666';
 export const MISSING = '77777777-7777-4777-8777-777777777777';
 
@@ -54,7 +61,12 @@ export type Fakes = {
   page: { total: number; totalExact: boolean; hasNext: boolean };
   placeResult: ((request: PlaceCall) => Promise<PlaceResult>) | null;
   readonly vendors: VendorFakes;
+  readonly trunks: TrunkFakes;
   readonly intelligence: IntelligenceFakes;
+  readonly webhooks: WebhookFakes;
+  readonly campaigns: CampaignFakes;
+  readonly sockets: SocketFakes;
+  readonly control: ControlFakes;
   storeError: Error | null;
   audio: Buffer | null;
   readonly heard: HeardRecording[];
@@ -68,12 +80,13 @@ export type Fakes = {
 
 export function makeFakes(): Fakes {
   const keys = new Map<string, StoredKey>();
+  const calls = new Map<string, LiveCallView>([[LIVE, makeCall()]]);
   const fakes: Fakes = {
     ports: {} as ApiPorts,
     keys,
     roles: new Map(),
     records: new Map([[RECORD, makeRecord()]]),
-    calls: new Map([[LIVE, makeCall()]]),
+    calls,
     messages: new Map(),
     ...{ heard: [], removed: [], consoleQueries: [] },
     queries: [],
@@ -82,7 +95,14 @@ export function makeFakes(): Fakes {
     families: makeFamilies(() => fakes.records.values()),
     answering: answeringFakes(),
     vendors: makeVendors(),
+    trunks: makeTrunks(),
     intelligence: makeIntelligence(),
+    webhooks: makeWebhooks(),
+    campaigns: makeCampaigns(),
+    control: makeControl(),
+    sockets: makeSockets(calls, makeCall, () => {
+      if (fakes.storeError !== null) throw fakes.storeError;
+    }),
     page: { total: 1, totalExact: true, hasNext: false },
     placeResult: null,
     storeError: null,
@@ -118,7 +138,11 @@ function portsOf(fakes: Fakes): ApiPorts {
   return {
     identity: identityOf(fakes.keys, fakes.roles),
     vendors: fakes.vendors.ports,
+    trunks: fakes.trunks.ports,
     intelligence: fakes.intelligence.intelligence,
+    webhooks: fakes.webhooks.ports,
+    campaigns: fakes.campaigns.ports,
+    reach: { allowPrivate: [] },
     records: {
       list: async (accountId, query) => {
         guard();
@@ -149,6 +173,7 @@ function portsOf(fakes: Fakes): ApiPorts {
         };
       },
       noteHeard: async (_actor, heard) => void fakes.heard.push(heard),
+      callOf: async (accountId, id) => (accountId === ACCOUNT && id === RECORDING ? RECORD : null),
       remove: async (_accountId, { id }) => void fakes.removed.push(id),
     },
     recordingList: {
@@ -160,6 +185,8 @@ function portsOf(fakes: Fakes): ApiPorts {
     },
     readiness: { check: () => fakes.ready },
     calls: callsOf(fakes),
+    sockets: fakes.sockets.ports,
+    callControl: fakes.control.ports,
     families: fakes.families.ports,
     answering: fakes.answering.ports,
   };

@@ -5,7 +5,16 @@ import { SimulatedClock, type TimerHandle } from '#lib/clock.ts';
 import { AppError } from '#lib/errors.ts';
 import { newId } from '#lib/ids.ts';
 import { silentLog } from '#lib/log.ts';
-import type { MediaClosed, MediaEvent, MediaSession, NegotiatedAudio } from '#media/types.ts';
+import type {
+  DtmfTones,
+  MediaClosed,
+  MediaEvent,
+  MediaSession,
+  MediaTap,
+  NegotiatedAudio,
+  RecordingResult,
+  WebAudio,
+} from '#media/types.ts';
 import type {
   LlmProvider,
   ProviderSet,
@@ -43,6 +52,7 @@ export const AGENT: AgentConfig = {
   voice: null,
   turn: { endpointMinMs: 500, bargeIn: true, bargeInConfirmMs: 500, falseBargeInMs: 2000 },
   silence: { promptAfterS: 12, prompts: 2, promptText: null, hangupAfterS: 30 },
+  functions: [],
   maxDurationS: 600,
   maxHistory: 40,
   recording: null,
@@ -56,10 +66,18 @@ export async function settle(): Promise<void> {
   for (let i = 0; i < 5; i++) await setImmediate();
 }
 
+const RECORDING: RecordingResult = {
+  ...{ path: '/r.cyr', durationMs: 1000, bytes: 32_044, truncated: false },
+  sha256: 'ab'.repeat(32),
+};
+
+const RING_MS = 8000;
+
 /** Plays what is written at the speed of the clock, and reports like the worker would. */
 export class FakeMedia implements MediaSession {
   readonly localAddress = '192.0.2.1';
   readonly localPort = 20_000;
+  web: WebAudio | null = null;
   readonly log: string[];
   readonly #clock: SimulatedClock;
   #listener: (event: MediaEvent) => void = () => undefined;
@@ -67,6 +85,8 @@ export class FakeMedia implements MediaSession {
   readonly #queue: { number: number; queuedMs: number; ended: boolean; startMs: number | null }[] =
     [];
   #isClosed = false;
+  /** Gives up a write that waits for room. */
+  readonly #waiting: (() => void)[] = [];
   #timer: TimerHandle | undefined;
 
   constructor(clock: SimulatedClock, log: string[]) {
@@ -106,7 +126,21 @@ export class FakeMedia implements MediaSession {
     }
     written.queuedMs += pcm.length / 8;
     this.#play();
-    return Promise.resolve();
+    return this.#room(written);
+  }
+
+  /** Once no more than the ring's length waits to be played, as in the media plane. */
+  #room(written: { readonly queuedMs: number; readonly startMs: number | null }): Promise<void> {
+    const playedMs = written.startMs === null ? 0 : this.#at() - written.startMs;
+    const waitMs = written.queuedMs - playedMs - RING_MS;
+    if (waitMs <= 0) return Promise.resolve();
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const timer = this.#clock.setTimer(resolve, waitMs);
+    this.#waiting.push(() => {
+      this.#clock.clearTimer(timer);
+      reject(new AppError('E_ABORTED', 'flushed'));
+    });
+    return promise;
   }
 
   endUtterance(utterance: number): void {
@@ -137,6 +171,12 @@ export class FakeMedia implements MediaSession {
     }, leftMs);
   }
 
+  playedSamples(utterance: number): number | null {
+    const playing = this.#queue.find(({ number }) => number === utterance);
+    if (playing === undefined || playing.startMs === null) return null;
+    return Math.min(playing.queuedMs, this.#at() - playing.startMs) * 8;
+  }
+
   pause(): void {
     this.log.push('media.pause');
   }
@@ -147,6 +187,7 @@ export class FakeMedia implements MediaSession {
 
   flush(): void {
     this.log.push('media.flush');
+    for (const giveUp of this.#waiting.splice(0)) giveUp();
     this.#clock.clearTimer(this.#timer);
     for (const { number, queuedMs, startMs } of this.#queue.splice(0)) {
       const heardMs = startMs === null ? 0 : Math.min(queuedMs, this.#at() - startMs);
@@ -156,6 +197,47 @@ export class FakeMedia implements MediaSession {
 
   record(): void {
     this.log.push('record');
+  }
+
+  takesEvents = true;
+
+  mute({ side, on }: { readonly side: 'caller' | 'agent'; readonly on: boolean }): void {
+    this.log.push(`media.${on ? 'mute' : 'unmute'} ${side}`);
+  }
+
+  sendDtmf(digits: string, { mode, toneMs, gapMs }: DtmfTones): Promise<void> {
+    if (mode === 'rfc4733' && !this.takesEvents) {
+      return Promise.reject(new AppError('E_DTMF', 'no events'));
+    }
+    this.log.push(`media.dtmf ${digits} ${mode} ${toneMs}/${gapMs}`);
+    return Promise.resolve();
+  }
+
+  playLoop(pcm: Int16Array | null): void {
+    this.log.push(pcm === null ? 'media.loop off' : 'media.loop on');
+  }
+
+  startRecording(path: string): void {
+    this.log.push(`media.record ${path}`);
+  }
+
+  pauseRecording(): void {
+    this.log.push('media.record pause');
+  }
+
+  resumeRecording(): void {
+    this.log.push('media.record resume');
+  }
+
+  stopRecording(): Promise<RecordingResult | null> {
+    this.log.push('media.record stop');
+    return Promise.resolve(RECORDING);
+  }
+
+  /** Gives nothing: what a listener hears is the media plane's matter. */
+  tap(): MediaTap {
+    this.log.push('media.tap');
+    return { read: () => 0, close: () => this.log.push('media.untap') };
   }
 
   armBargeIn(on: boolean): void {
@@ -187,10 +269,7 @@ export class FakeMedia implements MediaSession {
     };
     return Promise.resolve({
       stats,
-      recording: {
-        ...{ path: '/r.cyr', durationMs: 1000, bytes: 32_044, truncated: false },
-        sha256: 'ab'.repeat(32),
-      },
+      recording: RECORDING,
     });
   }
 }
@@ -221,8 +300,18 @@ export class FakeDialog implements SipDialog {
     return Promise.resolve();
   }
 
-  reinvite(): Promise<string> {
-    return Promise.reject(new Error('not part of these tests'));
+  /** What the far end answers to an offer of ours. */
+  answerTo: (sdp: string) => Promise<string> = () =>
+    Promise.reject(new Error('not part of these tests'));
+
+  reinvite(sdp: string | (() => string)): Promise<string> {
+    this.log.push('reinvite');
+    return this.answerTo(typeof sdp === 'string' ? sdp : sdp());
+  }
+
+  sendDtmf(digit: string, durationMs: number): Promise<void> {
+    this.log.push(`info ${digit} ${durationMs}`);
+    return Promise.resolve();
   }
 }
 
@@ -247,7 +336,7 @@ export function fakeLlm(answer: (text: string) => readonly ReplyPart[]): LlmProv
     vendor: 'fake',
     async *reply({ input }) {
       await Promise.resolve();
-      for (const part of answer(input.kind === 'speech' ? input.text : `#${input.digits}`))
+      for (const part of answer(input.kind === 'dtmf' ? `#${input.digits}` : input.text))
         yield part;
       return { inputTokens: 3, outputTokens: 4 };
     },
@@ -328,6 +417,8 @@ export function createRig(
       Promise.resolve({ ok: true, dialog, audio: AUDIO }),
     renegotiate: () => ({ status: 488 }),
     acceptLate: () => null,
+    holdOffer: (on) => (on ? 'hold' : 'unhold'),
+    acceptAnswer: (sdp) => ({ ...AUDIO, receive: sdp !== 'hold' }),
     refuse: (cause) => log.push(`refuse ${cause.type}`),
   };
   const deps: CallDeps = {

@@ -1,4 +1,6 @@
 /** Fakes of what the families of the facade need besides calls and records, holding data the tests put in. */
+import assert from 'node:assert/strict';
+import { EventHub } from '#api/event-hub.ts';
 import type { FamilyPorts } from '#api/families.ts';
 import type { Installation } from '#api/installation.ts';
 import type { RecordDetail } from '#lib/call-record.ts';
@@ -75,6 +77,12 @@ function portsOf(fakes: FamilyFakes, records: () => Iterable<RecordDetail>): Fam
         return pageOf(found, query, ({ name }) => name);
       },
       ...{ get: notFaked, add: notFaked, update: notFaked, remove: notFaked, import: notFaked },
+    },
+    usage: { report: notFaked },
+    events: {
+      hub: new EventHub((error) => assert.fail(String(error))),
+      log: { timeOf: notFaked, since: notFaked, before: notFaked },
+      lagEvents: () => 0,
     },
     consents: { list: notFaked, add: notFaked },
     extensions: {

@@ -6,7 +6,6 @@ import { Pacer } from '#media/pacer.ts';
 import { PlayoutWriter } from '#media/playout-writer.ts';
 import { RecordingFile } from '#media/recording-file.ts';
 import type { RecordingHandle } from '#media/recording-writer.ts';
-import { Recorder } from '#media/recorder.ts';
 import type { DatagramListener, RtpTransport } from '#media/rtp-socket.ts';
 import type { MediaEvent, NegotiatedAudio } from '#media/types.ts';
 import { UtteranceMarks } from '#media/utterance-marks.ts';
@@ -156,6 +155,8 @@ export type TestChain = {
   readonly events: MediaEvent[];
   readonly disk: MemoryDisk;
   readonly rooms: number[];
+  /** Requests of digits that have been sent. */
+  readonly sentDigits: number[];
 };
 
 export type TestChainOptions = {
@@ -163,6 +164,8 @@ export type TestChainOptions = {
   readonly firstRtpTimeoutMs?: number;
   readonly rtpTimeoutMs?: number;
   readonly recordsOnCommand?: boolean;
+  /** Instead of the fake network. */
+  readonly transport?: (pacer: Pacer) => RtpTransport;
   /** Whether a frame is speech; default: it is loud. */
   readonly isSpeech?: (frame: Int16Array) => boolean;
 };
@@ -177,32 +180,32 @@ export function testChain(options: TestChainOptions = {}): TestChain {
   const writer = new PlayoutWriter(playoutRing, marks);
   const events: MediaEvent[] = [];
   const rooms: number[] = [];
+  const sentDigits: number[] = [];
   const disk = options.disk ?? new MemoryDisk();
   const isSpeech = options.isSpeech ?? ((frame) => frame.some((x) => Math.abs(x) > 2000));
   const chain = buildChain({
     clock,
     wireOriginMs: 0,
-    transport,
+    transport: options.transport?.(pacer) ?? transport,
     pacer,
     classifier: { isSpeech, free: () => undefined },
     callerRing,
     playoutRing,
     marks,
     record: (onFailed) =>
-      new Recorder(
-        new RecordingFile({ path: 'memory', clock, onFailed, open: () => Promise.resolve(disk) }),
-      ),
+      new RecordingFile({ path: 'memory', clock, onFailed, open: () => Promise.resolve(disk) }),
     recordsOnCommand: options.recordsOnCommand ?? false,
     firstRtpTimeoutMs: options.firstRtpTimeoutMs ?? 30_000,
     rtpTimeoutMs: options.rtpTimeoutMs ?? 15_000,
     cname: 'test',
     emit: (event) => events.push(event),
+    tellDigits: (request) => sentDigits.push(request),
     tellRoom: () => {
       rooms.push(clock.now());
       writer.pump();
     },
   });
-  return { clock, pacer, transport, chain, callerRing, writer, events, disk, rooms };
+  return { clock, pacer, transport, chain, callerRing, writer, events, disk, rooms, sentDigits };
 }
 
 export type RtpFields = {

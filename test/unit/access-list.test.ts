@@ -61,6 +61,7 @@ test('an address belongs to the rows that name it, and only this machine and tru
     { id: 'a', host: '192.0.2.20', cidrs: ['198.51.100.0/24'] },
     { id: 'b', host: '127.0.0.2', cidrs: [] },
     { id: 'c', host: '192.0.2.20', cidrs: ['2001:db8::/32'] },
+    { id: 'd', host: '192.0.2.40', outboundProxy: 'sip:192.0.2.41:5070;lr', cidrs: [] },
   ];
   const list = new AccessList({
     ...{ allow: '203.0.113.7', environmentTrunk: null, log: silentLog },
@@ -75,6 +76,8 @@ test('an address belongs to the rows that name it, and only this machine and tru
     ['198.51.100.77', ['a'], true],
     ['2001:db8::1', ['c'], true],
     ['127.0.0.2', ['b'], true],
+    ['192.0.2.40', ['d'], true],
+    ['192.0.2.41', ['d'], true],
     ['127.0.0.1', [], true],
     ['::1', [], true],
     ['203.0.113.7', [], false],
@@ -89,6 +92,24 @@ test('an address belongs to the rows that name it, and only this machine and tru
     assert.equal(list.believes(address), believed, address);
   }
   list.close();
+});
+
+test('a change counts at once, also beside a name that does not resolve; an older read undoes nothing', async () => {
+  const reads: ((rows: Rows) => void)[] = [];
+  const { list, clock } = listOf(() => new Promise((resolve) => void reads.push(resolve)));
+  const first = list.refresh();
+  const second = list.refresh();
+  reads[1]?.([
+    { host: 'no-such-host.invalid', cidrs: [] },
+    { host: '192.0.2.20', cidrs: [] },
+  ]);
+  for (let turn = 0; turn < 5; turn++) await Promise.resolve();
+  assert.equal(list.allows('192.0.2.20'), true, 'before the name has failed');
+  reads[0]?.([]);
+  await Promise.all([first, second]);
+  assert.equal(list.isTrunk('192.0.2.20'), true);
+  list.close();
+  assert.equal(clock.pending, 0);
 });
 
 test('the address a peer is shown', () => {

@@ -80,10 +80,10 @@ const ROWS: readonly Row[] = [
   [INITIATE, { phone_number: '1001', media: 'fax' }, 400, 'VALIDATION_FAILED', '/media enum'],
   [
     INITIATE,
-    { phone_number: '1001', media: 'websocket' },
+    { phone_number: 'nobody', media: 'websocket' },
     400,
     'VALIDATION_FAILED',
-    '/media unsupported',
+    '/phone_number phone',
   ],
   [INITIATE, { phone_number: '1001', variables: [] }, 400, 'VALIDATION_FAILED', '/variables type'],
   [

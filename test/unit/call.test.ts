@@ -113,7 +113,7 @@ test('every other end: outcome, BYE or none, nothing left', async () => {
     bye: boolean,
   ];
   const rows: Row[] = [
-    ['hung up over the API', (_, call) => call.hangup('api'), 'completed', true],
+    ['hung up over the API', (_, call) => call.hangup('api', null), 'completed', true],
     ['the node stops', (_, call) => call.stop(), 'completed', true],
     [
       'media is lost',
@@ -204,7 +204,7 @@ test('hanging up while we dial aborts the attempt', async () => {
   });
   const call = runCall(rig.deps, rig.setup);
   await settle();
-  call.hangup('api');
+  call.hangup('api', null);
   const ending = await call.done;
   assert.deepEqual(
     [ending.outcome, ending.hangupReason, ending.endedBy],
@@ -281,7 +281,7 @@ test('an ACK that comes long after the hang-up still gets its BYE', async () => 
   });
   const call = runCall(rig.deps, rig.setup);
   await settle();
-  call.hangup('api');
+  call.hangup('api', null);
   await pass(rig, 4000);
   await call.done;
   assert.ok(!rig.log.includes('bye'));
@@ -388,7 +388,7 @@ test('hung up while the next way out is looked for: that way is not taken', asyn
   });
   const call = runCall(rig.deps, rig.setup);
   await settle();
-  call.hangup('api');
+  call.hangup('api', null);
   looking.resolve(true);
   await settle();
   assert.equal((await call.done).outcome, 'cancelled');
@@ -400,7 +400,7 @@ test('hung up before the way out is found: no port is leased', async () => {
   const rig = createRig({ check: () => found.promise });
   const call = runCall(rig.deps, rig.setup);
   await settle();
-  call.hangup('api');
+  call.hangup('api', null);
   found.resolve({ ok: true });
   assert.equal((await call.done).outcome, 'cancelled');
   await settle();

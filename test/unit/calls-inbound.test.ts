@@ -230,7 +230,13 @@ test('a rule that fails costs no call: the default applies and RULE_FAILED is to
 });
 
 test('the account is that of the trunk, else of the called number', async () => {
-  type Row = [at: TrunkSource[], called: string, account: string, trunkId: string | null];
+  type Row = [
+    at: TrunkSource[],
+    called: string,
+    account: string,
+    trunkId: string | null,
+    line?: string,
+  ];
   const theirs = source({ accountId: OTHER_ACCOUNT, trunkId: TRUNK_B, transport: 'tls' });
   const rows: Row[] = [
     [[], '8001', ACCOUNT, null],
@@ -240,11 +246,16 @@ test('the account is that of the trunk, else of the called number', async () => 
     // Both use one carrier: the owner of the number decides.
     [[source(), theirs], '9009', OTHER_ACCOUNT, TRUNK_B],
     [[theirs, source()], '8001', ACCOUNT, TRUNK_A],
+    // The registration that it came by decides first, if it is one of that carrier's.
+    [[theirs, source()], '8001', OTHER_ACCOUNT, TRUNK_B, TRUNK_B],
+    [[source(), theirs], '9009', ACCOUNT, TRUNK_A, TRUNK_A],
+    [[source()], '8001', ACCOUNT, TRUNK_A, TRUNK_B],
+    [[], '8001', ACCOUNT, null, TRUNK_B],
   ];
-  for (const [at, called, account, trunkId] of rows) {
+  for (const [at, called, account, trunkId, line = null] of rows) {
     const service = createService({ at });
     const { call, dialog } = createInvite({ called });
-    service.arrive(call);
+    service.arrive({ ...call, line });
     await settle();
     const view = (await service.calls.live(account))[0];
     assert.deepEqual([view?.accountId, view?.trunkId], [account, trunkId]);

@@ -2,10 +2,9 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
-import { decodeG711, encodeG711, G711 } from '#media/g711.ts';
-import type { Codec } from '#media/types.ts';
+import { decodeG711, encodeG711, G711, type G711Codec } from '#media/g711.ts';
 
-const CODECS: readonly [Codec, string][] = [
+const CODECS: readonly [G711Codec, string][] = [
   ['PCMA', 'a-law'],
   ['PCMU', 'mu-law'],
 ];
@@ -40,7 +39,7 @@ for (const [codec, name] of CODECS) {
 }
 
 test('landmarks of the definition', () => {
-  const rows: [Codec, number, number][] = [
+  const rows: [G711Codec, number, number][] = [
     ['PCMA', 0, 0xd5],
     ['PCMA', -1, 0x55],
     ['PCMA', 32_767, 0xaa],

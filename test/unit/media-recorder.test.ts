@@ -219,3 +219,62 @@ test('repair makes the header fit what is there', async (t) => {
   await assert.rejects(repairWav(path), { code: 'E_MEDIA' });
   await assert.rejects(repairWav(join(folder, 'missing.wav')), { code: 'E_MEDIA' });
 });
+
+/** Samples `from` to `to` of a side that counts up by one. */
+const counting = (from: number, to: number): number[] =>
+  Array.from({ length: to - from }, (_, i) => (from + i) % 30_000);
+
+test('a pause is cut out of both sides at the same call time, to the sample', async () => {
+  // The caller is `behind` samples behind, as the jitter buffer makes him; cuts are call times of the agent.
+  const cuts: [number, number][][] = [
+    [[5, 20]],
+    [[0, 3]],
+    [
+      [2, 4],
+      [6, 7],
+      [7, 9],
+      [40, 100],
+    ],
+    [[10, 10]],
+    [[90, 500]],
+  ];
+  for (const behind of [0, 40, 480, 1600]) {
+    for (const pauses of cuts) {
+      const { disk, recorder } = setUp();
+      const wave = Int16Array.from(counting(0, 100 * FRAME));
+      let callerAt = 0;
+      for (let i = 0; i < 100; i++) {
+        if (pauses.some(([from, to]) => from < i && to === i)) recorder.resume();
+        if (pauses.some(([from]) => from === i)) recorder.pause();
+        if (pauses.some(([from, to]) => from === i && to === i)) recorder.resume();
+        recorder.writeAgent(wave.subarray(i * FRAME, (i + 1) * FRAME));
+        const until = Math.max(0, (i + 1) * FRAME - behind);
+        if (until > callerAt) recorder.writeCaller(wave.subarray(callerAt, until));
+        callerAt = until;
+      }
+      recorder.writeCaller(wave.subarray(callerAt));
+      const result = await recorder.finish();
+      const kept = counting(0, 100 * FRAME).filter(
+        (_, at) => !pauses.some(([from, to]) => at >= from * FRAME && at < to * FRAME),
+      );
+      const name = `${behind} behind, ${JSON.stringify(pauses)}`;
+      assert.deepEqual([...disk.channel(0)], kept, `caller, ${name}`);
+      assert.deepEqual([...disk.channel(1)], kept, `agent, ${name}`);
+      assert.equal(result?.durationMs, kept.length / 8, name);
+    }
+  }
+});
+
+test('begun in mid-call: the caller joins in where the agent was', async () => {
+  const disk = new MemoryDisk();
+  const onFailed = (message: string): never => assert.fail(message);
+  const open = () => Promise.resolve(disk);
+  const file = new RecordingFile({ path: '/r.wav', clock: new SimulatedClock(), open, onFailed });
+  const recorder = new Recorder(file, { caller: 1000, agent: 1480 });
+  recorder.writeCaller(Int16Array.from(counting(1000, 1700)));
+  recorder.writeAgent(Int16Array.from(counting(1480, 1800)));
+  recorder.writeCaller(Int16Array.from(counting(1700, 1800)));
+  await recorder.finish();
+  assert.deepEqual([...disk.channel(0)], counting(1480, 1800));
+  assert.deepEqual([...disk.channel(1)], counting(1480, 1800));
+});

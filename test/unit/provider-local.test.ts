@@ -57,6 +57,8 @@ function shorten(part: ReplyPart): string {
     }
     case 'audio':
       return `audio:${part.pcm.length}`;
+    case 'tool_call':
+      return `call:${part.call.name}`;
     case 'language':
       return `=${part.language}`;
     case 'end_call':

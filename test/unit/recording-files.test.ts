@@ -174,6 +174,7 @@ async function setUp(t: TestContext) {
     ...{ place, objects: null, log, removal },
     recordings: {
       find: async (_account, id) => rows.get(id) ?? null,
+      callOf: async () => null,
       shred: async (_account, id) => {
         steps.push('shred');
         const row = rows.get(id);

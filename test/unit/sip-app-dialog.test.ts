@@ -2,57 +2,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SimulatedClock } from '#lib/clock.ts';
-import { AppError, toAppError } from '#lib/errors.ts';
+import { AppError } from '#lib/errors.ts';
 import { silentLog } from '#lib/log.ts';
 import type { Trunk } from '#lib/trunk.ts';
-import { DialogLeg, type LegOptions } from '#sip/dialog.ts';
+import type { DialogLeg } from '#sip/dialog.ts';
 import { createInbound } from '#sip/inbound.ts';
 import { placeCall } from '#sip/outbound.ts';
 import { parseTrunk } from '#sip/trunk.ts';
-import type { OutboundResult, SipEnd } from '#sip/types.ts';
+import type { OutboundResult } from '#sip/types.ts';
+import { CHALLENGE, codeOf, rig, SDP, TYPE, type Rig } from './_sip-dialog.ts';
 import { FakeLink, incoming, settle } from './_sip-link.ts';
-
-const SDP = 'v=0\r\nm=audio 1 RTP/AVP 8\r\n';
-const TYPE = { 'content-type': 'application/sdp' };
-const CHALLENGE = { 'proxy-authenticate': 'Digest realm="r", nonce="n"' };
-
-type Rig = {
-  readonly link: FakeLink;
-  readonly clock: SimulatedClock;
-  readonly leg: DialogLeg;
-  readonly ends: SipEnd[];
-  overs: number;
-};
-
-function rig(options: Partial<LegOptions> = {}): Rig {
-  const link = new FakeLink();
-  const clock = new SimulatedClock();
-  const ends: SipEnd[] = [];
-  const made: { overs: number } = { overs: 0 };
-  const leg = new DialogLeg({
-    link,
-    clock,
-    log: silentLog,
-    key: { callId: 'c1', localTag: 'us', remoteTag: 'them' },
-    dialogId: 'd1',
-    role: 'callee',
-    credentials: null,
-    lateOffer: false,
-    onOver: () => {
-      made.overs += 1;
-    },
-    ...options,
-  });
-  leg.onEnd((end) => ends.push(end));
-  return Object.assign(made, { link, clock, leg, ends });
-}
-
-function codeOf(promise: Promise<unknown>): Promise<string> {
-  return promise.then(
-    () => 'fulfilled',
-    (error: unknown) => toAppError(error).code,
-  );
-}
 
 test('BYE: answered, unanswered, refused by the engine, crossing theirs: one end, no timer left', async () => {
   const acts: [string, (made: Rig) => void][] = [
@@ -157,6 +116,7 @@ test('our re-INVITE: glare is tried again, challenges answered, silence and a va
   glare.clock.advance(2000);
   assert.equal(glare.link.taken.length, 1, 'the owner of the Call-ID waits at least 2.1 s');
   glare.clock.advance(2000);
+  await settle();
   assert.equal(glare.link.taken.length, 2);
   glare.link.last.respond(200, TYPE, SDP);
   assert.equal(await first, SDP);

@@ -1,15 +1,17 @@
 /** Offer and answer: golden descriptions, the direction table, holds, refusals, garbage. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createSdpSession, type SdpAudio, type SdpLocal } from '#sip/sdp.ts';
+import { createSdpSession, type Direction, type SdpAudio, type SdpLocal } from '#sip/sdp.ts';
 import { AppError } from '#lib/errors.ts';
-import type { NegotiatedAudio } from '#media/types.ts';
+import type { Codec, NegotiatedAudio } from '#media/types.ts';
 
 const LOCAL: SdpLocal = { address: '192.0.2.1', port: 20_000, codecs: ['PCMA', 'PCMU'] };
 
 // The two types must stay the same shape: sip may not import media.
-const same: (audio: SdpAudio) => NegotiatedAudio = (audio) => audio;
-const back: (audio: NegotiatedAudio) => SdpAudio = (audio) => audio;
+// L16 is spoken between our own threads and never offered.
+type OnTheWire = NegotiatedAudio & { readonly codec: Exclude<Codec, 'L16'> };
+const same: (audio: SdpAudio) => OnTheWire = (audio) => audio;
+const back: (audio: OnTheWire) => SdpAudio = (audio) => audio;
 
 function sdp(...lines: string[]): string {
   const head = ['v=0', 'o=- 1 1 IN IP4 192.0.2.9', 's=-', 'c=IN IP4 192.0.2.9', 't=0 0'];
@@ -76,6 +78,7 @@ test('an answer: one codec, every m-line in its place, their payload types', () 
     payloadType: 8,
     receivePayloadType: 8,
     dtmfPayloadType: 96,
+    dtmfSendPayloadType: 96,
     remoteAddress: '192.0.2.9',
     remotePort: 40_000,
     send: true,
@@ -164,6 +167,49 @@ test('hold and resume: the version rises with each change and not with a repeat'
   assert.deepEqual(versions, ['1', '2', '2', '3']);
 });
 
+test('our hold: offers by direction with a rising version, answers of every direction, and the same again', () => {
+  const rows: [string, string | null, boolean, boolean][] = [
+    ['sendonly', 'recvonly', true, false],
+    ['sendonly', 'inactive', false, false],
+    ['sendonly', 'sendrecv', true, false],
+    ['sendonly', null, true, false],
+    ['sendonly', 'sendonly', false, false],
+    ['inactive', 'inactive', false, false],
+    ['inactive', 'sendrecv', false, false],
+    ['sendrecv', 'sendrecv', true, true],
+    ['sendrecv', 'recvonly', true, false],
+  ];
+  for (const began of ['caller', 'callee']) {
+    const session = createSdpSession(LOCAL, 7);
+    if (began === 'caller') {
+      session.offer();
+      session.accept(sdp('m=audio 4000 RTP/AVP 0 96', 'a=rtpmap:96 telephone-event/8000'));
+    } else session.answer(sdp('m=audio 4000 RTP/AVP 0 96', 'a=rtpmap:96 telephone-event/8000'));
+    const dtmf = began === 'caller' ? 101 : 96;
+    let version = 1;
+    let before = '';
+    for (const [offered, answered, send, receive] of rows) {
+      const offer = session.offer(offered as Direction);
+      const body = offer.replace(/^o=.*$/m, '');
+      if (body !== before) version++;
+      before = body;
+      assert.match(offer, new RegExp(`^o=- 7 ${version} `, 'm'), `${offered} ${began}`);
+      assert.match(offer, new RegExp(`a=${offered}\r\n`));
+      assert.match(
+        offer,
+        new RegExp(`m=audio 20000 RTP/AVP 0 8 ${dtmf}\r\n`),
+        'codec in use first',
+      );
+      const lines = answered === null ? [] : [`a=${answered}`];
+      const audio = session.accept(
+        sdp('m=audio 4000 RTP/AVP 0 96', 'a=rtpmap:96 telephone-event/8000', ...lines),
+      );
+      assert.deepEqual([audio?.send, audio?.receive], [send, receive], `${offered} ${answered}`);
+      assert.deepEqual([audio?.dtmfPayloadType, audio?.dtmfSendPayloadType], [dtmf, 96]);
+    }
+  }
+});
+
 test('answers to our offer', () => {
   const rows: [string[], Partial<SdpAudio> | null][] = [
     [
@@ -172,11 +218,17 @@ test('answers to our offer', () => {
     ],
     [
       ['m=audio 4000 RTP/AVP 100 96', 'a=rtpmap:100 PCMA/8000', 'a=rtpmap:96 telephone-event/8000'],
-      { codec: 'PCMA', payloadType: 100, receivePayloadType: 8, dtmfPayloadType: 101 },
+      {
+        codec: 'PCMA',
+        payloadType: 100,
+        receivePayloadType: 8,
+        dtmfPayloadType: 101,
+        dtmfSendPayloadType: 96,
+      },
     ],
     [
       ['m=audio 4000 RTP/AVP 8', 'a=recvonly'],
-      { send: true, receive: false, dtmfPayloadType: null },
+      { send: true, receive: false, dtmfPayloadType: null, dtmfSendPayloadType: null },
     ],
     [['m=audio 4000 RTP/AVP 8', 'a=inactive'], { send: false, receive: false }],
     [['m=audio 4000 RTP/AVP 8', 'a=sendonly'], { send: false, receive: true }],

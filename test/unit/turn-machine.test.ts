@@ -5,6 +5,7 @@ import { createActor } from 'xstate';
 import { turnMachine } from '#sessions/turn.machine.ts';
 import {
   TURN_COMMANDS,
+  type FloorTask,
   type TurnCommand,
   type TurnConfig,
   type TurnEvent,
@@ -25,10 +26,15 @@ const CONFIG: TurnConfig = {
 
 type Told = { readonly state: string; readonly commands: string[] };
 
+function nameOf(task: FloorTask): string {
+  if (task.kind === 'prompt') return task.name;
+  return task.kind === 'asked' ? 'asked' : task.input.kind;
+}
+
 function describe(command: TurnCommand): string {
   switch (command.type) {
     case 'floor.take':
-      return `take ${command.utterance} ${command.task.kind === 'prompt' ? command.task.name : command.task.input.kind}`;
+      return `take ${command.utterance} ${nameOf(command.task)}`;
     case 'floor.yield':
       return `yield ${command.utterance}`;
     case 'playout.pause':
@@ -87,6 +93,8 @@ const final = (at: number, text: string): TurnEvent => ({ type: 'stt.final', at,
 const partial = (at: number, text: string): TurnEvent => ({ type: 'stt.partial', at, text });
 const tick = (at: number): TurnEvent => ({ type: 'deadline.reached', at });
 const dtmf = (at: number, digits: string): TurnEvent => ({ type: 'dtmf', at, digits });
+const written = (at: number): TurnEvent => ({ type: 'text', at });
+const interrupt = (at: number): TurnEvent => ({ type: 'interrupt', at });
 const queued = (at: number, utterance: number, endCall = false, empty = false): TurnEvent => ({
   type: 'reply.queued',
   at,
@@ -358,6 +366,58 @@ test('events of an utterance that is over change nothing', () => {
   ]);
 });
 
+test('written words are answered at once, whatever goes on and whether or not speech may interrupt', () => {
+  for (const bargeIn of [true, false]) {
+    const arm = bargeIn ? 'arm' : 'disarm';
+    const take = (n: number): string[] => ['disarm', `yield ${n - 1}`, `take ${n} speech`, arm];
+    play(
+      [
+        [queued(10, 1), 'agent.flowing', []],
+        [written(500), 'agent.flowing', take(2)],
+        [written(600), 'agent.flowing', take(3)],
+        [done(900, 2), 'agent.flowing', []],
+        [done(1000, 3), 'listening', ['disarm', 'resume']],
+        [written(1100), 'agent.flowing', ['take 4 speech', arm]],
+        [done(2000, 4), 'listening', ['disarm', 'resume']],
+        [started(3000), 'hearing', []],
+        [written(3100), 'agent.flowing', ['take 5 speech', arm]],
+      ],
+      { bargeIn },
+    );
+  }
+});
+
+test('written while something must be heard whole: answered after it', () => {
+  const task = { kind: 'asked', interruptible: false } as const;
+  play([
+    [done(900, 1), 'listening', ['disarm', 'resume']],
+    [{ type: 'ask', at: 1000, task, urgent: false }, 'agent.flowing', ['take 2 asked', 'disarm']],
+    [written(1100), 'agent.flowing', []],
+    [interrupt(1200), 'agent.flowing', []],
+    [done(2000, 2), 'agent.flowing', ['disarm', 'resume', 'take 3 speech', 'arm']],
+  ]);
+  play(
+    [
+      [written(100), 'waiting', []],
+      [{ type: 'open', at: 200 }, 'agent.flowing', ['take 2 speech', 'arm']],
+    ],
+    { waits: true, saidBefore: 1 },
+  );
+});
+
+test('an interruption without a word leaves the floor to the caller', () => {
+  play([
+    [queued(10, 1), 'agent.flowing', []],
+    [interrupt(500), 'listening', ['disarm', 'yield 1']],
+    [interrupt(600), 'listening', []],
+    [tick(12_499), 'listening', []],
+    [tick(12_500), 'agent.flowing', ['take 2 still_there', 'arm']],
+    [started(13_000), 'agent.held', ['pause']],
+    [interrupt(13_100), 'hearing', ['disarm', 'yield 2']],
+    [stopped(14_000, 13_000, 13_500), 'recognising.pausing', []],
+  ]);
+});
+
 /** mulberry32: a small seeded generator. */
 function randomOf(seed: number): () => number {
   let state = seed;
@@ -386,6 +446,8 @@ test('random walks: the agent never takes the floor while it has it, and silence
         queued(at, utterance, random() < 0.05, random() < 0.1),
         { type: 'reply.failed', at, utterance },
         dtmf(at, '1'),
+        written(at),
+        interrupt(at),
         tick(at),
       ];
       machine.send(events[Math.floor(random() * events.length)] as TurnEvent);

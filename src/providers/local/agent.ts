@@ -54,6 +54,8 @@ function partsOf(request: ReplyRequest): ReplyPart[] {
   const { input, state } = request;
   const language = languageOf(request);
   if (input.kind === 'dtmf') return keyParts(input.digits, language, state);
+  // There is no model here that could act on a note.
+  if (input.kind === 'note') return [];
   const command = SPOKEN.find(([pattern]) => pattern.test(input.text))?.[1];
   return command === undefined
     ? echoParts(input, language, state)

@@ -9,6 +9,7 @@ import { complete } from './complete.ts';
 import { classify, retryWaitMs } from './errors.ts';
 import { presetFor } from './presets.ts';
 import { thinkFilter } from './think-filter.ts';
+import { toOpenAi, ToolCalls, toolsOf } from './tools.ts';
 
 export type OpenAiLlmOptions = {
   readonly log: Log;
@@ -30,7 +31,12 @@ export const STALL_MS = 5_000;
 
 type Body = OpenAI.ChatCompletionCreateParamsStreaming;
 type Chunk = OpenAI.ChatCompletionChunk;
-type Outcome = { usage: LlmUsage | undefined; finish: string | null; thought: boolean };
+type Outcome = {
+  usage: LlmUsage | undefined;
+  finish: string | null;
+  thought: boolean;
+  readonly calls: ToolCalls;
+};
 
 /** Errors of `reply`: E_PROVIDER_* by class, E_TIMEOUT for a late first token or a stall, E_ABORTED. */
 export function createOpenAiLlm(options: OpenAiLlmOptions): LlmProvider {
@@ -93,7 +99,10 @@ async function* replyOnce(
 ): AsyncGenerator<ReplyPart, LlmUsage | undefined> {
   const watch = watchdog(clock, signal);
   const filter = thinkFilter();
-  const outcome: Outcome = { usage: undefined, finish: null, thought: false };
+  const outcome: Outcome = {
+    ...{ usage: undefined, finish: null, thought: false },
+    calls: new ToolCalls(),
+  };
   let hasSpoken = false;
   try {
     watch.set(untilMs - clock.now(), () => lateFirst(outcome));
@@ -105,6 +114,7 @@ async function* replyOnce(
       watch.check();
       if (next.done === true) break;
       const text = filter.push(note(next.value, outcome));
+      hasSpoken ||= outcome.calls.isAny;
       if (text === '') continue;
       hasSpoken ||= /\S/.test(text);
       if (hasSpoken) watch.clear();
@@ -112,7 +122,9 @@ async function* replyOnce(
     }
     const rest = filter.end();
     if (rest !== '') yield { type: 'text', text: rest };
-    return finish(outcome, hasSpoken || rest.trim() !== '');
+    const usage = finish(outcome, hasSpoken || rest.trim() !== '');
+    for (const call of outcome.calls.finish()) yield { type: 'tool_call', call };
+    return usage;
   } catch (thrown) {
     watch.check();
     throw thrown;
@@ -132,6 +144,7 @@ function note(chunk: Chunk, outcome: Outcome): string {
   outcome.finish = choice.finish_reason ?? outcome.finish;
   const delta: { content?: unknown; reasoning_content?: unknown } = choice.delta ?? {};
   if (typeof delta.reasoning_content === 'string') outcome.thought = true;
+  outcome.calls.push(choice.delta?.tool_calls);
   return typeof delta.content === 'string' ? delta.content : '';
 }
 
@@ -213,8 +226,9 @@ function bodyOf(options: OpenAiLlmOptions, request: ReplyRequest): Body {
   const preset = presetFor(options.baseUrl, model);
   return {
     model,
-    messages: messagesOf(request),
+    messages: messagesOf(request).map(toOpenAi),
     stream: true,
+    ...toolsOf(request.tools),
     ...(preset.hasStreamOptions ? { stream_options: { include_usage: true } } : {}),
     ...(preset.hasTemperature && typeof temperature === 'number' ? { temperature } : {}),
     ...(typeof maxTokens === 'number' ? { [preset.maxTokensField]: maxTokens } : {}),
@@ -224,12 +238,21 @@ function bodyOf(options: OpenAiLlmOptions, request: ReplyRequest): Body {
 
 /** Keys and unread speech have no words: the model is told in brackets what happened. */
 export function messagesOf(request: ReplyRequest): ChatMessage[] {
-  const messages = request.messages.filter((message) => message.content.trim() !== '');
+  const messages = request.messages.filter(
+    ({ content, toolCalls }) => content.trim() !== '' || toolCalls !== undefined,
+  );
   const { input } = request;
+  // What the caller said last is answered already: this is about the results.
+  if (messages.at(-1)?.role === 'tool') return messages;
   if (input.kind === 'dtmf') {
     const last = messages.at(-1);
     if (last?.role === 'user' && last.content.includes(input.digits)) return messages;
     return [...messages, { role: 'user', content: `[The caller pressed ${input.digits}]` }];
+  }
+  if (input.kind === 'note') {
+    // Some models answer a user's message alone.
+    const content = '[The caller has said nothing new; go on now as the private note asks]';
+    return [...messages, { role: 'user', content }];
   }
   if (input.text.trim() === '') {
     messages.push({ role: 'user', content: '[The caller spoke, but it could not be understood]' });

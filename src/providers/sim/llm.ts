@@ -2,7 +2,7 @@
 import type { Clock } from '#lib/clock.ts';
 import { delay } from '#lib/deadline.ts';
 import { AppError } from '#lib/errors.ts';
-import type { LlmProvider, LlmUsage, ReplyPart, ReplyRequest } from '../contract.ts';
+import type { LlmProvider, LlmUsage, ReplyPart, ReplyRequest, TurnInput } from '../contract.ts';
 import { createSimCompletion } from './complete.ts';
 import { faultAt, textMatcher, type FaultKind, type SimReply, type SimScript } from './script.ts';
 import { hang } from './wait.ts';
@@ -29,7 +29,7 @@ async function* reply(
 ): AsyncGenerator<ReplyPart, LlmUsage | undefined> {
   const turn = Number(request.state.get(TURNS) ?? 0) + 1;
   request.state.set(TURNS, turn);
-  const text = request.input.kind === 'speech' ? request.input.text : request.input.digits;
+  const text = resultOf(request) ?? wordsOf(request.input);
   const fault = faultAt(script, 'llm', turn, text);
   const found = script.replies?.find((candidate) => fits(candidate, request, turn));
   const { sentenceMs = 0, llmMs = 0 } = script.delays ?? {};
@@ -46,6 +46,9 @@ async function* reply(
   }
   if (fault === 'error_midway') throw scripted();
   if (found?.endCall === true) yield { type: 'end_call' };
+  const { call } = found ?? {};
+  if (call !== undefined && request.tools?.some(({ name }) => name === call.name) === true)
+    yield { type: 'tool_call', call: { id: `call_${turn}`, ...call } };
   return { inputTokens: text.length, outputTokens: words.length };
 }
 
@@ -59,12 +62,32 @@ async function midway(
   await delay(sentenceMs, signal, clock);
 }
 
+/** The result that this round is about; null when it is about what the caller did. */
+function resultOf({ messages }: ReplyRequest): string | null {
+  const last = messages.at(-1);
+  return last?.role === 'tool' ? last.content : null;
+}
+
+function wordsOf(input: TurnInput): string {
+  return input.kind === 'dtmf' ? input.digits : input.text;
+}
+
 function fits(candidate: SimReply, request: ReplyRequest, turn: number): boolean {
   const { input } = request;
   if (candidate.turn !== undefined && candidate.turn !== turn) return false;
+  if (candidate.note !== undefined && !hasNote(request, candidate.note)) return false;
+  const result = resultOf(request);
+  if (result !== null)
+    return candidate.result !== undefined && textMatcher(candidate.result)(result);
+  if (candidate.result !== undefined) return false;
   if (input.kind === 'dtmf') return candidate.dtmf === input.digits;
   if (candidate.dtmf !== undefined) return false;
   return candidate.match === undefined || textMatcher(candidate.match)(input.text);
+}
+
+function hasNote({ messages }: ReplyRequest, note: string): boolean {
+  const fitsNote = textMatcher(note);
+  return messages.some(({ role, content }) => role === 'system' && fitsNote(content));
 }
 
 /** What a broken model may send: nothing to say, half a character, markup, a very long word. */

@@ -22,9 +22,20 @@ const Reply = Type.Object(
     match: Type.Optional(Type.String()),
     /** Which reply of the call this is, from 1. */
     turn: Type.Optional(Type.Integer({ minimum: 1 })),
+    /** Only once a system message of the history fits: its prompt, or a private note. */
+    note: Type.Optional(Type.String()),
     /** Keys pressed. */
     dtmf: Type.Optional(Type.String({ pattern: '^[0-9*#A-D]+$' })),
-    /** `{text}` becomes what the caller said. */
+    /** Answers the result of a function, as JSON, and nothing else. */
+    result: Type.Optional(Type.String()),
+    /** A function that is asked for behind the reply, if it was offered. */
+    call: Type.Optional(
+      Type.Object(
+        { name: Type.String(), arguments: Type.Record(Type.String(), Type.Unknown()) },
+        strict,
+      ),
+    ),
+    /** `{text}` becomes what the caller said, or the result. */
     reply: Type.String(),
     delayMs: Type.Optional(DelayMs),
     language: Type.Optional(Type.Union([Type.Literal('zh'), Type.Literal('en')])),
@@ -148,6 +159,8 @@ function meaningFaults(script: SimScript): string[] {
   }
   for (const [index, reply] of (script.replies ?? []).entries()) {
     faults.push(...patternFaults(`/replies/${index}/match`, reply.match));
+    faults.push(...patternFaults(`/replies/${index}/note`, reply.note));
+    faults.push(...patternFaults(`/replies/${index}/result`, reply.result));
   }
   for (const [index, rule] of (script.completions ?? []).entries()) {
     faults.push(...patternFaults(`/completions/${index}/match`, rule.match));

@@ -15,12 +15,20 @@ export type KamailioOptions = {
 
 const MODULES = 'jsonrpcs kex corex tm tmx sl rr pv maxfwd textops siputils xlog sanity ctl auth';
 
-export async function startKamailio(options: KamailioOptions): Promise<Peer> {
-  const folder = join(options.folder, 'kamailio');
+export function startKamailio(options: KamailioOptions): Promise<Peer> {
+  return runKamailio(options, (run) => configuration(options, run));
+}
+
+/** Starts it on `address`:5060 with this configuration, and waits until it listens. */
+export async function runKamailio(
+  where: Pick<KamailioOptions, 'folder' | 'address'>,
+  configured: (run: string) => string,
+): Promise<Peer> {
+  const folder = join(where.folder, 'kamailio');
   const run = join(folder, 'run');
   mkdirSync(run, { recursive: true });
   const path = join(folder, 'kamailio.cfg');
-  writeFileSync(path, configuration(options, run));
+  writeFileSync(path, configured(run));
   const peer = startPeer({
     name: 'kamailio',
     command: 'kamailio',
@@ -30,7 +38,7 @@ export async function startKamailio(options: KamailioOptions): Promise<Peer> {
   // The main process ends its own workers on SIGTERM; they are in its care.
   await until('kamailio to listen', 10_000, () => {
     if (!peer.isRunning) throw new Error(`kamailio exited: ${peer.log().slice(-2000)}`);
-    return peer.log().includes('Listening on') && isListening(options.address);
+    return peer.log().includes('Listening on') && isListening(where.address);
   }).catch(async (error: unknown) => {
     await peer.stop();
     throw error;

@@ -43,6 +43,7 @@ export type Callyard = {
   readonly pid: number;
   readonly address: string;
   readonly apiUrl: string;
+  readonly apiKey: string;
   get<T>(path: string): Promise<T>;
   post<T>(path: string, body: object): Promise<T>;
   /** Ids of all records, newest first. */
@@ -178,6 +179,7 @@ function handle(parts: {
     pid: peer.pid,
     address: parts.address,
     apiUrl,
+    apiKey,
     get,
     post: async (path, body) =>
       dataOf(await ask(path, { method: 'POST', body: JSON.stringify(body) })),

@@ -1,0 +1,96 @@
+/** Functions that the client of a call answers: asked once, answered once, and kept whatever the caller does meanwhile. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { AgentFunction } from '#lib/agent-config.ts';
+import type { Message } from '#lib/call-events.ts';
+import { SimulatedClock } from '#lib/clock.ts';
+import { ClientFunctions } from '#sessions/client-functions.ts';
+import { CallFeed, type CallFrame } from '#sessions/call-frames.ts';
+import { historyOf } from '#sessions/history.ts';
+import { AGENT } from './_fakes.ts';
+
+const OFFERED: AgentFunction[] = [
+  { name: 'order', description: 'Orders', parameters: { type: 'object' }, timeoutMs: 5000 },
+];
+const CALL = { id: 'call_1', name: 'order', arguments: { item: 'tea' } };
+
+function rig(isConnected = true) {
+  const clock = new SimulatedClock(0);
+  const frames: Extract<CallFrame, { type: 'function_call' }>[] = [];
+  const messages: Message[] = [];
+  const feed = new CallFeed();
+  if (isConnected)
+    feed.subscribe((frame) => {
+      if (frame.type === 'function_call') frames.push(frame);
+    });
+  const functions = new ClientFunctions({
+    clock,
+    story: {
+      feed,
+      message: (message) => void messages.push({ ...message, timestamp: 0 }),
+      callTimeMs: () => clock.now(),
+    },
+  });
+  const never = new AbortController();
+  const ask = (call = CALL) => functions.ask(call, OFFERED, never.signal);
+  return { clock, frames, messages, functions, ask, never };
+}
+
+test('the client is asked once, and its answer goes to the model and into the transcript', async () => {
+  const { frames, messages, functions, ask } = rig();
+  const asked = ask();
+  const [frame] = frames;
+  assert.deepEqual(
+    [frame?.name, frame?.arguments, frame?.timeoutMs],
+    ['order', { item: 'tea' }, 5000],
+  );
+  const id = frame?.id ?? '';
+  assert.equal(functions.answer('another', 1), false);
+  assert.equal(functions.answer(id, { ok: true }), true);
+  assert.equal(functions.answer(id, { ok: false }), false, 'once');
+  assert.equal(await asked, '{"ok":true}');
+  assert.deepEqual(
+    messages.map(({ role, content, name, tool_calls: calls }) => [role, content, name, calls]),
+    [
+      ['assistant', '', undefined, [{ id, name: 'order', arguments: { item: 'tea' } }]],
+      ['function', '{"ok":true}', 'order', undefined],
+    ],
+  );
+});
+
+test('what goes wrong is told to the model in words', async () => {
+  const silent = rig();
+  const asked = silent.ask();
+  silent.clock.advance(4999);
+  assert.equal(silent.messages.length, 1);
+  silent.clock.advance(1);
+  assert.equal(await asked, '{"error":"no answer within 5000 ms"}');
+  assert.equal(silent.functions.answer(silent.frames[0]?.id ?? '', 1), false, 'too late');
+  const alone = rig(false);
+  assert.equal(await alone.ask(), '{"error":"no client is connected that could answer"}');
+  const unknown = rig();
+  const invented = await unknown.ask({ ...CALL, name: 'pay' });
+  assert.equal(invented, '{"error":"there is no such function"}');
+  assert.deepEqual(unknown.frames, []);
+  const long = rig();
+  const answered = long.ask();
+  long.functions.answer(long.frames[0]?.id ?? '', 'x'.repeat(9000));
+  assert.match(await answered, /longer than 8000/);
+  const over = rig();
+  const last = over.ask();
+  over.functions.close();
+  assert.equal(await last, '{"error":"the call is over"}');
+});
+
+test('an answer that comes after the caller has interrupted is still known to the model', async () => {
+  const { frames, messages, functions, ask, never } = rig();
+  const asked = ask();
+  never.abort();
+  await assert.rejects(asked, { code: 'E_ABORTED' });
+  assert.equal(functions.answer(frames[0]?.id ?? '', { order: 7 }), true);
+  await new Promise((resolve) => setImmediate(resolve));
+  const history = historyOf({ ...AGENT, systemPrompt: '' }, messages);
+  assert.deepEqual(history, [
+    { role: 'system', content: '[Function order answered: {"order":7}]' },
+  ]);
+});

@@ -1,0 +1,284 @@
+/** What is asked for from outside takes its turn: event tables of the turn machine. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createActor } from 'xstate';
+import { turnMachine } from '#sessions/turn.machine.ts';
+import { TurnTime } from '#sessions/turn-time.ts';
+import {
+  MAX_WAITING,
+  TURN_COMMANDS,
+  type FloorTask,
+  type TurnCommand,
+  type TurnConfig,
+  type TurnEvent,
+} from '#sessions/turn-types.ts';
+
+const CONFIG: TurnConfig = {
+  ...{ endpointMinMs: 500, bargeIn: true, bargeInConfirmMs: 500, falseBargeInMs: 2000 },
+  ...{ vadHangoverMs: 440, sttFinalMs: 2000, promptAfterMs: 12_000, prompts: 2 },
+  ...{ hangupAfterMs: 30_000, reads: true },
+};
+const WORDS: FloorTask = { kind: 'asked', interruptible: true };
+const PROTECTED: FloorTask = { kind: 'asked', interruptible: false };
+const NOTE: FloorTask = { kind: 'reply', input: { kind: 'note' } };
+
+function nameOf(task: FloorTask): string {
+  if (task.kind === 'prompt') return task.name;
+  if (task.kind === 'asked') return task.interruptible ? 'words' : 'protected';
+  return task.input.kind === 'dtmf' ? `keys ${task.input.digits}` : task.input.kind;
+}
+
+function describe(command: TurnCommand): string {
+  switch (command.type) {
+    case 'floor.take':
+      return `take ${command.utterance} ${nameOf(command.task)}`;
+    case 'floor.yield':
+      return `yield ${command.utterance} ${command.since ?? 'to us'}`;
+    case 'turn.ended':
+      return `end ${command.cause}`;
+    case 'bargein.arm':
+      return command.on ? 'arm' : 'disarm';
+    case 'playout.pause':
+    case 'playout.resume':
+    case 'speech.giveUp':
+      return command.type;
+  }
+}
+
+function start(config: Partial<TurnConfig> = {}) {
+  const actor = createActor(turnMachine, { input: { config: { ...CONFIG, ...config } } });
+  let commands: string[] = [];
+  for (const type of TURN_COMMANDS) actor.on(type, (command) => commands.push(describe(command)));
+  actor.start();
+  commands = [];
+  return {
+    /** The floor commands of one event. */
+    send: (event: TurnEvent): string[] => {
+      commands = [];
+      if (actor.getSnapshot().status === 'active') actor.send(event);
+      return commands.filter((command) => /^(?:take|yield|end) /.test(command));
+    },
+    arming: () => commands.filter((command) => command.endsWith('arm')).at(-1),
+    context: () => actor.getSnapshot().context,
+    state: () => JSON.stringify(actor.getSnapshot().value),
+  };
+}
+
+const ask = (at: number, task: FloorTask, urgent = false): TurnEvent => ({
+  ...{ type: 'ask', at, task, urgent },
+});
+const done = (at: number, utterance: number): TurnEvent => ({
+  type: 'playout.done',
+  at,
+  utterance,
+});
+const started = (at: number): TurnEvent => ({ type: 'speech.started', at, startMs: at });
+const stopped = (at: number, startMs: number, endMs: number): TurnEvent => ({
+  ...{ type: 'speech.stopped', at, startMs, endMs },
+});
+const final = (at: number, text: string): TurnEvent => ({ type: 'stt.final', at, text });
+const tick = (at: number): TurnEvent => ({ type: 'deadline.reached', at });
+const dtmf = (at: number, digits: string): TurnEvent => ({ type: 'dtmf', at, digits });
+const queued = (at: number, utterance: number, endCall = false, empty = false): TurnEvent => ({
+  ...{ type: 'reply.queued', at, utterance, endCall, empty },
+});
+
+type Step = [event: TurnEvent, commands: string[]];
+
+test('who is asked to speak does so when the floor is free, in order, before any reply', () => {
+  const tables: readonly (readonly [name: string, config: Partial<TurnConfig>, steps: Step[]])[] = [
+    [
+      'after the greeting',
+      {},
+      [
+        [ask(10, WORDS), []],
+        [ask(20, PROTECTED), []],
+        [done(1000, 1), ['take 2 words']],
+        [done(2000, 2), ['take 3 protected']],
+        [done(3000, 3), []],
+        [ask(3100, WORDS), ['take 4 words']],
+      ],
+    ],
+    [
+      'urgent, instead of the greeting',
+      {},
+      [
+        [ask(10, WORDS), []],
+        [ask(20, WORDS, true), ['yield 1 to us', 'take 3 words']],
+        [done(900, 1), []],
+        [done(1000, 3), ['take 2 words']],
+      ],
+    ],
+    [
+      'while the caller speaks: when he has stopped, and his words are answered after',
+      {},
+      [
+        [done(1000, 1), []],
+        [started(2000), []],
+        [ask(2100, WORDS), []],
+        [stopped(3400, 2000, 3000), []],
+        [final(3450, 'hello'), []],
+        [tick(3500), ['take 2 words']],
+        [done(4000, 2), ['take 3 speech']],
+      ],
+    ],
+    [
+      'urgent while the caller speaks: over him',
+      {},
+      [
+        [done(1000, 1), []],
+        [started(2000), []],
+        [ask(2100, WORDS, true), ['take 2 words']],
+      ],
+    ],
+    [
+      'while his words are read',
+      {},
+      [
+        [done(1000, 1), []],
+        [started(2000), []],
+        [stopped(3400, 2000, 3000), []],
+        [tick(3500), []],
+        [ask(3510, WORDS), []],
+        [final(3600, 'hello'), ['take 2 words']],
+        [done(4000, 2), ['take 3 speech']],
+      ],
+    ],
+    [
+      'a recogniser that never reads does not hold it up',
+      {},
+      [
+        [done(1000, 1), []],
+        [started(2000), []],
+        [stopped(3400, 2000, 3000), []],
+        [tick(3500), []],
+        [ask(3510, WORDS), []],
+        [tick(5500), ['take 2 words']],
+        [done(6000, 2), []],
+      ],
+    ],
+    [
+      'a note is answered with the words that wait',
+      {},
+      [
+        [done(1000, 1), []],
+        [started(2000), []],
+        [ask(2100, NOTE), []],
+        [stopped(3400, 2000, 3000), []],
+        [final(3450, 'hello'), []],
+        [tick(3500), ['take 2 note']],
+        [done(4000, 2), []],
+      ],
+    ],
+    [
+      'the call ends after it, when the agent has said goodbye',
+      {},
+      [
+        [queued(10, 1, true), []],
+        [ask(20, WORDS), []],
+        [done(1000, 1), ['take 2 words']],
+        [queued(1010, 2), []],
+        [done(2000, 2), ['end agent.done']],
+      ],
+    ],
+    [
+      'a goodbye that is cut off ends nothing',
+      {},
+      [
+        [queued(10, 1, true), []],
+        [ask(20, WORDS, true), ['yield 1 to us', 'take 2 words']],
+        [queued(30, 2), []],
+        [done(2000, 2), []],
+      ],
+    ],
+    [
+      'nothing is heard of it',
+      {},
+      [
+        [done(1000, 1), []],
+        [ask(1100, WORDS), ['take 2 words']],
+        [ask(1150, WORDS), []],
+        [queued(1200, 2, false, true), ['take 3 words']],
+      ],
+    ],
+    [
+      'behind a notice it waits, however urgent',
+      { waits: true, saidBefore: 1 },
+      [
+        [ask(10, WORDS, true), []],
+        [{ type: 'open', at: 500 }, ['take 3 greeting']],
+        [done(1000, 3), ['take 2 words']],
+      ],
+    ],
+    [
+      'what is taken back is not said',
+      {},
+      [
+        [ask(10, WORDS), []],
+        [ask(20, PROTECTED), []],
+        [{ type: 'unask', at: 30, utterance: 2 }, []],
+        [done(1000, 1), ['take 3 protected']],
+      ],
+    ],
+  ];
+  for (const [name, config, steps] of tables) {
+    const machine = start(config);
+    for (const [event, commands] of steps)
+      assert.deepEqual(machine.send(event), commands, `${name}: after ${JSON.stringify(event)}`);
+  }
+});
+
+test('what may not be interrupted is not: neither by words nor by keys', () => {
+  const machine = start();
+  machine.send(done(1000, 1));
+  machine.send(ask(1100, PROTECTED));
+  assert.equal(machine.arming(), 'disarm', 'the media plane does not stand still either');
+  assert.deepEqual(machine.send(started(1200)), []);
+  assert.deepEqual(machine.send({ type: 'stt.partial', at: 1300, text: 'stop it' }), []);
+  assert.deepEqual(machine.send(stopped(2600, 1200, 2200)), []);
+  assert.deepEqual(machine.send(final(2700, 'stop it')), []);
+  assert.deepEqual(machine.send(dtmf(2800, '4')), []);
+  assert.deepEqual(machine.send(dtmf(2900, '2')), []);
+  assert.deepEqual(machine.send(ask(2950, WORDS, true)), ['yield 2 to us', 'take 4 words']);
+  assert.deepEqual(machine.send(dtmf(3000, '9')), ['yield 4 3000', 'take 5 keys 9']);
+  const other = start();
+  other.send(done(1000, 1));
+  other.send(ask(1100, PROTECTED));
+  for (const digit of '42') other.send(dtmf(1200, digit));
+  assert.deepEqual(other.send(done(2000, 2)), ['take 3 keys 42'], 'one input');
+});
+
+test('only so much waits, and each has a number of its own', () => {
+  const machine = start();
+  for (let i = 0; i < MAX_WAITING + 5; i++) machine.send(ask(10, WORDS));
+  const { waiting, lastNumber } = machine.context();
+  assert.equal(waiting.length, MAX_WAITING);
+  assert.equal(lastNumber, MAX_WAITING + 1);
+  assert.equal(new Set(waiting.map(({ utterance }) => utterance)).size, MAX_WAITING);
+});
+
+test('a muted caller is not asked why he is silent', () => {
+  const machine = start();
+  machine.send(done(1000, 1));
+  assert.equal(machine.context().deadlineAt, 13_000);
+  machine.send({ type: 'caller.muted', at: 5000, on: true });
+  assert.equal(machine.context().deadlineAt, null);
+  machine.send({ type: 'caller.muted', at: 60_000, on: false });
+  assert.equal(machine.context().deadlineAt, 72_000);
+});
+
+test('the agent’s time stands still on hold', () => {
+  let nowMs = 1000;
+  const time = new TurnTime(() => nowMs);
+  assert.equal(time.now(), 1000);
+  time.stop();
+  time.stop();
+  nowMs = 5000;
+  assert.deepEqual([time.now(), time.stands, time.of(3000)], [1000, true, 1000]);
+  time.go();
+  time.go();
+  nowMs = 5500;
+  assert.deepEqual([time.now(), time.stands, time.toCall(time.now())], [1500, false, 5500]);
+  const within = [900, 1000, 4999, 5000].map((callMs) => time.isWithinHold(callMs));
+  assert.deepEqual(within, [false, true, true, false]);
+});
