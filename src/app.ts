@@ -109,8 +109,18 @@ async function startParts(
   owner: AsyncDisposableStack,
   timing: AppTiming,
 ) {
-  const environmentTrunk = readTrunk(config);
-  const shownAddress = addressView(config.publicAddress, config.localNets);
+  const base = await startBase(config, log, owner);
+  const line = await startLine(config, log, owner, base);
+  const calls = makeCalls(config, log, timing, { ...base, ...line });
+  const facade = await openFacade(config, log, owner, { ...base, ...line, calls });
+  return { ...base, ...line, calls, ...facade };
+}
+
+type Base = Awaited<ReturnType<typeof startBase>>;
+type Line = Awaited<ReturnType<typeof startLine>>;
+
+/** What calls are made of, before there is a way for any to come: store, vendors, media, and what a crash has left. */
+async function startBase(config: Config, log: Log, owner: AsyncDisposableStack) {
   const dir = openDataDir(config.dataDir);
   owner.defer(() => dir.release());
   const dataDir = dir.path;
@@ -137,8 +147,6 @@ async function startParts(
   const recordings = await openRecordingParts({ dataDir, store, log, settings: config });
   owner.defer(() => recordings.close());
   await store.recover(recordings.repair);
-  const access = await openAccess(config, environmentTrunk, store, log);
-  owner.defer(() => access.close());
   await warmUp(providers, store);
   const { journal } = telemetry;
   owner.defer(store.journal.onAppend((entry) => hub.publish(entry)));
@@ -146,17 +154,47 @@ async function startParts(
   owner.defer(() => intelligence.close());
   const squads = openSquads({ store, providers, vendors, telemetry, intelligence, node, log });
   owner.defer(() => squads.close());
+  const talking = { intelligence, squads, voiceTurns: squads.voiceTurns };
+  return {
+    dataDir,
+    node,
+    store,
+    providers,
+    vendors,
+    hub,
+    telemetry,
+    media,
+    recordings,
+    ...talking,
+  };
+}
+
+/** The way to the other side: who may call, the SIP engine, the trunks. */
+async function startLine(config: Config, log: Log, owner: AsyncDisposableStack, base: Base) {
+  const { store, telemetry, node } = base;
+  const environmentTrunk = readTrunk(config);
+  const shownAddress = addressView(config.publicAddress, config.localNets);
+  const access = await openAccess(config, environmentTrunk, store, log);
+  owner.defer(() => access.close());
   const sip = await startSip(config, access, log, owner);
-  const signalling = { store, sip, access, journal, node, shownAddress, log };
-  const trunks = openTrunkParts({ ...signalling, userAgent: USER_AGENT });
+  const trunks = openTrunkParts({
+    ...{ store, sip, access, journal: telemetry.journal, node, shownAddress, log },
+    userAgent: USER_AGENT,
+  });
   owner.defer(() => trunks.close());
-  const calls = new Calls({
+  return { environmentTrunk, shownAddress, access, sip, trunks };
+}
+
+function makeCalls(config: Config, log: Log, timing: AppTiming, parts: Base & Line): Calls {
+  const { store, media, recordings, intelligence, squads, telemetry, node } = parts;
+  const { environmentTrunk, shownAddress, access, sip } = parts;
+  return new Calls({
     deps: {
       ...callDeps(bindTo(config.rtpHost, media), (call) => recordings.newRecording(call), log),
       onEnded: intelligence.callEnded,
     },
     sip,
-    journal,
+    journal: telemetry.journal,
     agents: store.agents,
     rules: store.rules,
     trunks: trunkDirectory(store, access, environmentTrunk),
@@ -170,8 +208,19 @@ async function startParts(
     normaliseNumber: normalizePhone,
     shownAddress,
   });
+}
+
+/** What the HTTP facade shows and sets going besides calls. */
+async function openFacade(
+  config: Config,
+  log: Log,
+  owner: AsyncDisposableStack,
+  parts: Base & Line & { readonly calls: Calls },
+) {
+  const { store, telemetry, node, hub, squads, environmentTrunk, calls, sip, dataDir } = parts;
+  const { database, sealer } = store;
   const families = familyPorts({
-    ...{ telemetry, node, environmentTrunk, database: store.database, sealer: store.sealer },
+    ...{ telemetry, node, environmentTrunk, database, sealer },
     ...{ metricsAllow: config.metricsAllow, countryCode: config.countryCode },
     ...{ currency: config.currency, hub, lagEvents: () => store.projection.lagEvents },
     load: () => calls.liveCount / config.maxCalls,
@@ -183,16 +232,15 @@ async function startParts(
   });
   owner.defer(() => webhooks.close());
   const campaigns = openCampaigns({
-    ...{ store, calls, sip, journal, dataDir, node, countryCode: config.countryCode, log },
-    timeZone: storeOptions(config, dataDir).defaults.timezone,
+    ...{ store, calls, sip, journal: telemetry.journal, dataDir, node, log },
+    defaults: storeOptions(config, dataDir).defaults,
     environmentNumber: environmentTrunk?.fromNumber ?? null,
   });
   owner.defer(() => campaigns.close());
   const callControl = openCallControl(calls, store, log, owner);
   const answering = { ...answeringPorts(store, config.countryCode), ...squads.ports };
-  const seen = { families, answering, recordings, callControl, vendors, intelligence, trunks, webhooks, reach, campaigns };
-  const sockets = await socketPorts(calls, store.database);
-  return { store, sip, calls, dataDir, providers, media, sockets, ...seen };
+  const sockets = await socketPorts(calls, database);
+  return { families, reach, webhooks, campaigns, callControl, answering, sockets };
 }
 
 function openCallControl(
@@ -358,6 +406,7 @@ function apiPorts(parts: Parts, state: { readonly isDraining: boolean }): ApiPor
     intelligence: parts.intelligence.intelligence,
     answering: parts.answering,
     sockets: parts.sockets,
+    voiceTurns: parts.voiceTurns,
     webhooks: parts.webhooks.ports,
     campaigns: parts.campaigns.ports,
     reach: parts.reach,

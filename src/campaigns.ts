@@ -21,8 +21,8 @@ export type CampaignPartsOptions = {
   readonly journal: CallJournal;
   readonly dataDir: string;
   readonly node: string;
-  readonly countryCode: string | null;
-  readonly timeZone: string;
+  /** Of an account that has no settings yet. */
+  readonly defaults: { readonly countryCode: string | null; readonly timezone: string };
   /** What the environment's trunk shows. */
   readonly environmentNumber: string | null;
   readonly log: Log;
@@ -39,7 +39,8 @@ export type RunningCampaigns = {
 
 /** To be opened after the recovery of calls, so that what it appended counts as left over from before. */
 export function openCampaigns(options: CampaignPartsOptions): RunningCampaigns {
-  const { store, calls, sip, journal, node, log, countryCode, timeZone } = options;
+  const { store, calls, sip, journal, node, log } = options;
+  const { countryCode, timezone: timeZone } = options.defaults;
   const { database } = store;
   let appended = 0;
   let isSettled = false;

@@ -1,4 +1,7 @@
-/** Squads as one part of the process: their rows, the desk that talks in writing, and what live calls hand over by. */
+/**
+ * Squads as one part of the process: their rows, the desk of conversations that are no calls, and what live calls hand
+ * over by.
+ */
 import { systemClock } from '#lib/clock.ts';
 import type { AgentConfig } from '#lib/agent-config.ts';
 import type { Log } from '#lib/log.ts';
@@ -8,6 +11,7 @@ import type { Providers } from '#providers/registry.ts';
 import { createCompletion, ModelDesk, type AgentModel } from '#sessions/completion.ts';
 import type { CallsOptions } from '#sessions/calls.ts';
 import { SquadDesk } from '#sessions/squad-desk.ts';
+import { createVoiceTurns, type VoiceTurns } from '#sessions/voice-turns.ts';
 import { createSquadConversations } from '#store/squad-conversations.ts';
 import { createSquads } from '#store/squads.ts';
 import type { Store } from '#store/store.ts';
@@ -34,7 +38,9 @@ export type RunningSquads = {
   readonly ports: SquadPorts;
   /** What live calls take of it. */
   readonly forCalls: Required<Pick<CallsOptions, 'providersFor' | 'texts' | 'squads'>>;
-  close(): void;
+  /** Conversations with one agent, spoken turn by turn. */
+  readonly voiceTurns: VoiceTurns;
+  close(): Promise<void>;
 };
 
 /** To be called after the store has recovered: what a former process left open is gone on with from here. */
@@ -66,9 +72,14 @@ export function openSquads(options: SquadsOptions): RunningSquads {
       lastMs: Date.parse(lastAt),
     })),
   );
+  const voiceTurns = createVoiceTurns({ desk, agents: store.agents, clock, log, providersFor });
   return {
     ports: { squads, squadTalk: desk },
+    voiceTurns,
     forCalls: { providersFor, texts: desk, squads: { squads, desk: models } },
-    close: () => desk.close(),
+    async close() {
+      await voiceTurns.close();
+      desk.close();
+    },
   };
 }

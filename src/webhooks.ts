@@ -1,5 +1,5 @@
 /** Webhooks as one part of the process: what customers set up, and the worker that delivers. */
-import type { WebhookPorts } from '#api/webhooks.ts';
+import type { WebhookPorts } from '#api/webhook-part.ts';
 import { systemClock } from '#lib/clock.ts';
 import type { Log } from '#lib/log.ts';
 import type { Metrics } from '#lib/metrics.ts';

@@ -135,8 +135,8 @@ export class Authenticator {
   }
 }
 
-/** The account that `X-Account-Id` names. Errors: VALIDATION_FAILED. */
-function accountIn(header: string | string[] | undefined): Id | null {
+/** The account that `X-Account-Id` names; null without one. Errors: VALIDATION_FAILED. */
+export function accountIn(header: string | string[] | undefined): Id | null {
   if (header === undefined) return null;
   const wanted = String(header).toLowerCase();
   if (!isId(wanted)) throw invalid('X-Account-Id', 'uuid');

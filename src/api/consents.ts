@@ -2,7 +2,7 @@
 import { Type, type Static } from 'typebox';
 import type { Role } from '#lib/actor.ts';
 import type { Clock } from '#lib/clock.ts';
-import { maskDeep, maskNumber } from '#lib/mask.ts';
+import { maskDeep, maskNumber, maskText } from '#lib/mask.ts';
 import { normalizePhone, PHONE_MAX_CHARS } from '#lib/phone.ts';
 import type { Consent, Consents } from '#store/consents.ts';
 import { pageFields, pageOf, paginationOf } from './paging.ts';
@@ -75,7 +75,16 @@ export const ConsentSchema = Type.Object(
 );
 
 const ListQuery = Type.Object(
-  { ...pageFields, phone: Type.Optional(phone), kind: Type.Optional(KindSchema) },
+  {
+    ...pageFields,
+    phone: Type.Optional(
+      Type.String({
+        ...{ minLength: 1, maxLength: PHONE_MAX_CHARS },
+        description: 'However it is written; not for a viewer, who sees numbers masked',
+      }),
+    ),
+    kind: Type.Optional(KindSchema),
+  },
   { additionalProperties: false },
 );
 
@@ -131,9 +140,12 @@ export function addConsentRoutes(app: ApiServer, part: ConsentsPart): void {
       const page = pageOf(paging);
       const normal = wanted === undefined ? null : normalizePhone(wanted);
       if (wanted !== undefined && normal === null) throw invalid('?phone', 'phone');
+      const { role } = callerOf(request);
+      // A filter must not tell a viewer what masking hides: there are but 10,000 numbers behind four stars.
+      if (role === 'viewer' && normal !== null && maskNumber(normal) !== normal)
+        throw invalid('?phone', 'masked', { limit: 'what is shown' });
       const query = { ...page, phone: normal, kind };
       const found = await fromStore(part, part.consents.list(actorOf(request), query));
-      const { role } = callerOf(request);
       return ok({
         consents: found.rows.map((consent) => consentView(consent, role)),
         pagination: paginationOf(page, found),
@@ -149,7 +161,7 @@ function consentView(consent: Consent, role: Role): Static<typeof ConsentSchema>
     phone: isMasked ? maskNumber(consent.phone) : consent.phone,
     kind: consent.kind,
     granted: consent.granted,
-    source: consent.source,
+    source: isMasked ? maskText(consent.source) : consent.source,
     call_id: consent.callId,
     evidence: (isMasked ? maskDeep(consent.evidence) : consent.evidence) as Record<string, unknown>,
     created_at: consent.createdAt,

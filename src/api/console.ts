@@ -142,10 +142,12 @@ function addContacts(app: ApiServer, part: ConsolePart): void {
 
 function contactView(contact: Contact, role: Role) {
   const { id, name, phone, email, company, tags, doNotCall, lastCallAt } = contact;
-  const rest = { id, company, tags: [...tags], doNotCall, lastCallAt };
-  if (role !== 'viewer') return { ...rest, name, phone, email };
+  const rest = { id, doNotCall, lastCallAt };
+  if (role !== 'viewer') return { ...rest, name, phone, email, company, tags: [...tags] };
   return {
     ...rest,
+    company: company === null ? null : maskText(company),
+    tags: tags.map(maskText),
     name: maskText(name),
     phone: maskNumber(phone),
     email: email === null ? null : maskText(email),

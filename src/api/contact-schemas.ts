@@ -102,7 +102,8 @@ export const ContactsListQuery = Type.Object(
     q: Type.Optional(
       Type.String({
         maxLength: 100,
-        description: 'A part of name, phone, e-mail or company, case-insensitive',
+        description:
+          'A part of name, phone, e-mail or company, case-insensitive. For a viewer it is looked for in name and company alone, digits and mail addresses left out',
       }),
     ),
     tag: Type.Optional(Type.String({ minLength: 1, maxLength: MAX_TAG })),

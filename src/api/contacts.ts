@@ -85,6 +85,9 @@ function addList(app: ApiServer, part: ContactsPart): void {
     handler: async (request) => {
       const { q = null, tag = null, do_not_call: doNotCall = null, ...paging } = request.query;
       const page = pageOf(paging);
+      // A filter must not tell a viewer what masking hides.
+      if (callerOf(request).role === 'viewer' && tag !== null && maskText(tag) !== tag)
+        throw invalid('?tag', 'masked', { limit: 'what is shown' });
       const query = { ...page, keyword: q, tag, doNotCall };
       const found = await fromStore(part, part.contacts.list(actorOf(request), query));
       const { role } = callerOf(request);
@@ -259,7 +262,7 @@ function contactView(contact: Contact, role: Role): Static<typeof ContactSchema>
     phone: isMasked ? maskNumber(contact.phone) : contact.phone,
     email: text(contact.email),
     company: text(contact.company),
-    tags: [...contact.tags],
+    tags: contact.tags.map(text),
     note: text(contact.note),
     attributes: (isMasked ? maskDeep(contact.attributes) : contact.attributes) as Record<
       string,

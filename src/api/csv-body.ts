@@ -45,10 +45,13 @@ export function readCsv(
   const hasAll = limits.required.every((name) => columns.includes(name));
   if (!hasAll || columns.includes('') || new Set(columns).size < columns.length)
     throw invalid('', 'csv');
-  if (body.length > limits.maxRows) throw invalid('', 'maxItems', { limit: limits.maxRows });
+  if (columns.some((name) => name.includes('\0'))) throw invalid('', 'csv');
+  if (body.length + rejected.length > limits.maxRows) throw invalid('', 'maxItems', { limit: limits.maxRows });
   const rows: CsvRow[] = [];
   for (const { line, cells } of body) {
     if (cells.length > columns.length) rejected.push({ line, reason: 'more cells than columns' });
+    else if (cells.some((cell) => cell.includes('\0')))
+      rejected.push({ line, reason: 'U+0000 cannot be kept' });
     else rows.push({ line, cells: new Map(cells.map((cell, at) => [columns[at] ?? '', cell])) });
   }
   return { columns, rows, rejected };

@@ -1,10 +1,11 @@
 /** `/ws/events`: an account's events as they happen, and those missed since a known one (contract 2.7, 3). */
 import { Type, type Static } from 'typebox';
 import type { Clock } from '#lib/clock.ts';
-import { isEventPattern } from '#lib/event-types.ts';
-import type { Id } from '#lib/ids.ts';
+import { EVENT_TYPES, isEventPattern } from '#lib/event-types.ts';
+import { timeOfId, type Id } from '#lib/ids.ts';
 import { isSubscribed } from '#lib/public-event.ts';
-import type { EventLog } from '#store/event-log.ts';
+import type { EventFilter, EventLog } from '#store/event-log.ts';
+import type { Caller } from './auth.ts';
 import type { EventHub, HubEvent } from './event-hub.ts';
 import { invalid, Problem } from './problem.ts';
 import { fromStore } from './record-source.ts';
@@ -28,6 +29,7 @@ const MAX_REPLAYED = 1_000;
 /** Events may be stored a little out of the order of their times: calls keep time from their own beginning. */
 const OVERLAP_MS = 2_000;
 const MAX_OVERLAP = MAX_REPLAYED / 2;
+const DAY_MS = 86_400_000;
 /** Events that wait for the client to read. */
 const MAX_BEHIND = 1_000;
 /** What is handed to the connection beforehand. */
@@ -69,10 +71,10 @@ export function addEventsSocket(app: ApiServer, part: EventsPart): void {
       querystring: Query,
       problems: ['NOT_FOUND'],
     },
-    guard: async ({ query, actor }) => {
+    guard: async ({ query, caller }) => {
       patternsOf(query);
       // Before the upgrade, where it can be said in words.
-      if (query.after !== undefined) await timeOf(part, actor.accountId, query.after);
+      if (query.after !== undefined) await timeOf(part, caller, query.after);
     },
     open: (session, request) => new EventStream(part, session, request).start(),
   });
@@ -86,11 +88,25 @@ function patternsOf({ types }: Query): readonly string[] {
 }
 
 /** Errors: NOT_FOUND, UNAVAILABLE. */
-async function timeOf(part: EventsPart, accountId: Id, id: Id): Promise<string> {
+async function timeOf(part: EventsPart, caller: Caller, id: Id): Promise<string> {
+  const { accountId, agentIds } = caller;
   const recent = part.hub.recent(accountId).find(({ event }) => event.id === id);
-  const time = recent?.event.time ?? (await fromStore(part, part.log.timeOf(accountId, id)));
+  if (recent !== undefined && isMine(recent, agentIds)) return recent.event.time;
+  const stored = await fromStore(part, part.log.timeOf(accountId, id, agentIds));
+  const time = stored ?? interimTime(id, part.clock.wallMs());
   if (time === null) throw new Problem('NOT_FOUND');
   return time;
+}
+
+/** Words that were not final are stored nowhere, but may be the last that a client had: their id tells the time. */
+function interimTime(id: Id, nowMs: number): string | null {
+  const timeMs = timeOfId(id);
+  return timeMs === null || timeMs > nowMs + DAY_MS ? null : new Date(timeMs).toISOString();
+}
+
+/** Events of the account itself are nothing for a key of some agents. */
+function isMine({ agentId }: HubEvent, agentIds: readonly Id[] | null): boolean {
+  return agentIds === null || (agentId !== null && agentIds.includes(agentId));
 }
 
 class EventStream {
@@ -125,7 +141,11 @@ class EventStream {
     });
     this.#stop = hub.subscribe(this.#accountId, (told) => this.#tell(told));
     const { after } = this.#query;
-    if (after !== undefined) await this.#replay(after);
+    try {
+      if (after !== undefined) await this.#replay(after);
+    } catch (error) {
+      return this.#session.fail(error);
+    }
     this.#isLive = true;
     this.#pump();
   }
@@ -162,16 +182,20 @@ class EventStream {
   async #replay(after: Id): Promise<void> {
     const { hub, lagEvents } = this.#part;
     if (!hub.isCovered(lagEvents())) return this.#session.fail(new Problem('UNAVAILABLE'));
-    const time = await timeOf(this.#part, this.#accountId, after);
+    // As of the subscription: what is not stored yet is in here, what comes later waits.
+    const recent = hub.recent(this.#accountId);
+    const time = await timeOf(this.#part, this.#session.caller, after);
     const from = new Date(Date.parse(time) - OVERLAP_MS).toISOString();
     const stored = await this.#stored(from, time);
     const isBehind = stored.length > MAX_REPLAYED;
     const known = new Set([after, ...stored.map(({ event }) => event.id)]);
-    const recent = hub
-      .recent(this.#accountId)
-      .filter(({ event }) => event.time >= from && !known.has(event.id));
-    for (const told of recent) known.add(told.event.id);
-    const missed = isBehind ? stored.slice(0, MAX_REPLAYED) : [...stored, ...recent];
+    // Behind the known one everything is new, whatever the clocks said.
+    const last = recent.findIndex(({ event }) => event.id === after);
+    const unstored = recent.filter(
+      ({ event }, at) => ((last >= 0 && at > last) || event.time >= from) && !known.has(event.id),
+    );
+    for (const told of unstored) known.add(told.event.id);
+    const missed = isBehind ? stored.slice(0, MAX_REPLAYED) : [...stored, ...unstored];
     for (const told of missed) {
       if (told.event.id !== after && this.#isWanted(told)) await this.#sendInTurn(told);
     }
@@ -183,10 +207,15 @@ class EventStream {
   async #stored(from: string, time: string): Promise<readonly HubEvent[]> {
     const { log } = this.#part;
     const accountId = this.#accountId;
+    const { agent_id: agentId = null, call_id: callId = null } = this.#query;
+    const filter: EventFilter = {
+      ...{ agentIds: this.#session.caller.agentIds, agentId, callId },
+      types: EVENT_TYPES.filter((type) => isSubscribed(this.#patterns, type)),
+    };
     const range = { from, time, limit: MAX_OVERLAP };
-    const before = await fromStore(this.#part, log.before(accountId, range));
-    const left = MAX_REPLAYED + 1 - before.length;
-    const since = await fromStore(this.#part, log.since(accountId, time, left));
+    const before = await fromStore(this.#part, log.before(accountId, range, filter));
+    const limit = MAX_REPLAYED + 1 - before.length;
+    const since = await fromStore(this.#part, log.since(accountId, { time, limit }, filter));
     return [...before, ...since];
   }
 
@@ -200,12 +229,11 @@ class EventStream {
     await promise;
   }
 
-  #isWanted({ event, agentId }: HubEvent): boolean {
+  #isWanted(told: HubEvent): boolean {
+    const { event, agentId } = told;
     const { agent_id: agent, call_id: call } = this.#query;
-    const { agentIds } = this.#session.caller;
-    const isMine = agentIds === null || (agentId !== null && agentIds.includes(agentId));
     return (
-      isMine &&
+      isMine(told, this.#session.caller.agentIds) &&
       (agent === undefined || agent === agentId) &&
       (call === undefined || call === event.call_id) &&
       isSubscribed(this.#patterns, event.type)

@@ -1,6 +1,8 @@
 /** The account's extensions (contract 2.8): short numbers for a phone, a number elsewhere, or an agent. */
 import { Type, type Static } from 'typebox';
 import type { Clock } from '#lib/clock.ts';
+import type { Role } from '#lib/actor.ts';
+import { maskNumber } from '#lib/mask.ts';
 import { normalizePhone } from '#lib/phone.ts';
 import type {
   Extension,
@@ -13,7 +15,7 @@ import { present } from './place-call.ts';
 import { invalid, Problem } from './problem.ts';
 import { fromStore } from './record-source.ts';
 import { referenced } from './references.ts';
-import { actorOf, type ApiServer } from './routing.ts';
+import { actorOf, callerOf, type ApiServer } from './routing.ts';
 import {
   answers,
   EXAMPLE_ID,
@@ -142,7 +144,7 @@ function addCreate(app: ApiServer, part: ExtensionsPart): void {
       const work = part.extensions.add(actorOf(request), { ...wanted, password });
       const made = await referenced('/agent_id', fromStore(part, work));
       reply.code(201);
-      return ok(extensionView(made));
+      return ok(extensionView(made, callerOf(request).role));
     },
   });
 }
@@ -170,7 +172,7 @@ function addReads(app: ApiServer, part: ExtensionsPart): void {
       const page = pageOf(request.query);
       const found = await fromStore(part, part.extensions.page(actorOf(request), page));
       return ok({
-        extensions: found.rows.map(extensionView),
+        extensions: found.rows.map((row) => extensionView(row, callerOf(request).role)),
         pagination: paginationOf(page, found),
       });
     },
@@ -191,7 +193,7 @@ function addReads(app: ApiServer, part: ExtensionsPart): void {
     },
     handler: async (request) => {
       const work = part.extensions.get(actorOf(request), request.params.id);
-      return ok(extensionView(existing(await fromStore(part, work))));
+      return ok(extensionView(existing(await fromStore(part, work)), callerOf(request).role));
     },
   });
 }
@@ -217,7 +219,8 @@ function addReplace(app: ApiServer, part: ExtensionsPart): void {
     handler: async (request) => {
       const { password } = request.body;
       const wanted = { ...wholeOf(request.body), ...present({ password }) };
-      return ok(extensionView(await changed(part, request, () => wanted)));
+      const result = await changed(part, request, () => wanted);
+      return ok(extensionView(result, callerOf(request).role));
     },
   });
 }
@@ -246,7 +249,7 @@ function addPatch(app: ApiServer, part: ExtensionsPart): void {
         refuseUnfit({ ...current, ...given });
         return given;
       });
-      return ok(extensionView(result));
+      return ok(extensionView(result, callerOf(request).role));
     },
   });
 }
@@ -313,13 +316,15 @@ function existing(extension: Extension | null): Extension {
   return extension;
 }
 
-function extensionView(extension: Extension): Static<typeof ExtensionSchema> {
+/** A viewer sees the numbers of people masked (contract 1.3). */
+function extensionView(extension: Extension, role: Role): Static<typeof ExtensionSchema> {
+  const { target } = extension;
   return {
     id: extension.id,
     extension: extension.extension,
     name: extension.name,
     kind: extension.kind,
-    target: extension.target,
+    target: role === 'viewer' && target !== null ? maskNumber(target) : target,
     agent_id: extension.agentId,
     has_password: extension.hasPassword,
     department: extension.department,

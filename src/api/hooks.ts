@@ -4,7 +4,7 @@ import type { Clock } from '#lib/clock.ts';
 import { newId } from '#lib/ids.ts';
 import type { Log } from '#lib/log.ts';
 import { addressOf, countingKey } from './addresses.ts';
-import { can, type Authenticator, type Caller, type Grant } from './auth.ts';
+import { accountIn, can, type Authenticator, type Caller, type Grant } from './auth.ts';
 import { languageOf } from './language.ts';
 import { failureOf, invalid, Problem, toProblem } from './problem.ts';
 import { RateLimiter, type RateLimit, type RateState } from './rate-limit.ts';
@@ -187,8 +187,11 @@ async function grantOf(
   const { authorization, ticket } = offeredBy(request);
   if (ticket === null) return auth.grant({ authorization, accountHeader, ...from });
   if (!request.ws) throw new Problem('UPGRADE_REQUIRED', { headers: { upgrade: 'websocket' } });
+  const wanted = accountIn(accountHeader);
   const { role = socketRole } = request.query as { readonly role?: unknown };
-  return tickets.redeem(ticket, { path: pathOf(request.url), role: String(role) });
+  const grant = await tickets.redeem(ticket, { path: pathOf(request.url), role: String(role) });
+  if (wanted !== null && wanted !== grant.caller.accountId) throw new Problem('ACCOUNT_FORBIDDEN');
+  return grant;
 }
 
 /** Placing calls has a bucket of its own. Errors: RATE_LIMITED. */

@@ -11,6 +11,7 @@ import type {
 import type { Id } from '#lib/ids.ts';
 import type { CallService } from '#sessions/call-service-types.ts';
 import type { Intelligence } from '#sessions/intelligence.ts';
+import type { VoiceTurns } from '#sessions/voice-turns.ts';
 import type { Reach } from '#lib/safe-fetch.ts';
 import type { CallControlPorts } from './call-control.ts';
 import type { VendorPorts } from './vendor-part.ts';
@@ -18,7 +19,7 @@ import type { AnsweringPorts } from './answering.ts';
 import type { CampaignPorts } from './campaigns.ts';
 import type { TrunkPorts } from './trunks.ts';
 import type { FamilyPorts } from './families.ts';
-import type { WebhookPorts } from './webhooks.ts';
+import type { WebhookPorts } from './webhook-part.ts';
 import type { SocketPorts } from './socket-attach.ts';
 import type { RecordWrites } from '#store/call-record-writes.ts';
 import type { CallRecords } from '#store/call-records.ts';
@@ -84,6 +85,7 @@ export type ApiPorts = {
   readonly calls: CallService;
   readonly callControl: CallControlPorts;
   readonly sockets: SocketPorts;
+  readonly voiceTurns: VoiceTurns;
   readonly families: FamilyPorts;
   readonly answering: AnsweringPorts;
   readonly vendors: VendorPorts;

@@ -48,6 +48,7 @@ import { SHARED_SCHEMAS } from './schemas.ts';
 import { addSockets, type SocketLimits } from './sockets.ts';
 import { parseJsonObject } from './strict-json.ts';
 import { validatorCompiler } from './validation.ts';
+import { addVoiceStreamRoute } from './voice-stream.ts';
 import { addTrunkRoutes } from './trunks.ts';
 import { addVendorRoutes } from './vendors.ts';
 import { WEBHOOK_SCHEMAS } from './webhook-schemas.ts';
@@ -185,6 +186,7 @@ function addRoutes(app: ApiServer, options: ApiOptions, parts: RouteParts): void
   const { recordings, reach, callControl } = ports;
   addCallControlRoutes(app, { ...source, ...callControl, recordings, reach });
   addCallSockets(app, { ...web, log, spendCall: (caller) => spendCall(limiters, caller) });
+  addVoiceStreamRoute(app, { voiceTurns: ports.voiceTurns, clock, log });
   addFamilyRoutes(app, { ...web, ...ports.families, readiness: ports.readiness, version });
   addVendorRoutes(app, { ...ports.vendors, clock });
   addTrunkRoutes(app, { ...ports.trunks, calls: ports.calls, clock });
@@ -216,7 +218,8 @@ function createFastify(
   routes: RouteTable,
 ): ApiServer {
   const { log, trustedProxies = [] } = options;
-  return fastify({
+  const pending = new PendingAnswers();
+  const app: ApiServer = fastify({
     ...(trustedProxies.length === 0 ? {} : { trustProxy: [...trustedProxies] }),
     bodyLimit: limits.bodyBytes,
     requestTimeout: limits.requestTimeoutMs,
@@ -229,9 +232,10 @@ function createFastify(
       // Node's own answer to a missing Host is bare; the hooks give one in the envelope.
       requireHostHeader: false,
       // Any other route answers as ever: `Upgrade` is an offer that need not be taken (RFC 9110 7.8).
-      shouldUpgradeCallback: ({ method, url = '', headers }) =>
+      shouldUpgradeCallback: ({ method, url = '', headers, socket }) =>
         method === 'GET' &&
         headers.upgrade?.toLowerCase() === 'websocket' &&
+        !pending.isOwed(socket) &&
         routes.isSocket(pathOf(url)),
       // Node counts the URL among the header bytes; each is checked by its own limit afterwards.
       maxHeaderSize: MAX_HEADER_BYTES + MAX_URL_BYTES,

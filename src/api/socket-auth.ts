@@ -30,8 +30,15 @@ export function offeredBy(request: SocketAsk): Offered {
   return { authorization, ticket: null };
 }
 
+/** RFC 9110 5.6.2. */
+const NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+
+/** Errors: VALIDATION_FAILED for a list that is none (RFC 6455 4.1), UNAUTHENTICATED. */
 function tokenIn(header: string | undefined): string | undefined {
-  const names = (header ?? '').split(',').map((name) => name.trim());
+  if (header === undefined) return undefined;
+  const names = header.split(',').map((name) => name.trim());
+  const isList = names.every((name) => NAME.test(name)) && new Set(names).size === names.length;
+  if (!isList) throw invalid('', 'http');
   const tokens = names.filter((name) => name.startsWith(BEARER));
   if (tokens.length > 1) throw invalid('', 'credentials');
   const [token] = tokens;

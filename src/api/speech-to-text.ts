@@ -17,9 +17,9 @@ import { vendorProblem } from './vendor-part.ts';
 /** Contract 2.6 row 11. */
 const MAX_SECONDS = 300;
 const DEFAULT_RATE_HZ = 16_000;
-const WAV_TYPES = ['audio/wav', 'audio/x-wav', 'audio/wave', 'audio/vnd.wave'];
+export const WAV_TYPES = ['audio/wav', 'audio/x-wav', 'audio/wave', 'audio/vnd.wave'];
 /** Not audio/l16, whose samples are big-endian (RFC 2586). */
-const PCM_TYPES = ['audio/pcm', 'audio/x-pcm'];
+export const PCM_TYPES = ['audio/pcm', 'audio/x-pcm'];
 const FORM_TYPE = 'multipart/form-data';
 
 const RateSchema = Type.Optional(
@@ -152,7 +152,7 @@ async function uploadOf(request: FastifyRequest): Promise<Upload> {
 }
 
 /** `audio/pcm;rate=8000`, as our own synthesis answers; of no use when it is out of range. */
-function rateOf(contentType: string | undefined): number | undefined {
+export function rateOf(contentType: string | undefined): number | undefined {
   const rate = Number(/;\s*rate="?([0-9]{4,6})\b/i.exec(contentType ?? '')?.[1]);
   return rate >= MIN_RATE_HZ && rate <= MAX_RATE_HZ ? rate : undefined;
 }

@@ -90,7 +90,8 @@ function refusalProblem(refusal: ExecuteRefusal): Problem {
   );
 }
 
-function modelProblem(error: unknown): unknown {
+/** What a failure of a model, or of its settings, is for the client; others stay as they are. */
+export function modelProblem(error: unknown): unknown {
   if (error instanceof AppError && error.code === 'E_CONFIG') {
     return new Problem('PROVIDER_NOT_CONFIGURED', { cause: error });
   }

@@ -7,7 +7,7 @@ import { fromStore } from './record-source.ts';
 import { actorOf, type ApiServer } from './routing.ts';
 import { answers, IdParams, IdSchema, ok, PaginationSchema, ref } from './schemas.ts';
 import { DeliverySchema, DeliveryStatusSchema, WebhookTestSchema } from './webhook-schemas.ts';
-import { refuseBound, type WebhooksPart } from './webhooks.ts';
+import { refuseBound, type WebhooksPart } from './webhook-part.ts';
 
 const TAGS = ['Webhooks'];
 const DeliveryParams = Type.Object({ id: IdSchema, did: IdSchema });

@@ -1,22 +1,20 @@
 /** Webhooks (contract 2.8): where an account's events go. A secret is shown once. */
 import { Type } from 'typebox';
-import type { Clock } from '#lib/clock.ts';
 import { isEventPattern } from '#lib/event-types.ts';
 import { urlFault, type Reach } from '#lib/safe-fetch.ts';
-import type { WebhookDeliveries } from '#store/webhook-deliveries.ts';
 import {
   MAX_WEBHOOKS,
   type IssuedWebhook,
   type WebhookFields,
   type WebhookRow,
-  type Webhooks,
 } from '#store/webhooks.ts';
 import { pageFields, pageOf, paginationOf } from './paging.ts';
 import { Problem, type FieldFault } from './problem.ts';
 import { fromStore } from './record-source.ts';
-import { actorOf, callerOf, type ApiServer } from './routing.ts';
+import { actorOf, type ApiServer } from './routing.ts';
 import { answers, IdParams, ok, PaginationSchema, ref } from './schemas.ts';
 import { addDeliveryRoutes } from './webhook-deliveries.ts';
+import { refuseBound, type WebhooksPart } from './webhook-part.ts';
 import {
   IssuedWebhookSchema,
   RotateSecretBody,
@@ -29,13 +27,6 @@ const DEFAULT_OVERLAP_S = 86_400;
 const TAGS = ['Webhooks'];
 const ListQuery = Type.Object(pageFields, { additionalProperties: false });
 
-export type WebhookPorts = {
-  readonly webhooks: Webhooks;
-  readonly deliveries: WebhookDeliveries;
-};
-
-export type WebhooksPart = WebhookPorts & { readonly reach: Reach; readonly clock: Clock };
-
 export function addWebhookRoutes(app: ApiServer, part: WebhooksPart): void {
   addCreate(app, part);
   addList(app, part);
@@ -44,11 +35,6 @@ export function addWebhookRoutes(app: ApiServer, part: WebhooksPart): void {
   addDelete(app, part);
   addRotate(app, part);
   addDeliveryRoutes(app, part);
-}
-
-/** Events of all agents leave by a webhook, so a key for some of them must not send them anywhere. */
-export function refuseBound(request: Parameters<typeof callerOf>[0]): void {
-  if (callerOf(request).agentIds !== null) throw new Problem('FORBIDDEN');
 }
 
 function addCreate(app: ApiServer, part: WebhooksPart): void {

@@ -67,7 +67,7 @@ export function createMetrics(options: MetricsOptions) {
     }),
     webhookDeliveries: new Counter({
       name: 'callyard_webhook_deliveries_total',
-      help: 'Deliveries of webhooks by how they ended',
+      help: 'Attempts to deliver an event to a webhook: delivered, failed (tried again) or dead',
       labelNames: ['status'],
       registers,
     }),

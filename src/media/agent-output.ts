@@ -60,10 +60,12 @@ export class AgentOutput {
     const sent = this.#sent;
     sent.set(this.#said);
     this.#gate.shape(sent, !this.#isMuted);
+    const isLooped = this.loop.isHeard;
     this.loop.mix(sent, step !== 'idle');
     if (step === 'event') sent.fill(0);
     else if (step === 'tone') this.#dtmf.render(sent);
-    this.#recorded = isReplaced ? sent : this.#said;
+    // Also while a loop that is over fades out, or the recording would click.
+    this.#recorded = isReplaced || (isLooped && !this.#isMuted) ? sent : this.#said;
     if (step === 'event' && this.#eventType !== null) {
       this.#wasActive = false;
       return this.#dtmf.packet(this.#sender, this.#eventType);

@@ -39,17 +39,27 @@ function render(): Int16Array {
   return pcm;
 }
 
-/** A soft note that dies away; what sounds beyond the end of the tune sounds at its beginning again. */
+/**
+ * A soft note that dies away; what sounds beyond the end of the tune sounds at its beginning again. Each sample is made
+ * from the one before, without a sine: the first hold of a process must not keep its other calls waiting.
+ */
 function addNote(sum: Float64Array, startS: number, hz: number): void {
   const start = Math.round(startS * SAMPLE_RATE_HZ);
   const count = CHORD_S * 2 * SAMPLE_RATE_HZ;
+  const attack = ATTACK_S * SAMPLE_RATE_HZ;
+  const angle = (2 * Math.PI * hz) / SAMPLE_RATE_HZ;
+  const [turnCos, turnSin] = [Math.cos(angle), Math.sin(angle)];
+  const fall = Math.exp(-1 / (DECAY_S * SAMPLE_RATE_HZ));
+  let [cos, sin, decay] = [1, 0, 1];
   for (let i = 0; i < count; i++) {
-    const t = i / SAMPLE_RATE_HZ;
-    const left = 1 - i / count;
-    const envelope = Math.min(1, t / ATTACK_S) * Math.exp(-t / DECAY_S) * left;
-    const phase = 2 * Math.PI * hz * t;
-    const voice = Math.sin(phase) + 0.25 * Math.sin(2 * phase) + 0.08 * Math.sin(3 * phase);
+    const envelope = Math.min(1, i / attack) * decay * (1 - i / count);
+    // With its second and third harmonic.
+    const voice = sin + 0.25 * 2 * sin * cos + 0.08 * sin * (3 - 4 * sin * sin);
     const at = (start + i) % sum.length;
     sum[at] = (sum[at] as number) + voice * envelope;
+    const nextCos = cos * turnCos - sin * turnSin;
+    sin = sin * turnCos + cos * turnSin;
+    cos = nextCos;
+    decay *= fall;
   }
 }

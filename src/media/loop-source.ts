@@ -29,6 +29,8 @@ export class LoopSource {
   readonly #frame = new Int16Array(FRAME_SAMPLES);
   readonly #gate = new Gate(false);
   #pcm: Int16Array | null = null;
+  /** Takes the place of `#pcm` once that has faded out. */
+  #next: Int16Array | null = null;
   #at = 0;
   #isOn = false;
 
@@ -36,12 +38,16 @@ export class LoopSource {
     return this.#isOn;
   }
 
+  /** The next frame has something of it: also the one after its end, in which it fades out. */
+  get isHeard(): boolean {
+    return this.#pcm !== null;
+  }
+
   /** Begins with the first sample of `pcm`; null ends. */
   set(pcm: Int16Array | null): void {
     this.#isOn = pcm !== null && pcm.length > 0;
-    if (!this.#isOn) return;
-    this.#pcm = pcm;
-    this.#at = 0;
+    this.#next = this.#isOn ? pcm : null;
+    if (this.#pcm === null) this.#begin();
   }
 
   /** Adds the next frame to what is in `into`; with `isHeld` the loop stands still and is silent. */
@@ -54,13 +60,19 @@ export class LoopSource {
       frame[i] = pcm[at] as number;
       at = at + 1 === pcm.length ? 0 : at + 1;
     }
-    const isOpen = this.#isOn && !isHeld;
+    const isOpen = this.#isOn && this.#next === null && !isHeld;
     this.#gate.shape(frame, isOpen);
     for (let i = 0; i < frame.length; i++) {
       const sum = (into[i] as number) + (frame[i] as number);
       into[i] = Math.max(-32_768, Math.min(32_767, sum));
     }
     if (isOpen) this.#at = at;
-    else if (!this.#isOn) this.#pcm = null;
+    else if (!this.#isOn || this.#next !== null) this.#begin();
+  }
+
+  #begin(): void {
+    this.#pcm = this.#next;
+    this.#next = null;
+    this.#at = 0;
   }
 }

@@ -93,6 +93,7 @@ export class RecordingControl {
   close(): void {
     this.#stopping?.resolve(null);
     this.#stopping = null;
+    this.#running = null;
   }
 
   #useOwn(): void {

@@ -53,6 +53,8 @@ export class WebTransport implements RtpTransport, PacedStream {
   readonly #payload = this.#packet.subarray(HEADER_BYTES);
   readonly #frame = new Int16Array(FRAME_SAMPLES);
   readonly #silence = new Int16Array(FRAME_SAMPLES);
+  /** The payload of what the chain sends. */
+  #sent: DataView = new DataView(new ArrayBuffer(0));
   #listener: DatagramListener | null = null;
   #sequence = 0;
   #timestamp = 0;
@@ -106,8 +108,11 @@ export class WebTransport implements RtpTransport, PacedStream {
       this.#downlink.write(this.#silence);
       return;
     }
-    const payload = new DataView(bytes.buffer, bytes.byteOffset + HEADER_BYTES);
-    L16.decode(payload, this.#frame, FRAME_SAMPLES);
+    // The sender has one buffer for all its packets.
+    if (bytes.buffer !== this.#sent.buffer) {
+      this.#sent = new DataView(bytes.buffer, bytes.byteOffset + HEADER_BYTES);
+    }
+    L16.decode(this.#sent, this.#frame, FRAME_SAMPLES);
     this.#downlink.write(this.#frame);
   }
 

@@ -13,8 +13,9 @@ const HOLE_FRAMES = 3;
 const BEHIND_SAMPLES = 0.16 * SAMPLE_RATE_HZ;
 const CAUGHT_UP_SAMPLES = 0.08 * SAMPLE_RATE_HZ;
 const WINDOW_FRAMES = 50;
-/** Peak of a frame that nobody misses (-44 dBFS). */
+/** Peak of a frame that nobody misses (-44 dBFS), also where it is never that quiet; and the loudest room (-30 dBFS). */
 const QUIET = 200;
+const LOUDEST_ROOM = 1000;
 
 export class WebUplink {
   readonly #ring: LossyRing;
@@ -24,6 +25,9 @@ export class WebUplink {
   #least = Number.POSITIVE_INFINITY;
   #inWindow = 0;
   #isCatchingUp = false;
+  /** Peak of the softest frame: in this window so far, and in the one before, which tells the noise of the room. */
+  #softest = Number.POSITIVE_INFINITY;
+  #room = 0;
 
   constructor(ring: LossyRing) {
     this.#ring = ring;
@@ -39,7 +43,7 @@ export class WebUplink {
     }
     this.#missing = 0;
     let count = this.#ring.read(frame);
-    if (this.#isCatchingUp && isQuiet(frame, count)) count = this.#ring.read(frame);
+    if (this.#isPause(frame, count) && this.#isCatchingUp) count = this.#ring.read(frame);
     frame.fill(0, count);
     return true;
   }
@@ -65,10 +69,20 @@ export class WebUplink {
     if (this.#least > BEHIND_SAMPLES) this.#isCatchingUp = true;
     this.#least = Number.POSITIVE_INFINITY;
     this.#inWindow = 0;
+    if (this.#softest < Number.POSITIVE_INFINITY) this.#room = this.#softest;
+    this.#softest = Number.POSITIVE_INFINITY;
+  }
+
+  /** Nothing but the room is heard. */
+  #isPause(frame: Int16Array, count: number): boolean {
+    const peak = peakOf(frame, count);
+    this.#softest = Math.min(this.#softest, peak);
+    return peak <= Math.max(QUIET, Math.min(LOUDEST_ROOM, 1.5 * this.#room));
   }
 }
 
-function isQuiet(frame: Int16Array, count: number): boolean {
-  for (let i = 0; i < count; i++) if (Math.abs(frame[i] as number) > QUIET) return false;
-  return true;
+function peakOf(frame: Int16Array, count: number): number {
+  let peak = 0;
+  for (let i = 0; i < count; i++) peak = Math.max(peak, Math.abs(frame[i] as number));
+  return peak;
 }

@@ -49,7 +49,8 @@ export class CallClients {
     const { leg, story } = this.#side;
     if (leg === null) return { ok: false, refusal: 'WRONG_ROLE' };
     if (story.isOver) return { ok: false, refusal: 'OVER' };
-    if (!leg.attach()) return { ok: false, refusal: 'TAKEN' };
+    const refusal = leg.attach();
+    if (refusal !== null) return { ok: false, refusal };
     return { ok: true, attachment: new CallerClient(this.#side, leg) };
   }
 

@@ -1,5 +1,5 @@
 /** A call on hold: the other side is told so by SIP and hears music, while the agent's time stands still (contract 2.7). */
-import { toAppError, type AppError } from '#lib/errors.ts';
+import { AppError, toAppError } from '#lib/errors.ts';
 import { holdTune } from '#media/hold-tune.ts';
 import type { MediaSession, NegotiatedAudio } from '#media/types.ts';
 import { FRAME_SAMPLES } from '#media/types.ts';
@@ -9,7 +9,7 @@ import type { Conversation } from './conversation.ts';
 import type { Leg } from './leg.ts';
 
 export type CallHoldOptions = {
-  readonly leg: Pick<Leg, 'holdOffer' | 'acceptAnswer'>;
+  readonly leg: Pick<Leg, 'isWeb' | 'holdOffer' | 'acceptAnswer'>;
   readonly dialog: Pick<SipDialog, 'reinvite'>;
   readonly conversation: Pick<Conversation, 'hold'>;
   /** Null once it is closed. */
@@ -65,8 +65,13 @@ export class CallHold {
   /** Null: agreed, or there is nobody to ask. */
   async #negotiate(on: boolean): Promise<ControlResult<never> | null> {
     const { leg, dialog, restart } = this.#options;
-    const offer = leg.holdOffer(on);
-    if (offer === null) return null;
+    if (leg.isWeb === true) return null;
+    // Made when it is sent: an offer of theirs that comes first changes what ours has to say.
+    const offer = (): string => {
+      const sdp = leg.holdOffer(on);
+      if (sdp === null) throw new AppError('E_INTERNAL', 'an answered call has no description');
+      return sdp;
+    };
     try {
       const audio = leg.acceptAnswer(await dialog.reinvite(offer));
       if (audio === null) return { ok: false, refusal: 'REJECTED', vendorCode: '488' };

@@ -212,7 +212,7 @@ export class Conversation {
     if (this.#isClosed && event.type !== 'playout.flushed') return;
     switch (event.type) {
       case 'speech.started':
-        if (this.#time.stands) return;
+        if (this.#time.stands) return this.#unpause();
         this.#words.began(event.startMs);
         this.#ears.tell((stt) => stt.speechStarted(event.startMs));
         if (this.#openedAtMs === null) return;
@@ -252,6 +252,11 @@ export class Conversation {
       case 'recording.failed':
         return;
     }
+  }
+
+  /** An armed media plane has stopped playout for speech that nobody here hears of, so nobody else would let it go on. */
+  #unpause(): void {
+    if (this.#actor.getSnapshot().matches({ agent: 'flowing' })) this.#options.media.resume();
   }
 
   /** One of the agent's utterances is over on the wire. */

@@ -206,7 +206,6 @@ export class SpokenTurn {
       if (cleanText(this.#text) === '' && this.#calls.length === 0 && !this.#endsConversation) {
         throw new AppError('E_PROVIDER_SERVER', 'language model: the reply had nothing to say');
       }
-      if (this.#text !== '') this.events.tell({ type: 'response', text: '', isFinal: true });
       await this.events.drained();
     } catch (error) {
       this.#utterance.isTorn = !this.#utterance.isQueued;
@@ -269,6 +268,7 @@ export class SpokenTurn {
     }
     give(splitter.end());
     pieces.end();
+    if (this.#text !== '') this.events.tell({ type: 'response', text: '', isFinal: true });
   }
 
   #tellWords(text: string): void {

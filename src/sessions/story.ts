@@ -17,7 +17,7 @@ import type {
   RecordPatch,
 } from '#lib/call-events.ts';
 import type { Clock } from '#lib/clock.ts';
-import { newId, type Id } from '#lib/ids.ts';
+import { newId, newTimedId, type Id } from '#lib/ids.ts';
 import { CallFeed } from './call-frames.ts';
 import type { LiveCallView } from './call-service-types.ts';
 import { maskWords } from './masked-words.ts';
@@ -309,9 +309,11 @@ export class CallStory {
     const { startMs, endMs } = times;
     this.feed.tell({ type: 'heard', text, isFinal: false, startMs, endMs });
     const data = { text, is_final: false, start_ms: startMs, end_ms: endMs };
+    const time = this.#isoAt(clock.now());
     journal.interim?.(
       {
-        ...{ id: newId(), type: 'user-speech', alias: null, time: this.#isoAt(clock.now()) },
+        // Whoever comes back with this id as the last one: it says where to go on.
+        ...{ id: newTimedId(Date.parse(time)), type: 'user-speech', alias: null, time },
         ...{ account_id: accountId, call_id: callId, conversation_id: callId, seq: null, node },
         request_id: null,
         data: this.#masked({ ...data, confidence: null, language: null }),

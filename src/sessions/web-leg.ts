@@ -31,16 +31,17 @@ export class WebLeg implements Leg {
 
   // ---- The client's side ----
 
-  /** Becomes the caller side; false when there is one, or the call is over. */
-  attach(): boolean {
-    if (this.#hasCaller || this.#isOver) return false;
+  /** Becomes the caller side; null: done. */
+  attach(): 'TAKEN' | 'OVER' | null {
+    if (this.#isOver) return 'OVER';
+    if (this.#hasCaller) return 'TAKEN';
     this.#hasCaller = true;
     if (!this.#isAnswered) this.#onCaller?.();
     else {
       this.#disarm();
       this.#events?.onBack();
     }
-    return true;
+    return null;
   }
 
   /** The caller side is gone without a word. */

@@ -1,5 +1,5 @@
 /** Sends one re-INVITE of ours to its end: challenges, glare, deadline, ACK. */
-import type { Clock } from '#lib/clock.ts';
+import type { Clock, TimerHandle } from '#lib/clock.ts';
 import { withDeadline } from '#lib/deadline.ts';
 import { AppError } from '#lib/errors.ts';
 import { ALLOW, sdpOf } from './body.ts';
@@ -33,6 +33,7 @@ export function sendReinvite(options: ReinviteOptions): Promise<string> {
   let digest: DigestClient | null = null;
   let glares = 0;
   let settled = false;
+  let waiting: TimerHandle | undefined;
 
   const begin = async (): Promise<void> => {
     await options.free();
@@ -61,7 +62,7 @@ export function sendReinvite(options: ReinviteOptions): Promise<string> {
           if (login) return send({ [login.name]: login.value }, sdp);
           glares += 1;
           if (response.status === 491 && glares < MAX_GLARES) {
-            clock.setTimer(again, glareDelayMs(options));
+            waiting = clock.setTimer(again, glareDelayMs(options));
             return;
           }
           reject(refusal(response));
@@ -78,6 +79,7 @@ export function sendReinvite(options: ReinviteOptions): Promise<string> {
   again();
   return withDeadline(promise, ANSWER_TIMEOUT_MS, 're-INVITE', clock).finally(() => {
     settled = true;
+    clock.clearTimer(waiting);
     onWire(false);
   });
 }

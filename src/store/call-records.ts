@@ -16,6 +16,7 @@ import {
   type DbRow,
 } from './call-record-rows.ts';
 import { createRecordWrites, type RecordWrites } from './call-record-writes.ts';
+import { maskedForSearch } from './masked-search.ts';
 import { readPage, Where, type PageSource } from './paging.ts';
 import type { Database } from './pool.ts';
 
@@ -133,11 +134,7 @@ function prefixEnd(prefix: string): string {
 /** position() has no wildcards: `%` and `_` are what they are. */
 function addSearch(where: Where, search: string, isMasked: boolean): void {
   const text = isMasked
-    ? `regexp_replace(translate(concat_ws(E'\\n', r.caller_name, r.summary), '${DIGITS}', repeat('*', ${DIGITS.length})), '${EMAIL}', '\\1***@', 'g')`
+    ? maskedForSearch("concat_ws(E'\\n', r.caller_name, r.summary)")
     : "concat_ws(E'\\n', r.caller_name, r.caller_phone, r.summary)";
   where.add(`position(lower(?) IN lower(${text})) > 0`, search);
 }
-
-/** Everything that masking (contract 7.3) can take for a digit, and the part of a mail address that it hides. */
-const DIGITS = '0123456789０１２３４５６７８９零〇一幺二三四五六七八九';
-const EMAIL = '([A-Za-z0-9._%+*-])[A-Za-z0-9._%+*-]*@';

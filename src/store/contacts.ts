@@ -6,6 +6,7 @@ import { comparablePhone } from '#lib/phone.ts';
 import { countryCodeOf } from './agent-choice.ts';
 import { writeAudit } from './audit.ts';
 import { importContacts, type ContactImport, type ImportedContact } from './contact-import.ts';
+import { maskedForSearch } from './masked-search.ts';
 import { readPage, Where } from './paging.ts';
 import type { Database, Sql } from './pool.ts';
 
@@ -37,7 +38,10 @@ export type ContactFields = {
 };
 
 export type ContactQuery = PageQuery & {
-  /** A part of name, phone, e-mail or company, case-insensitive; `%` and `_` are plain characters. */
+  /**
+   * A part of name, phone, e-mail or company, case-insensitive; `%` and `_` are plain characters. A viewer's is looked
+   * for in name and company as masking leaves them.
+   */
   readonly keyword: string | null;
   readonly tag?: string | null;
   readonly doNotCall?: boolean | null;
@@ -106,12 +110,13 @@ export function createContacts(database: Database, countryCode: string | null = 
 }
 
 function matching(actor: Actor, query: ContactQuery): Where {
+  const text =
+    actor.role === 'viewer'
+      ? maskedForSearch("concat_ws(E'\\n', c.name, c.company)")
+      : "concat_ws(E'\\n', c.name, c.phone, c.email, c.company)";
   return new Where()
     .add('c.user_id = ?', actor.accountId)
-    .addUnlessNull(
-      "position(lower(?) IN lower(concat_ws(E'\\n', c.name, c.phone, c.email, c.company))) > 0",
-      query.keyword,
-    )
+    .addUnlessNull(`position(lower(?) IN lower(${text})) > 0`, query.keyword)
     .addUnlessNull('? = ANY (c.tags)', query.tag)
     .addUnlessNull('c.do_not_call = ?', query.doNotCall);
 }
@@ -175,10 +180,12 @@ async function update(
 }
 
 async function remove(sql: Sql, actor: Actor, id: Id): Promise<boolean> {
-  const known = await find(sql, actor, id);
-  if (known === null) return false;
-  await sql.run('DELETE FROM contacts WHERE user_id = $1 AND id = $2', [actor.accountId, id]);
-  await audit(sql, actor, 'delete', id, { phone: known.phone });
+  const [gone] = await sql.rows<{ phone: string }>(
+    'DELETE FROM contacts WHERE user_id = $1 AND id = $2 RETURNING phone',
+    [actor.accountId, id],
+  );
+  if (gone === undefined) return false;
+  await audit(sql, actor, 'delete', id, { phone: gone.phone });
   return true;
 }
 

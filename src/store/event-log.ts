@@ -1,6 +1,7 @@
 /** The account's stored events in the order of time, whatever call they belong to (contract 2.7, `/ws/events`). */
 import type { Id } from '#lib/ids.ts';
 import { aliasOf, type PublicEvent } from '#lib/public-event.ts';
+import { Where } from './paging.ts';
 import type { Database } from './pool.ts';
 
 export type LoggedEvent = {
@@ -9,16 +10,30 @@ export type LoggedEvent = {
   readonly agentId: Id | null;
 };
 
+/** What a listener is told of; the rest is not there for it. */
+export type EventFilter = {
+  /** Of a key that sees some agents alone; null: all, and the events of the account. */
+  readonly agentIds: readonly Id[] | null;
+  readonly agentId: Id | null;
+  readonly callId: Id | null;
+  readonly types: readonly string[];
+};
+
 /** Errors of all: E_DATABASE, E_DATABASE_UNREACHABLE. */
 export type EventLog = {
-  /** When an event happened, ISO-8601; null when the account has no such event. */
-  timeOf(accountId: Id, id: Id): Promise<string | null>;
+  /** When an event happened, ISO-8601; null when there is no such event of the account, or of these agents. */
+  timeOf(accountId: Id, id: Id, agentIds: readonly Id[] | null): Promise<string | null>;
   /** Events from `time` (ISO-8601) on, oldest first, the first `limit` of them. */
-  since(accountId: Id, time: string, limit: number): Promise<LoggedEvent[]>;
+  since(
+    accountId: Id,
+    range: { readonly time: string; readonly limit: number },
+    filter: EventFilter,
+  ): Promise<LoggedEvent[]>;
   /** Events from `from` to before `time`, oldest first, the last `limit` of them. */
   before(
     accountId: Id,
     range: { readonly from: string; readonly time: string; readonly limit: number },
+    filter: EventFilter,
   ): Promise<LoggedEvent[]>;
 };
 
@@ -34,41 +49,58 @@ type Row = {
 };
 
 const ACTOR = 'api';
+const TABLES =
+  'call_events e LEFT JOIN call_records r ON r.id = e.call_id AND r.user_id = e.user_id';
 
 export function createEventLog(database: Database): EventLog {
   return {
-    timeOf: async (accountId, id) => {
+    timeOf: async (accountId, id, agentIds) => {
+      const where = new Where()
+        .add('e.user_id = ?', accountId)
+        .add('e.id = ?', id)
+        .addUnlessNull('r.agent_id = ANY (?::uuid[])', agentIds);
       const rows = await database.withAccount(accountId, ACTOR, (sql) =>
-        sql.rows<{ at: Date }>('SELECT at FROM call_events WHERE user_id = $1 AND id = $2', [
-          accountId,
-          id,
-        ]),
+        sql.rows<{ at: Date }>(`SELECT e.at FROM ${TABLES} WHERE ${where.text}`, where.values),
       );
       return rows[0]?.at.toISOString() ?? null;
     },
-    since: (accountId, time, limit) =>
-      read(database, accountId, 'e.at >= $2::timestamptz', 'ASC', [time, limit]),
-    before: async (accountId, { from, time, limit }) => {
-      const span = 'e.at < $2::timestamptz AND e.at >= $4::timestamptz';
-      const found = await read(database, accountId, span, 'DESC', [time, limit, from]);
+    since: (accountId, { time, limit }, filter) => {
+      const where = matching(accountId, filter).add('e.at >= ?::timestamptz', time);
+      return read(database, accountId, where, 'ASC', limit);
+    },
+    before: async (accountId, { from, time, limit }, filter) => {
+      const where = matching(accountId, filter)
+        .add('e.at >= ?::timestamptz', from)
+        .add('e.at < ?::timestamptz', time);
+      const found = await read(database, accountId, where, 'DESC', limit);
       return found.toReversed();
     },
   };
 }
 
+/** Here, and not in what reads the rows: whoever wants one call must get on past the thousands of others. */
+function matching(accountId: Id, { agentIds, agentId, callId, types }: EventFilter): Where {
+  return new Where()
+    .add('e.user_id = ?', accountId)
+    .addUnlessNull('r.agent_id = ANY (?::uuid[])', agentIds)
+    .addUnlessNull('r.agent_id = ?', agentId)
+    .addUnlessNull('e.call_id = ?', callId)
+    .add('e.type = ANY (?::text[])', types);
+}
+
 async function read(
   database: Database,
   accountId: Id,
-  span: string,
+  where: Where,
   order: 'ASC' | 'DESC',
-  values: readonly unknown[],
+  limit: number,
 ): Promise<LoggedEvent[]> {
+  const count = where.next(limit);
   const rows = await database.withAccount(accountId, ACTOR, (sql) =>
     sql.rows<Row>(
-      `SELECT e.id, e.type, e.at, e.call_id, e.seq, e.node, e.data, r.agent_id
-         FROM call_events e LEFT JOIN call_records r ON r.id = e.call_id AND r.user_id = e.user_id
-        WHERE e.user_id = $1 AND ${span} ORDER BY e.at ${order}, e.seq ${order}, e.id ${order} LIMIT $3`,
-      [accountId, ...values],
+      `SELECT e.id, e.type, e.at, e.call_id, e.seq, e.node, e.data, r.agent_id FROM ${TABLES}
+        WHERE ${where.text} ORDER BY e.at ${order}, e.seq ${order}, e.id ${order} LIMIT ${count}`,
+      where.values,
     ),
   );
   return rows.map((row) => ({ event: eventOf(row, accountId), agentId: row.agent_id }));

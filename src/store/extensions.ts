@@ -79,6 +79,8 @@ const SOURCE = {
   id: 'id',
 };
 const TARGET = 'extension';
+/** A key that sees some agents alone sees no extension of another one. `$2` is its list, null for all. */
+const VISIBLE = '($2::uuid[] IS NULL OR agent_id IS NULL OR agent_id = ANY ($2::uuid[]))';
 
 export function createExtensions(database: Database, sealer: Sealer): Extensions {
   const inAccount = <T>(actor: Actor, work: (sql: Sql) => Promise<T>): Promise<T> =>
@@ -87,7 +89,9 @@ export function createExtensions(database: Database, sealer: Sealer): Extensions
     list: (actor) => inAccount(actor, (sql) => listAll(sql, actor)),
     page: (actor, query) =>
       inAccount(actor, (sql) => {
-        const where = new Where().add('user_id = ?', actor.accountId);
+        const where = new Where()
+          .add('user_id = ?', actor.accountId)
+          .addUnlessNull('(agent_id IS NULL OR agent_id = ANY (?::uuid[]))', actor.agentIds);
         return readPage(sql, SOURCE, where, query, extensionOf);
       }),
     get: (actor, id) => inAccount(actor, (sql) => find(sql, actor, id)),
@@ -106,14 +110,14 @@ async function listAll(
   actor: Actor,
 ): Promise<{ total: number; items: readonly Extension[] }> {
   const rows = await sql.rows<ExtensionRow>(
-    `SELECT ${COLUMNS} FROM extensions WHERE user_id = $1 ORDER BY extension, id LIMIT ${MAX_EXTENSIONS}`,
-    [actor.accountId],
+    `SELECT ${COLUMNS} FROM extensions WHERE user_id = $1 AND ${VISIBLE} ORDER BY extension, id LIMIT ${MAX_EXTENSIONS}`,
+    [actor.accountId, actor.agentIds],
   );
   const items = rows.map(extensionOf);
   if (items.length < MAX_EXTENSIONS) return { total: items.length, items };
   const [count] = await sql.rows<{ n: number }>(
-    'SELECT count(*)::int AS n FROM extensions WHERE user_id = $1',
-    [actor.accountId],
+    `SELECT count(*)::int AS n FROM extensions WHERE user_id = $1 AND ${VISIBLE}`,
+    [actor.accountId, actor.agentIds],
   );
   return { total: count?.n ?? items.length, items };
 }
@@ -125,8 +129,8 @@ async function find(
   lock: '' | 'FOR UPDATE' = '',
 ): Promise<Extension | null> {
   const [row] = await sql.rows<ExtensionRow>(
-    `SELECT ${COLUMNS} FROM extensions WHERE user_id = $1 AND id = $2 ${lock}`,
-    [actor.accountId, id],
+    `SELECT ${COLUMNS} FROM extensions WHERE user_id = $1 AND ${VISIBLE} AND id = $3 ${lock}`,
+    [actor.accountId, actor.agentIds, id],
   );
   return row === undefined ? null : extensionOf(row);
 }

@@ -1,5 +1,5 @@
 /**
- * Queues events for webhooks, in the transaction that stores them (docs/decisions/0007-webhooks.md): an event is stored
+ * Queues events for webhooks, in the transaction that stores them (docs/decisions/0008-webhooks.md): an event is stored
  * with all its deliveries or not at all, so none is lost or made twice by a crash.
  */
 import type { JournalEntry } from '#lib/call-events.ts';

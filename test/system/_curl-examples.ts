@@ -3,6 +3,7 @@
  * on the line behind the block says what must come back: `<!-- 201 agent=data.id -->` keeps a value as `$agent`.
  */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 
 export type Example = {
   /** Where it stands: `docs/api.md:40`. */
@@ -43,14 +44,25 @@ export async function runExample(
   const text = await response.text();
   assert.equal(response.status, example.status, `${example.place}: ${text.slice(0, 500)}`);
   const kept = new Map<string, string>();
+  const isStream = response.headers.get('content-type') === 'text/event-stream';
+  const answer: unknown =
+    example.keep.length === 0 || isStream ? lastOfEach(text) : JSON.parse(text);
   for (const { name, path } of example.keep) {
     const value = path
       .split('.')
-      .reduce<unknown>((at, key) => (at as Record<string, unknown>)[key], JSON.parse(text));
+      .reduce<unknown>((at, key) => (at as Record<string, unknown>)[key], answer);
     assert.equal(typeof value, 'string', `${example.place}: no ${path} in ${text.slice(0, 300)}`);
     kept.set(name, value as string);
   }
   return kept;
+}
+
+/** Of a stream of events the last data of each. */
+function lastOfEach(text: string): Record<string, unknown> {
+  const events = text.matchAll(/^event: (\w+)\ndata: (.*)$/gm);
+  return Object.fromEntries(
+    [...events].map(([, event = '', data = '']) => [event, JSON.parse(data) as unknown]),
+  );
 }
 
 /** What curl would send. Only the options that the guides use are known; another one is a fault. */
@@ -63,10 +75,10 @@ function requestOf(
   assert.equal(program, 'curl', `${place}: one curl command per block`);
   const headers = new Headers();
   let method: string | undefined;
-  let body: string | undefined;
+  let body: string | Uint8Array | undefined;
   let url: string | undefined;
   for (let word = words.shift(); word !== undefined; word = words.shift()) {
-    if (word === '-s' || word === '--fail-with-body') continue;
+    if (word === '-s' || word === '-N' || word === '--fail-with-body') continue;
     if (word === '-o') words.shift();
     else if (word === '-X') method = words.shift();
     else if (word === '-H') {
@@ -76,6 +88,9 @@ function requestOf(
     else if (word === '--json') {
       body = words.shift();
       headers.set('content-type', 'application/json');
+    } else if (word === '--data-binary') {
+      const file = /^@(.+)$/.exec(words.shift() ?? '')?.[1] ?? '';
+      body = readFileSync(new URL(`../../${file}`, import.meta.url));
     } else {
       assert.ok(!word.startsWith('-') && url === undefined, `${place}: unknown option ${word}`);
       url = word;

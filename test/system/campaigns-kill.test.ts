@@ -67,8 +67,8 @@ class Node {
       });
       child.once('exit', () => reject(new Error(`the server ended: ${this.log()}`)));
     });
-    // Killed while it starts: nobody asks for its URL then.
-    this.#url.catch(() => null);
+    // Killed while it starts: nobody asks for its URL then, and nobody hears of its end.
+    void Promise.allSettled([this.#url]);
   }
 
   log(): string {
@@ -168,6 +168,7 @@ test(
       await sleep(300 + Math.random() * 4_700);
       await node.kill();
       await sleep(50); // what was on the wire has arrived
+      // With the server its side of every call is gone: for the carrier they end here, as by a lost connection.
       callees.cut();
       node.start();
     }

@@ -15,6 +15,10 @@ const GUIDES = [
   'docs/trunks.md',
   'docs/security.md',
   'docs/websocket.md',
+  'docs/voice-stream.md',
+  'docs/webhooks.md',
+  'docs/events.md',
+  'docs/contacts.md',
 ];
 
 for (const guide of GUIDES) {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { WebSocket } from 'ws';
-import { newId, type Id } from '#lib/ids.ts';
+import { newId, newTimedId, type Id } from '#lib/ids.ts';
 import { ADMIN_KEY, eventually, startTestApp, type TestApp } from './_app.ts';
 import { defaultAccount, makeApiKey, makeUser, systemRows } from './_identity.ts';
 import { SDP, SipPeer } from './_sip-peer.ts';
@@ -190,4 +190,45 @@ test('more than a thousand missed events come in portions, none is left out', as
     if (seen.size >= 2500) break;
   }
   assert.equal(seen.size, 2500);
+  // Whoever wants few of them must get past the others, and not be sent away empty-handed for ever.
+  const wanted = newId();
+  await systemRows(
+    server.databaseUrl,
+    `INSERT INTO call_events (id, user_id, type, at, data, node)
+     VALUES ($2, $1, 'campaign.started', now(), '{}', 'node-1')`,
+    [mine, wanted],
+  );
+  const few = await Listener.open(t, server, `types=campaign.*&after=${first?.id ?? ''}`);
+  await few.until('campaign.started');
+  assert.deepEqual(
+    few.events.map(({ id }) => id),
+    [wanted],
+  );
+});
+
+test('words that were not final can be the last that a client had', async (t) => {
+  const server = await startTestApp(t);
+  const before = newTimedId(Date.now() - 1_000);
+  const live = await Listener.open(t, server);
+  await callOnce(t, server);
+  await live.until('call.ended');
+  const again = await Listener.open(t, server, `after=${before}`);
+  await again.until('call.ended');
+  assert.deepEqual(
+    again.events.map(({ id }) => id),
+    live.events.map(({ id }) => id),
+  );
+  const tomorrow = newTimedId(Date.now() + 3 * 86_400_000);
+  await assert.rejects(Listener.open(t, server, `after=${tomorrow}`), { message: 'HTTP 404' });
+});
+
+test('an event of another agent is no event for a key of some agents', async (t) => {
+  const server = await startTestApp(t);
+  const mine = await defaultAccount(server);
+  const live = await Listener.open(t, server);
+  await callOnce(t, server);
+  await live.until('call.ended');
+  const { key } = await makeApiKey(server, mine, { agentIds: [newId()] });
+  const after = live.events[0]?.id ?? '';
+  await assert.rejects(Listener.open(t, server, `after=${after}`, key), { message: 'HTTP 404' });
 });

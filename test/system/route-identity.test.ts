@@ -222,7 +222,11 @@ test('a key with agent_ids sees and uses those agents and their calls alone', as
   const headers = bearer((await makeApiKey(server, mine, { agentIds: [newId()] })).key);
   const hidden = [agentId, ids.get('/api/v1/call-records') ?? ''];
   for (const operation of protectedOf(world)) {
-    if (!/call-records|agents|assistants|phone\/calls|api\/call|call-center|campaigns/.test(operation.path))
+    if (
+      !/call-records|agents|assistants|phone\/calls|api\/call|call-center|campaigns/.test(
+        operation.path,
+      )
+    )
       continue;
     const answer = await send(world, operation, { name: 'bound key', headers });
     const isEcho = operation.method !== 'GET' && answer.status >= 400;

@@ -30,6 +30,7 @@ import { makeFamilies, type FamilyFakes } from './_family-fakes.ts';
 import { makeIntelligence, type IntelligenceFakes } from './_intelligence-fakes.ts';
 import { makeTrunks, type TrunkFakes } from './_trunk-fakes.ts';
 import { makeVendors, type VendorFakes } from './_vendor-fakes.ts';
+import { makeVoice, type VoiceFakes } from './_voice-fakes.ts';
 import { makeWebhooks, type WebhookFakes } from './_webhook-fakes.ts';
 import { identityOf } from './_identity-fakes.ts';
 import { recordKeepingOf } from './_record-fakes.ts';
@@ -66,6 +67,7 @@ export type Fakes = {
   readonly webhooks: WebhookFakes;
   readonly campaigns: CampaignFakes;
   readonly sockets: SocketFakes;
+  readonly voice: VoiceFakes;
   readonly control: ControlFakes;
   storeError: Error | null;
   audio: Buffer | null;
@@ -100,6 +102,7 @@ export function makeFakes(): Fakes {
     webhooks: makeWebhooks(),
     campaigns: makeCampaigns(),
     control: makeControl(),
+    voice: makeVoice(),
     sockets: makeSockets(calls, makeCall, () => {
       if (fakes.storeError !== null) throw fakes.storeError;
     }),
@@ -186,6 +189,7 @@ function portsOf(fakes: Fakes): ApiPorts {
     readiness: { check: () => fakes.ready },
     calls: callsOf(fakes),
     sockets: fakes.sockets.ports,
+    voiceTurns: fakes.voice.ports,
     callControl: fakes.control.ports,
     families: fakes.families.ports,
     answering: fakes.answering.ports,

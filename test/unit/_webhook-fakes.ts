@@ -1,5 +1,5 @@
 /** Webhooks kept in memory, for tests of the facade. */
-import type { WebhookPorts } from '#api/webhooks.ts';
+import type { WebhookPorts } from '#api/webhook-part.ts';
 import { newId } from '#lib/ids.ts';
 import type { Page } from '#lib/page.ts';
 import { newWebhookSecret } from '#lib/webhook-signature.ts';

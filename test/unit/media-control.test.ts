@@ -171,6 +171,32 @@ test('a loop takes the place of the agent, who goes on from the same sample afte
   assert.ok(agent.includes(1399), 'the recording has what was sent');
 });
 
+function steepest(pcm: ArrayLike<number>): number {
+  let most = 0;
+  for (let i = 1; i < pcm.length; i++)
+    most = Math.max(most, Math.abs((pcm[i] ?? 0) - (pcm[i - 1] ?? 0)));
+  return most;
+}
+
+test('a loop that ends or gives way to another does not click, on the wire or in the recording', async () => {
+  const call = testChain();
+  call.chain.start(AUDIO);
+  const { loop } = call.chain.output;
+  for (const pcm of [steady(60), steady(60, -6000), null]) {
+    loop.set(pcm);
+    call.clock.advance(200);
+  }
+  await call.chain.close();
+  const heard = call.transport.sent.flatMap(({ payload }) =>
+    [...payload].map((code) => G711.PCMU.decode[code] ?? 0),
+  );
+  assert.ok(heard.includes(G711.PCMU.decode[G711.PCMU.encode[6000] ?? 0] ?? 0));
+  assert.ok(steepest(heard) <= 400, `on the wire: ${steepest(heard)}`);
+  const recorded = call.disk.channel(1);
+  assert.ok(recorded.includes(6000) && recorded.includes(-6000));
+  assert.ok(steepest(recorded) <= 400, `in the recording: ${steepest(recorded)}`);
+});
+
 test('the hold tune: eight seconds at -24 dBFS, no click where it begins again, in shared memory', () => {
   const tune = holdTune();
   assert.equal(tune.length, 64_000);

@@ -97,6 +97,8 @@ test('no answer is E_TIMEOUT; the end of the session ends the wait', async () =>
   const stopping = ended.control.stop();
   ended.control.close();
   assert.equal(await stopping, null);
+  assert.equal(await ended.control.stop(), null, 'nor does a stop after the end wait');
+  assert.equal(ended.sent.filter((type) => type === 'recording.stop').length, 1);
 });
 
 test('a worker that dies: whoever stops the recording gets what is left of it, else the call does', async () => {

@@ -188,6 +188,30 @@ test('a delay left by a stall is worked off in pauses and in nothing else', () =
   assert.ok(ring.available >= 2 * FRAME, 'the cushion stays');
 });
 
+test('a delay is worked off also where it is never quite silent, and a steady sound is no pause', () => {
+  const rows: [peak: number, isWorkedOff: boolean][] = [
+    [150, true],
+    [450, true],
+    [900, true],
+    [1500, false],
+    [9000, false],
+  ];
+  for (const [peak, isWorkedOff] of rows) {
+    const ring = LossyRing.create(WEB_RING_SAMPLES);
+    const uplink = new WebUplink(ring);
+    const frame = new Int16Array(FRAME);
+    const room = (): Int16Array => Int16Array.from({ length: FRAME }, (_, i) => peak * (-1) ** i);
+    ring.write(new Int16Array(8000).fill(peak));
+    for (let i = 0; i < 400; i++) {
+      // Two words a second over whatever the room sounds like.
+      ring.write(i % 25 < 10 ? new Int16Array(FRAME).fill(12_000) : room());
+      uplink.take(frame);
+    }
+    assert.equal(ring.available <= 0.1 * 8000, isWorkedOff, `${peak}: ${ring.available} left`);
+    assert.ok(ring.available >= 2 * FRAME, 'the cushion stays');
+  }
+});
+
 test('the client reads what the agent said, sample for sample, and nothing while nobody sends', async () => {
   const call = webChain();
   call.chain.start(WEB_AUDIO);

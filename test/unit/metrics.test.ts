@@ -374,7 +374,9 @@ test('the page of the API: searched on the server, nothing of the text runs', as
     /curl -X POST &quot;\$CALLYARD_URL\/v1\/phone\/calls&quot;/,
   );
   assert.equal(count(page('no-such-thing')), 0);
-  assert.equal(count(page('RING_timeout_s')), 2, 'fields are found, whatever their case');
+  const ringing = count(page('RING_timeout_s'));
+  assert.ok(ringing > 0 && ringing < all, 'fields are found');
+  assert.equal(ringing, count(page('ring_timeout_s')), 'whatever their case');
   for (const nasty of ['"><script>alert(1)</script>', "' onfocus='x", '<img src=x>']) {
     assert.doesNotMatch(page(nasty), /<script|<img| onfocus='/i, nasty);
   }

@@ -37,6 +37,16 @@ test('glare: while we wait theirs is taken, ours waits for its answer and is the
   }
 });
 
+test('a dialog that ends while we wait after glare leaves no timer behind', async () => {
+  const made = rig({ role: 'caller' });
+  const offering = codeOf(made.leg.reinvite(SDP));
+  await settle();
+  made.link.last.respond(491);
+  made.leg.lost();
+  assert.equal(await offering, 'E_SIP_DIALOG_GONE');
+  assert.equal(made.clock.pending, 0);
+});
+
 test('the waits after glare: 2.1 to 4 s for who began the call, up to 2 s for the other side; three and no more', async () => {
   for (const [role, from, to] of [
     ['caller', 2100, 4000],

@@ -282,3 +282,55 @@ test('the agent’s time stands still on hold', () => {
   const within = [900, 1000, 4999, 5000].map((callMs) => time.isWithinHold(callMs));
   assert.deepEqual(within, [false, true, true, false]);
 });
+
+test('random walks: whatever happens, all that was asked for is said once', () => {
+  for (let seed = 1; seed <= 200; seed++) {
+    let state = seed * 7919;
+    const pick = (count: number): number => {
+      state = (state * 1_103_515_245 + 12_345) & 0x7fff_ffff;
+      return (state >> 8) % count;
+    };
+    const machine = start({ hangupAfterMs: 10_000_000 });
+    const asked = new Set<number>();
+    const taken: number[] = [];
+    let at = 0;
+    let current = 1;
+    const send = (event: TurnEvent): void => {
+      for (const command of machine.send(event)) {
+        const found = /^take (\d+)/.exec(command);
+        if (found === null) continue;
+        current = Number(found[1]);
+        taken.push(current);
+      }
+    };
+    for (let step = 0; step < 60; step++) {
+      at += 100 + pick(900);
+      const before = machine.context().lastNumber;
+      const events: TurnEvent[] = [
+        ask(at, [WORDS, PROTECTED, NOTE][pick(3)] as FloorTask, pick(4) === 0),
+        done(at, current),
+        queued(at, current, false, pick(3) === 0),
+        started(at),
+        stopped(at, at - 500, at - 440),
+        { type: 'stt.partial', at, text: 'stop it now' },
+        final(at, pick(2) === 0 ? 'stop it now' : ''),
+        dtmf(at, '1'),
+        tick(at),
+        { type: 'interrupt', at },
+      ];
+      const event = events[pick(events.length)] as TurnEvent;
+      send(event);
+      if (event.type === 'ask' && machine.context().lastNumber > before) asked.add(before + 1);
+    }
+    for (let left = 0; left < 100 && machine.context().waiting.length > 0; left++) {
+      at += 70_000;
+      send(tick(at));
+      send(done(at + 1, current));
+      send(final(at + 2, ''));
+    }
+    for (const number of asked) {
+      const times = taken.filter((each) => each === number).length;
+      assert.equal(times, 1, `seed ${seed}: ${number} in ${machine.state()}`);
+    }
+  }
+});

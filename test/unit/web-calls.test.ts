@@ -122,6 +122,20 @@ test('nobody within 60 s: no_answer, and nobody attaches any more', async () => 
   assert.equal(service.clock.pending, 0);
 });
 
+test('while a call is being cleared up it is over for whoever attaches, not taken', async () => {
+  const { service, id, client, rig } = await talk();
+  const closing = Promise.withResolvers<void>();
+  const close = rig.media.close.bind(rig.media);
+  rig.media.close = () => closing.promise.then(close);
+  client.detach();
+  void service.calls.hangup(ACCOUNT, id, { reason: null, by: 'api' });
+  await settle();
+  assert.equal(refusalOf(service, id, 'caller'), 'OVER');
+  closing.resolve();
+  await pass(service, 500);
+  assert.equal(service.clock.pending, 0);
+});
+
 test('the first to attach is the caller side, and answers', async () => {
   const { service, id, client, frames } = await talk();
   const record = service.record();

@@ -1,0 +1,80 @@
+/** Answers that are streams of events (text/event-stream): how many there may be, when they end, and their form. */
+import { Readable } from 'node:stream';
+import type { FastifyReply } from 'fastify';
+import type { Clock } from '#lib/clock.ts';
+import { withDeadline } from '#lib/deadline.ts';
+import { Problem } from './problem.ts';
+
+export type EventStreamsOptions = {
+  readonly clock: Clock;
+  /** Open at one time; more are refused. */
+  readonly max: number;
+};
+
+/** One event on its way out; `data` is sent as JSON. */
+export type StreamEvent = { readonly event: string; readonly data: object };
+
+/** The place of one answer among those that are open. */
+export type StreamPlace = {
+  /** Aborts when the client has gone, and, with the Problem as its reason, when the server stops. */
+  readonly signal: AbortSignal;
+};
+
+/** A client that is told the end and does not read it is cut off after this long. */
+const LINGER_MS = 2_000;
+
+export class EventStreams {
+  readonly #options: EventStreamsOptions;
+  readonly #open = new Map<FastifyReply, AbortController>();
+  #isClosing = false;
+  #onEmpty: (() => void) | null = null;
+
+  constructor(options: EventStreamsOptions) {
+    this.#options = options;
+  }
+
+  /** Held until the answer is over, however it ends. Errors: OVERLOADED, DRAINING. */
+  enter(reply: FastifyReply): StreamPlace {
+    if (this.#isClosing) throw new Problem('DRAINING');
+    if (this.#open.size >= this.#options.max) throw new Problem('OVERLOADED');
+    const over = new AbortController();
+    this.#open.set(reply, over);
+    reply.raw.once('close', () => {
+      this.#open.delete(reply);
+      over.abort();
+      if (this.#open.size === 0) this.#onEmpty?.();
+    });
+    return { signal: over.signal };
+  }
+
+  /** Every stream is told DRAINING; resolves when all have ended. */
+  async close(): Promise<void> {
+    this.#isClosing = true;
+    if (this.#open.size === 0) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#onEmpty = resolve;
+    for (const over of this.#open.values()) over.abort(new Problem('DRAINING'));
+    try {
+      await withDeadline(promise, LINGER_MS, 'the last event streams', this.#options.clock);
+    } catch {
+      // It is time, whoever still reads.
+      for (const { raw } of this.#open.keys()) raw.destroy();
+    }
+  }
+}
+
+/** Sends `events` as they come and as fast as they are read. The headers go out at once, whenever the first one comes. */
+export function sendEvents(reply: FastifyReply, events: AsyncIterable<StreamEvent>): FastifyReply {
+  return reply
+    .type('text/event-stream')
+    .header('x-accel-buffering', 'no')
+    .send(Readable.from(frames(events)));
+}
+
+async function* frames(events: AsyncIterable<StreamEvent>): AsyncGenerator<string, void> {
+  // A comment (WHATWG HTML 9.2.5): nobody is told of it.
+  yield ': callyard\n\n';
+  for await (const { event, data } of events) {
+    yield `event: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
+  }
+}
