@@ -108,7 +108,7 @@ export class Registrations {
     return probeTrunk(found.line, {
       ...{ ports, clock },
       timeoutMs: PROBE_TIMEOUT_MS,
-      keepsBinding: this.#slots.has(found.line.trunkId),
+      keepsBinding: () => this.#slots.has(found.line.trunkId),
     });
   }
 

@@ -46,7 +46,8 @@ export function readCsv(
   if (!hasAll || columns.includes('') || new Set(columns).size < columns.length)
     throw invalid('', 'csv');
   if (columns.some((name) => name.includes('\0'))) throw invalid('', 'csv');
-  if (body.length + rejected.length > limits.maxRows) throw invalid('', 'maxItems', { limit: limits.maxRows });
+  if (body.length + rejected.length > limits.maxRows)
+    throw invalid('', 'maxItems', { limit: limits.maxRows });
   const rows: CsvRow[] = [];
   for (const { line, cells } of body) {
     if (cells.length > columns.length) rejected.push({ line, reason: 'more cells than columns' });

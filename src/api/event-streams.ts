@@ -74,7 +74,9 @@ export function sendEvents(reply: FastifyReply, events: AsyncIterable<StreamEven
 async function* frames(events: AsyncIterable<StreamEvent>): AsyncGenerator<string, void> {
   // A comment (WHATWG HTML 9.2.5): nobody is told of it.
   yield ': callyard\n\n';
-  for await (const { event, data } of events) {
-    yield `event: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
-  }
+  for await (const event of events) yield frameOf(event);
+}
+
+export function frameOf({ event, data }: StreamEvent): string {
+  return `event: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
 }

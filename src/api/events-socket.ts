@@ -180,8 +180,9 @@ class EventStream {
 
   /** Stored events since `after`, then what was journaled since and may not be stored yet, each once. */
   async #replay(after: Id): Promise<void> {
-    const { hub, lagEvents } = this.#part;
-    if (!hub.isCovered(lagEvents())) return this.#session.fail(new Problem('UNAVAILABLE'));
+    const { hub } = this.#part;
+    const lag = this.#part.lagEvents();
+    if (!hub.isCovered(lag)) return this.#session.fail(new Problem('UNAVAILABLE'));
     // As of the subscription: what is not stored yet is in here, what comes later waits.
     const recent = hub.recent(this.#accountId);
     const time = await timeOf(this.#part, this.#session.caller, after);

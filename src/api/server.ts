@@ -39,6 +39,7 @@ import { addIdentityRoutes } from './identity-routes.ts';
 import { addMetricsHooks } from './metrics.ts';
 import { openApiOptions } from './openapi.ts';
 import { addOpsRoutes } from './ops.ts';
+import { PendingAnswers } from './pending-answers.ts';
 import type { ApiPorts } from './ports.ts';
 import { RECORD_SCHEMAS } from './record-schemas.ts';
 import { addRecordRoutes } from './records.ts';
@@ -255,6 +256,8 @@ function createFastify(
       sendProblem(error, request, reply, log);
     },
   }).withTypeProvider<TypeBoxTypeProvider>();
+  pending.watch(app.server);
+  return app;
 }
 
 /** Bodies are JSON objects, read strictly; every other media type is 415. */

@@ -4,11 +4,14 @@ import type { AudioPump, Pumped } from '#sessions/audio-pump.ts';
 import type { Attachment } from '#sessions/call-attach-types.ts';
 import type { CallFrame } from '#sessions/call-frames.ts';
 import { Problem } from './problem.ts';
-import { Downlink, Uplink, type Resampling } from './socket-audio.ts';
+import { RateLimiter } from './rate-limit.ts';
+import { Downlink, Lead, Uplink, type Resampling } from './socket-audio.ts';
 import type { ClientCommand, Rates, Skin } from './socket-frames.ts';
 import type { SocketSession } from './socket-session.ts';
 
 const OVERRUN_EVERY_MS = 1_000;
+/** Words, keys and interruptions of one client: as many as requests of one (contract 1.6). */
+const EVENT_RATE = { ratePerS: 50, burst: 100 };
 
 export type CallSocketParts = {
   readonly session: SocketSession;
@@ -23,27 +26,46 @@ export type CallSocketParts = {
 
 export class CallSocket implements Pumped {
   readonly #parts: CallSocketParts;
-  readonly #send: (bytes: Uint8Array) => void;
+  readonly #toClient: { readonly lead: Lead; readonly send: (bytes: Uint8Array) => void };
+  readonly #read: (into: Int16Array) => number;
   #rates: Rates;
   #uplink: Uplink;
   #downlink: Downlink;
   #isConfigured = false;
   #hasSpoken = false;
+  readonly #events: RateLimiter;
   #status = '';
   #overrunAtMs = Number.NEGATIVE_INFINITY;
   #isClosed = false;
 
-  /** Says `ready` at once; from then on the session's frames are to be given to `text` and `binary`. */
-  constructor(parts: CallSocketParts) {
+  /**
+   * Says `ready` at once; from then on the session's frames are to be given to `text` and `binary`. The attachment is
+   * its own from here on, whatever goes wrong.
+   */
+  static begin(parts: CallSocketParts): CallSocket {
+    try {
+      return new CallSocket(parts);
+    } catch (error) {
+      parts.attachment.detach();
+      throw error;
+    }
+  }
+
+  private constructor(parts: CallSocketParts) {
     const { session, attachment, rates, resampling } = parts;
     this.#parts = parts;
     this.#rates = rates;
-    this.#send = (bytes) => void session.sendAudio(bytes);
+    this.#events = new RateLimiter(EVENT_RATE, parts.clock, 1);
+    this.#toClient = {
+      lead: new Lead(parts.clock),
+      send: (bytes) => void session.sendAudio(bytes),
+    };
+    this.#read = (into) => attachment.read(into);
     this.#uplink = new Uplink(resampling, rates.uplinkHz);
-    this.#downlink = new Downlink(resampling, rates.downlinkHz);
+    this.#downlink = new Downlink(resampling, rates.downlinkHz, this.#toClient);
     this.#ready();
     this.#tell({ type: 'status', status: attachment.call.status });
-    attachment.onFrame((frame) => this.#tell(frame));
+    attachment.onFrame((frame) => this.#tell(frame), parts.skin.answersFunctions);
     parts.pump.add(this);
   }
 
@@ -96,18 +118,27 @@ export class CallSocket implements Pumped {
       case 'text':
       case 'dtmf':
       case 'interrupt':
-      case 'result':
         if (isListening) throw new Problem('FORBIDDEN');
         return this.#act(command);
+      case 'result':
+        // Also of a listener: on a telephone call nobody else could answer.
+        if (!attachment.functionResult(command.id, command.result)) throw new Problem('NOT_FOUND');
     }
   }
 
-  #act(command: Extract<ClientCommand, { type: 'text' | 'dtmf' | 'interrupt' | 'result' }>): void {
+  /** Errors: RATE_LIMITED. */
+  #act(command: Extract<ClientCommand, { type: 'text' | 'dtmf' | 'interrupt' }>): void {
     const { attachment } = this.#parts;
+    this.#spend(command.type === 'dtmf' ? command.digits.length : 1);
     if (command.type === 'text') return attachment.text(command.text);
     if (command.type === 'dtmf') return attachment.dtmf(command.digits);
-    if (command.type === 'interrupt') return attachment.interrupt();
-    if (!attachment.functionResult(command.id, command.result)) throw new Problem('NOT_FOUND');
+    attachment.interrupt();
+  }
+
+  /** Each of these is an event of the call, kept for good. */
+  #spend(count: number): void {
+    if (this.#events.peek('').remaining < count) throw new Problem('RATE_LIMITED');
+    for (let spent = 0; spent < count; spent++) this.#events.take('');
   }
 
   /**
@@ -118,23 +149,22 @@ export class CallSocket implements Pumped {
     if (this.#isConfigured || this.#hasSpoken) throw new Problem('INVALID_STATE');
     const { resampling } = this.#parts;
     this.#isConfigured = true;
-    this.#downlink.flush(this.#send);
+    this.#downlink.flush();
     this.#uplink.close();
     this.#downlink.close();
     this.#rates = { uplinkHz, downlinkHz };
     this.#uplink = new Uplink(resampling, uplinkHz);
-    this.#downlink = new Downlink(resampling, downlinkHz);
+    this.#downlink = new Downlink(resampling, downlinkHz, this.#toClient);
     this.#ready();
   }
 
   // ---- Down ----
 
   pump(): void {
-    const { attachment, session } = this.#parts;
     try {
-      this.#downlink.pump((into) => attachment.read(into), this.#send);
+      this.#downlink.pump(this.#read);
     } catch (error) {
-      session.fault(error);
+      this.#parts.session.fault(error);
     }
   }
 
@@ -147,9 +177,10 @@ export class CallSocket implements Pumped {
     const { session, skin } = this.#parts;
     const told = skin.tell(frame);
     // A mark belongs behind its audio, and nothing of what is void may follow `clear`.
-    if (frame.type === 'mark') this.#downlink.flush(this.#send);
+    if (frame.type === 'mark')
+      return this.#downlink.after(() => told !== null && session.send(told));
     if (frame.type === 'clear') this.#downlink.clear();
-    if (frame.type === 'ended') this.pump();
+    if (frame.type === 'ended') this.#downlink.drain(this.#read);
     if (told !== null && this.#isNews(frame, told)) session.send(told);
     if (frame.type === 'ended') session.close(1000, 'call over');
   }

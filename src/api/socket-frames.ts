@@ -28,6 +28,8 @@ export type Skin = {
   ready(callId: Id, rates: Rates): object;
   /** Null: this socket has no word for it. */
   tell(frame: CallFrame): object | null;
+  /** Its clients are asked functions, and answer. */
+  readonly answersFunctions: boolean;
   /** A fault of the client that costs it nothing but what it names. */
   warning(code: SocketErrorCode, message: string): object;
 };

@@ -33,8 +33,8 @@ export class Sockets {
   readonly #options: SocketsOptions;
   readonly #sessions = new Set<SocketSession>();
   readonly #perAccount = new Map<Id, number>();
+  readonly #empty = Promise.withResolvers<void>();
   #isClosing = false;
-  #onEmpty: (() => void) | null = null;
 
   constructor(options: SocketsOptions) {
     this.#options = options;
@@ -76,10 +76,7 @@ export class Sockets {
   async close(): Promise<void> {
     this.#isClosing = true;
     for (const session of this.#sessions) session.close(1001, 'DRAINING');
-    if (this.#sessions.size === 0) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#onEmpty = resolve;
-    await promise;
+    if (this.#sessions.size > 0) await this.#empty.promise;
   }
 
   #leave(session: SocketSession, accountId: Id): void {
@@ -87,7 +84,7 @@ export class Sockets {
     const left = (this.#perAccount.get(accountId) ?? 1) - 1;
     if (left > 0) this.#perAccount.set(accountId, left);
     else this.#perAccount.delete(accountId);
-    if (this.#sessions.size === 0) this.#onEmpty?.();
+    if (this.#isClosing && this.#sessions.size === 0) this.#empty.resolve();
   }
 }
 

@@ -3,7 +3,12 @@ import { Type } from 'typebox';
 import type { FastifyReply } from 'fastify';
 import type { Clock } from '#lib/clock.ts';
 import { AppError } from '#lib/errors.ts';
-import type { ExecuteRefusal, ExecuteRequest, ExecuteResult } from '#sessions/squad-desk.ts';
+import {
+  MAX_VARIABLES_BYTES,
+  type ExecuteRefusal,
+  type ExecuteRequest,
+  type ExecuteResult,
+} from '#sessions/squad-desk.ts';
 import type { TurnResult } from '#sessions/squad-turn.ts';
 import type { Squads } from '#store/squads.ts';
 import { textsOf } from './place-call.ts';
@@ -84,6 +89,7 @@ function leftMs(reply: Pick<FastifyReply, 'elapsedTime'>): number {
 }
 
 function refusalProblem(refusal: ExecuteRefusal): Problem {
+  if (refusal === 'variables') return invalid('/variables', 'size', { limit: MAX_VARIABLES_BYTES });
   return new Problem(
     refusal === 'over' || refusal === 'busy' ? 'INVALID_STATE' : 'NOT_FOUND',
     refusal === 'busy' ? { headers: { 'retry-after': '1' } } : {},

@@ -8,9 +8,9 @@ import { OUT_RATE_HZ } from '#sessions/sound-pieces.ts';
 import type { Said, VoiceEvent } from '#sessions/spoken-turn.ts';
 import type { VoiceRefusal, VoiceTurns } from '#sessions/voice-turns.ts';
 import { AUDIO_BODY_BYTES, AudioBody } from './audio-body.ts';
-import { EventStreams, sendEvents, type StreamEvent } from './event-streams.ts';
+import { EventStreams, frameOf, sendEvents, type StreamEvent } from './event-streams.ts';
 import { languageOf, type Language } from './language.ts';
-import { invalid, Problem, toProblem } from './problem.ts';
+import { invalid, Problem, toProblem, type ProblemCode } from './problem.ts';
 import { callerOf, type ApiServer } from './routing.ts';
 import { EXAMPLE_ID, failures, IdSchema } from './schemas.ts';
 import { socketText } from './socket-problems.ts';
@@ -71,6 +71,16 @@ const JsonBody = Type.Object(
 type QueryFields = Static<typeof Query>;
 type JsonFields = Static<typeof JsonBody>;
 
+/** Without those of Idempotency-Key, which is not honoured. */
+const PROBLEMS_OF_TURNS: readonly ProblemCode[] = [
+  'INVALID_JSON',
+  'UNSUPPORTED_MEDIA_TYPE',
+  'NOT_FOUND',
+  'INVALID_STATE',
+  'REFERENCE_NOT_FOUND',
+  'PROVIDER_NOT_CONFIGURED',
+];
+
 const checkJson = validatorCompiler({ schema: JsonBody, httpPart: 'body' } as never);
 
 const DESCRIPTION = [
@@ -85,21 +95,22 @@ const DESCRIPTION = [
   '`Idempotency-Key` has no effect.',
 ].join(' ');
 
-const EXAMPLE = [
-  ['transcript', { conversation_id: EXAMPLE_ID, text: 'Are you open now?', is_final: true }],
-  ['response', { text: 'Yes, until six.', is_final: false }],
-  ['response', { text: '', is_final: true }],
-  ['audio', { audio: 'AAABAP7/…', sample_rate: OUT_RATE_HZ }],
-  [
-    'done',
-    {
+const EXAMPLE_EVENTS: readonly StreamEvent[] = [
+  {
+    event: 'transcript',
+    data: { conversation_id: EXAMPLE_ID, text: 'Are you open now?', is_final: true },
+  },
+  { event: 'response', data: { text: 'Yes, until six.', is_final: false } },
+  { event: 'response', data: { text: '', is_final: true } },
+  { event: 'audio', data: { audio: 'AAABAP7/…', sample_rate: OUT_RATE_HZ } },
+  {
+    event: 'done',
+    data: {
       ...{ conversation_id: EXAMPLE_ID, latency_ms: 640, status: 'active' },
-      ...{ expires_at: 1767227400, pending_calls: [] },
+      ...{ expires_at: 1_767_227_400, pending_calls: [] },
     },
-  ],
-]
-  .map(([event, data]) => `event: ${String(event)}\ndata: ${JSON.stringify(data)}\n\n`)
-  .join('');
+  },
+];
 
 export function addVoiceStreamRoute(app: ApiServer, part: VoiceStreamPart): void {
   const streams = new EventStreams({ clock: part.clock, max: MAX_STREAMS });
@@ -141,15 +152,14 @@ function addRoute(scope: ApiServer, part: VoiceStreamPart, streams: EventStreams
       response: {
         200: {
           description: 'The events',
-          content: { 'text/event-stream': { schema: { type: 'string' }, example: EXAMPLE } },
+          content: {
+            'text/event-stream': {
+              schema: { type: 'string' },
+              example: EXAMPLE_EVENTS.map(frameOf).join(''),
+            },
+          },
         },
-        ...failures({
-          hasBody: true,
-          problems: [
-            ...['NOT_FOUND', 'INVALID_STATE', 'REFERENCE_NOT_FOUND'],
-            ...['PROVIDER_NOT_CONFIGURED', 'PROVIDER_REJECTED', 'PROVIDER_TIMEOUT'],
-          ] as never,
-        }),
+        ...failures({ problems: PROBLEMS_OF_TURNS }),
       },
     },
     handler: async (request, reply) => {

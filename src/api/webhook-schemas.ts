@@ -103,7 +103,10 @@ export const DeliverySchema = Type.Object(
     status: DeliveryStatusSchema,
     attempts: Type.Integer(),
     next_attempt_at: nullable(
-      Type.String({ description: 'Null: at once, not while the webhook is disabled, or never' }),
+      Type.String({
+        description:
+          'Not while the webhook is disabled; null: at once, or never. While an attempt is under way: when it is taken for lost',
+      }),
     ),
     response_status: nullable(Type.Integer({ description: 'Of the last answer' })),
     response_ms: nullable(Type.Integer()),

@@ -49,6 +49,7 @@ const read = readerOf({
 
 export const callSkin: Skin = {
   read,
+  answersFunctions: false,
   ready: (callId, { uplinkHz, downlinkHz }) => ({
     type: 'ready',
     call_id: callId,
@@ -91,7 +92,7 @@ export const callSkin: Skin = {
           duration: frame.duration,
         };
       case 'function_call':
-        // Only `/v1/voice/ws` has clients that answer one; without an answer the agent is told so.
+        // Asked of another client of this call: only those of `/v1/voice/ws` answer.
         return null;
     }
   },

@@ -42,7 +42,7 @@ export function addCallSocket(app: ApiServer, part: CallSocketsPart): void {
       if (!attached.ok) return session.close(attached.code, attached.reason);
       const { attachment } = attached;
       const parts = { ...part, session, attachment, skin: callSkin, rates: CALL_RATES };
-      const call = new CallSocket(parts);
+      const call = CallSocket.begin(parts);
       session.handle({
         text: (type, frame) => call.text(type, frame),
         binary: (data) => call.binary(data),

@@ -71,6 +71,7 @@ const read = readerOf({
 
 export const voiceSkin: Skin = {
   read,
+  answersFunctions: true,
   ready: (callId, { uplinkHz, downlinkHz }) => ({
     type: 'ready',
     call_id: callId,

@@ -112,7 +112,7 @@ class VoiceSocket implements SocketHandlers {
     const rateHz = voice.sample_rate ?? VOICE_RATE_HZ;
     const rates = { uplinkHz: rateHz, downlinkHz: rateHz };
     const session = this.#session;
-    this.#state = new CallSocket({ ...this.#part, session, attachment, skin: voiceSkin, rates });
+    this.#state = CallSocket.begin({ ...this.#part, session, attachment, skin: voiceSkin, rates });
     // `ready` may already have found the socket closed.
     if (!session.isOpen) this.#state.close();
   }

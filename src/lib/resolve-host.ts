@@ -1,6 +1,6 @@
 /**
  * Addresses of a host that a customer has named. A dead name server must not hold up the threads that files are written
- * with: names are asked for over the network directly, or by at most two of those threads.
+ * with: names are asked for over the network directly, or by at most two of those threads, one for each host.
  */
 import { lookup, type LookupAddress } from 'node:dns';
 import { Resolver } from 'node:dns/promises';
@@ -33,21 +33,36 @@ export const resolveByDns: ResolveHost = async (host, signal) => {
 
 let running = 0;
 const waiting: (() => void)[] = [];
+type Asked = { readonly found: Promise<LookupAddress[]>; readonly signals: AbortSignal[] };
+/** Lookups that are not over, by host. */
+const asked = new Map<string, Asked>();
 
 /** As this machine resolves names, with its hosts file: for installations that reach private networks. */
-export const resolveBySystem: ResolveHost = async (host, signal) => {
+export const resolveBySystem: ResolveHost = (host, signal) => {
+  // A name whose server is dead takes one thread, however many ask for it.
+  const known = asked.get(host);
+  if (known !== undefined) {
+    known.signals.push(signal);
+    return known.found;
+  }
+  const signals = [signal];
+  const found = inTurn(host, signals).finally(() => asked.delete(host));
+  asked.set(host, { found, signals });
+  return found;
+};
+
+async function inTurn(host: string, signals: readonly AbortSignal[]): Promise<LookupAddress[]> {
   // One that waited takes over the place of the one that wakes it.
   if (running >= MAX_LOOKUPS) await new Promise<void>((resolve) => waiting.push(resolve));
   else running++;
   try {
-    if (signal.aborted) return [];
-    return await lookUp(host);
+    return signals.every(({ aborted }) => aborted) ? [] : await lookUp(host);
   } finally {
     const next = waiting.shift();
     if (next === undefined) running--;
     else next();
   }
-};
+}
 
 function lookUp(host: string): Promise<LookupAddress[]> {
   const { promise, resolve, reject } = Promise.withResolvers<LookupAddress[]>();

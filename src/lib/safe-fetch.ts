@@ -29,6 +29,8 @@ export type GuardedRequest = Reach & {
   readonly maxBytes: number;
   /** A body over `maxBytes`: `refuse` (default) fails with E_TOO_LARGE, `cut` keeps its beginning. */
   readonly whenTooLong?: 'refuse' | 'cut';
+  /** An answer whose body breaks off, or is not over in time, counts all the same, with what came of it. */
+  readonly isHeadEnough?: boolean;
   readonly signal?: AbortSignal | undefined;
   readonly clock?: Clock;
   readonly resolve?: ResolveHost;
@@ -93,7 +95,12 @@ export async function guardedFetch(text: string, options: GuardedRequest): Promi
       over.promise,
     ]);
     request = open(url, addresses, options);
-    const answer = await Promise.race([answerOf(request, options), over.promise]);
+    const reading = read(request, options);
+    const answer = await Promise.race([reading.whole, over.promise]).catch((error: unknown) => {
+      const begun = options.isHeadEnough === true ? reading.begun() : null;
+      if (begun === null) throw error;
+      return begun;
+    });
     return { ...answer, durationMs: Math.round(clock.now() - startMs) };
   } finally {
     clock.clearTimer(timer);
@@ -158,11 +165,15 @@ function open(url: URL, addresses: LookupAddress[], options: GuardedRequest): Cl
   return send(url, {
     method: options.method ?? 'GET',
     headers: { 'accept-encoding': 'identity', ...options.headers },
+    ...PATIENT,
     // A connection of its own: a shared one would have been opened, and checked, for somebody else.
     agent: false,
     lookup: pinned,
   });
 }
+
+/** For one address, where there is another: Node's 250 ms are less than one way around the world and back. */
+const PATIENT = { autoSelectFamilyAttemptTimeout: 2_500 };
 
 type Read = {
   readonly status: number;
@@ -170,8 +181,15 @@ type Read = {
   readonly body: Buffer;
 };
 
-function answerOf(request: ClientRequest, options: GuardedRequest): Promise<Read> {
-  const { promise, resolve, reject } = Promise.withResolvers<Read>();
+type Reading = {
+  readonly whole: Promise<Read>;
+  /** What has come so far; null before the head has. */
+  readonly begun: () => Read | null;
+};
+
+function read(request: ClientRequest, options: GuardedRequest): Reading {
+  const { promise: whole, resolve, reject } = Promise.withResolvers<Read>();
+  let begun: Reading['begun'] = () => null;
   const fail = (error: unknown): void =>
     reject(unreachable(systemCodeOf(error) ?? 'EPROTO', error));
   const closed = (): void => reject(unreachable('ECONNRESET'));
@@ -183,10 +201,12 @@ function answerOf(request: ClientRequest, options: GuardedRequest): Promise<Read
     response.on('close', closed);
     const chunks: Buffer[] = [];
     let bytes = 0;
-    const done = (): void => {
+    const soFar = (): Read => {
       const { statusCode: status = 0, headers } = response;
-      resolve({ status, headers, body: Buffer.concat(chunks).subarray(0, options.maxBytes) });
+      return { status, headers, body: Buffer.concat(chunks).subarray(0, options.maxBytes) };
     };
+    begun = soFar;
+    const done = (): void => resolve(soFar());
     response.on('error', fail);
     response.on('data', (chunk: Buffer) => {
       chunks.push(chunk);
@@ -199,7 +219,7 @@ function answerOf(request: ClientRequest, options: GuardedRequest): Promise<Read
     response.on('end', done);
   });
   request.end(options.body);
-  return promise;
+  return { whole, begun: () => begun() };
 }
 
 function tooLarge(maxBytes: number): AppError {

@@ -36,8 +36,11 @@ export type Attachment = {
    * are due and returns how many; call it every 20 ms. What is not read within 2 s is dropped.
    */
   read(into: Int16Array): number;
-  /** Frames from now on. One listener; set it at once. */
-  onFrame(listener: FrameListener): void;
+  /**
+   * Frames from now on. One listener; set it at once. `canAnswer` (default true): its client answers functions; while
+   * nobody on the call does, the agent is told so at once instead of waiting.
+   */
+  onFrame(listener: FrameListener, canAnswer?: boolean): void;
   /** As if the caller had said or pressed it; ignored for a listener and before the answer. */
   text(text: string): void;
   dtmf(digits: string): void;

@@ -103,11 +103,15 @@ class CallerClient implements Attachment {
     return web.read(into);
   }
 
-  onFrame(listener: FrameListener): void {
+  onFrame(listener: FrameListener, canAnswer = true): void {
     if (this.#isGone) return;
     this.#listener = listener;
     this.#unsubscribe();
-    this.#unsubscribe = this.#side.story.feed.subscribe((frame) => this.#take(frame));
+    const { feed } = this.#side.story;
+    this.#unsubscribe = feed.subscribe(
+      (frame) => this.#take(frame),
+      () => canAnswer,
+    );
   }
 
   text(text: string): void {
@@ -172,7 +176,7 @@ class CallerClient implements Attachment {
     if (frame.type === 'clear') {
       this.#marks = [];
       web?.clear();
-    } else if (frame.type === 'ended') this.#tellMarks(Number.POSITIVE_INFINITY);
+    }
     this.#listener(frame);
   }
 

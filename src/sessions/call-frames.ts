@@ -58,25 +58,26 @@ export type FrameListener = (frame: CallFrame) => void;
 
 /** The frames of one call. A listener must return at once; one that throws is left out from then on. */
 export class CallFeed {
-  readonly #listeners = new Set<FrameListener>();
+  readonly #listeners = new Map<FrameListener, () => boolean>();
   readonly #onFault: (error: unknown) => void;
 
   constructor(onFault: (error: unknown) => void = () => undefined) {
     this.#onFault = onFault;
   }
 
-  get hasListeners(): boolean {
-    return this.#listeners.size > 0;
+  /** Whether anybody is there who would answer a `function_call`. */
+  get canAnswer(): boolean {
+    return [...this.#listeners.values()].some((canAnswer) => canAnswer());
   }
 
-  /** Returns the way to stop. */
-  subscribe(listener: FrameListener): () => void {
-    this.#listeners.add(listener);
+  /** Returns the way to stop. `canAnswer`: asked at each `function_call`. */
+  subscribe(listener: FrameListener, canAnswer: () => boolean = () => true): () => void {
+    this.#listeners.set(listener, canAnswer);
     return () => this.#listeners.delete(listener);
   }
 
   tell(frame: CallFrame): void {
-    for (const listener of this.#listeners) {
+    for (const listener of this.#listeners.keys()) {
       try {
         listener(frame);
       } catch (error) {

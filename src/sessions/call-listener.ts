@@ -16,6 +16,7 @@ export class CallListener implements Attachment {
   #tap: MediaTap | null = null;
   #caller = new Int16Array(0);
   #isTapped = false;
+  #canAnswer = false;
   #listener: FrameListener = () => undefined;
   readonly #unsubscribe: () => void;
   #isGone = false;
@@ -23,7 +24,10 @@ export class CallListener implements Attachment {
   constructor(side: ClientSide, onGone: () => void) {
     this.#side = side;
     this.#onGone = onGone;
-    this.#unsubscribe = side.story.feed.subscribe((frame) => this.#take(frame));
+    this.#unsubscribe = side.story.feed.subscribe(
+      (frame) => this.#take(frame),
+      () => this.#canAnswer,
+    );
     this.#listen();
   }
 
@@ -49,8 +53,10 @@ export class CallListener implements Attachment {
     return count;
   }
 
-  onFrame(listener: FrameListener): void {
-    if (!this.#isGone) this.#listener = listener;
+  onFrame(listener: FrameListener, canAnswer = true): void {
+    if (this.#isGone) return;
+    this.#listener = listener;
+    this.#canAnswer = canAnswer;
   }
 
   text(): void {}

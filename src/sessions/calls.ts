@@ -27,7 +27,7 @@ import { inboundLeg } from './inbound-leg.ts';
 import { needsCallControl, planOf } from './inbound-plan.ts';
 import { numberOf } from './numbers.ts';
 import { outboundLeg, shownNumber } from './outbound-leg.ts';
-import { checkPlacing, limitOf, type Placing } from './placing.ts';
+import { checkPlacing, limitOf, linesFor, type Placing } from './placing.ts';
 import type {
   AccountDirectory,
   AgentDirectory,
@@ -213,11 +213,11 @@ export class Calls implements CallService, CallAttaching {
     const ports = { agents, trunks, contacts, accounts };
     const checked = await this.#known(checkPlacing(request, ports));
     if (!checked.ok) return checked;
-    const limit = limitOf(this.#capacity, checked.placing);
+    const limit = limitOf(this.#capacity, request, checked.placing);
     if (limit !== null) return { ok: false, refusal: limit };
     if (this.#isDraining) return refuse('DRAINING', RETRY_AFTER_S);
     if (!sip.isUp) return refuse('UNAVAILABLE', RETRY_AFTER_S);
-    if (this.#live.size >= maxCalls) return refuse('OVERLOADED', RETRY_AFTER_S);
+    if (this.#live.size >= linesFor(request, maxCalls)) return refuse('OVERLOADED', RETRY_AFTER_S);
     // Whoever was told "try again" meanwhile would else reach the same person twice.
     if (request.signal?.aborted === true) return refuse('UNAVAILABLE', RETRY_AFTER_S);
     return { ok: true, call: this.#dial(request, checked.placing) };

@@ -86,6 +86,7 @@ export class Conversation {
       announceOnly: options.announceOnly,
       providers,
       media,
+      clock: options.clock,
       floor: options.floor ?? null,
       functions: this.#functions,
       history: (agent) => historyOf(agent, story.messages),

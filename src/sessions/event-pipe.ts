@@ -46,10 +46,10 @@ export class EventPipe<T> implements AsyncIterable<T> {
     this.#changed();
   }
 
-  /** Resolves once everything has been taken. Errors: as `write`. */
-  async drained(): Promise<void> {
+  /** True once everything has been taken; false when nobody reads any more. */
+  async drained(): Promise<boolean> {
     while (!this.#isClosed && this.#items.length > 0) await this.#change();
-    if (this.#isClosed) throw gone();
+    return !this.#isClosed;
   }
 
   /** Nothing more comes. Idempotent. */

@@ -121,7 +121,8 @@ async function routesShowing(
   countryCode: string | null,
   reaching: readonly AccountTrunk[],
 ): Promise<readonly AccountTrunk[] | null> {
-  if (from === undefined) return reaching;
+  // Whose number it is cannot be said while no trunk is usable: that is no route, and nobody's wrong number.
+  if (from === undefined || reaching.length === 0) return reaching;
   const own = await contacts.ownNumber(accountId, from);
   if (own !== null) {
     const rank = (trunk: AccountTrunk): number => (trunk.id === own.trunkId ? 0 : 1);
@@ -143,13 +144,19 @@ function isWanted(trunk: AccountTrunk, { trunkId, trunkTransport }: PlaceCall): 
   );
 }
 
+/** Of so many lines a campaign uses these; a tenth, but one at least, is for who calls in and for single calls. */
+export function linesFor({ campaignId }: Pick<PlaceCall, 'campaignId'>, lines: number): number {
+  return campaignId === undefined || lines < 2 ? lines : lines - Math.ceil(lines / 10);
+}
+
 /** Asked in the very step that dials: between a question and a later call another one would slip in. */
 export function limitOf(
   capacity: Capacity,
+  request: Pick<PlaceCall, 'campaignId'>,
   { agent, policy, routes }: Placing,
 ): CallRefusal | null {
   const code = 'CONCURRENCY_LIMIT' as const;
-  if (!capacity.hasRoom(agent.accountId, policy.maxConcurrentCalls))
+  if (!capacity.hasRoom(agent.accountId, linesFor(request, policy.maxConcurrentCalls)))
     return { code, retryAfterS: BUSY_RETRY_S };
   const withLine = routes.filter((trunk) => capacity.hasLine(trunk.id, trunk));
   if (withLine.length === 0) return { code, retryAfterS: BUSY_RETRY_S, field: 'trunk' };

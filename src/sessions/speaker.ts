@@ -1,7 +1,8 @@
 /** Turns a task of the turn machine into sound: language model -> speakable pieces -> voice -> playout ring. */
 import { AppError } from '#lib/errors.ts';
-import { withDeadline } from '#lib/deadline.ts';
-import type { MediaSession } from '#media/types.ts';
+import type { Clock } from '#lib/clock.ts';
+import { delay, withDeadline } from '#lib/deadline.ts';
+import { SAMPLE_RATE_HZ, type MediaSession } from '#media/types.ts';
 import { promptText } from '#providers/prompts.ts';
 import { sentenceSplitter } from '#providers/sentences.ts';
 import type {
@@ -26,8 +27,12 @@ const PROVIDER_STALL_MS = 10_000;
 /** After so many rounds of functions the model has to do with what it knows. */
 const MAX_ROUNDS = 5;
 
-/** At most this much sound is handed over at a time, so that an end of a loop is seen in time. */
-const SOUND_SAMPLES = 8000;
+/** Sound is handed over in pieces of 200 ms. */
+const SOUND_SAMPLES = 1600;
+/** A loop is queued so far ahead of what is heard of it, however much the media plane takes: its end is to be near. */
+const LOOP_LEAD_MS = 1000;
+/** A loop lets others run between two pieces, even where the media plane takes everything at once. */
+const LOOP_PAUSE_MS = 20;
 
 /** Who speaks, and by whose help. */
 export type Voice = {
@@ -40,6 +45,7 @@ export type SpeakerOptions = Voice & {
   /** Whatever is said first is said last. */
   readonly announceOnly: boolean;
   readonly media: MediaSession;
+  readonly clock: Clock;
   /** The conversation as it was heard, system prompt first. */
   readonly history: (agent: AgentConfig) => ChatMessage[];
   readonly onUsage: (inputTokens: number, outputTokens: number) => void;
@@ -55,7 +61,7 @@ export type SpeakerFloor = {
     how: { readonly language: Language; readonly signal: AbortSignal },
   ): Promise<{ readonly voice: Voice; readonly notice: string } | null>;
   /** Of the agent that replies instead when the present one's model has failed. */
-  afterFailure(language: Language): Promise<Voice | null>;
+  afterFailure(language: Language, signal: AbortSignal): Promise<Voice | null>;
 };
 
 /** What is to be said. */
@@ -144,16 +150,28 @@ export class Speaker {
     utterance.times.mark('pieceReady');
     const base = utterance.addPiece(title);
     const marks = [{ chars: title.length, ms: 0 }];
+    const round = utterance.repeats ? atLeast(SOUND_SAMPLES, pcm) : pcm;
     do {
-      for (let at = 0; at < pcm.length; at += SOUND_SAMPLES) {
-        const part = pcm.subarray(at, at + SOUND_SAMPLES);
+      for (let at = 0; at < round.length; at += SOUND_SAMPLES) {
+        const part = round.subarray(at, at + SOUND_SAMPLES);
         await this.#write(utterance, base, part, marks, utterance.times);
         marks.length = 0;
         if (utterance.abort.signal.aborted)
           throw new AppError('E_ABORTED', 'the sound was stopped');
+        if (utterance.repeats) await this.#keepPace(utterance);
       }
-    } while (utterance.repeats && pcm.length > 0);
+    } while (utterance.repeats && round.length > 0);
     utterance.endPiece();
+  }
+
+  async #keepPace(utterance: Utterance): Promise<void> {
+    const { media, clock } = this.#options;
+    const aheadMs = (): number => {
+      const played = media.playedSamples(utterance.sound) ?? 0;
+      return utterance.audioMs - (played * 1000) / SAMPLE_RATE_HZ - LOOP_LEAD_MS;
+    };
+    do await delay(Math.max(LOOP_PAUSE_MS, aheadMs()), utterance.abort.signal, clock);
+    while (aheadMs() > 0 && utterance.repeats);
   }
 
   #promptText(name: TurnPrompt): string {
@@ -187,7 +205,8 @@ export class Speaker {
       return await this.#reply(utterance, input, times);
     } catch (error) {
       const isOver = utterance.abort.signal.aborted || utterance.audioMs > audioMs;
-      const other = isOver ? null : await this.#options.floor?.afterFailure(this.#language);
+      const { signal } = utterance.abort;
+      const other = isOver ? null : await this.#options.floor?.afterFailure(this.#language, signal);
       if (other == null) throw error;
       this.become(other);
       return this.#reply(utterance, input, times);
@@ -205,7 +224,7 @@ export class Speaker {
         tools: round > MAX_ROUNDS ? [] : offered,
       };
       const { endCall, text, calls } = await this.#round(utterance, request, times);
-      if (calls.length === 0 || endCall) return endCall;
+      if (calls.length === 0 || endCall || round > MAX_ROUNDS) return endCall;
       messages.push({ role: 'assistant', content: text, toolCalls: calls });
       for (const call of calls) {
         const content = await functions.ask(call, offered, signal);
@@ -279,6 +298,14 @@ export class Speaker {
     utterance.addAudio(base, pcm.length, marks);
     await this.#options.media.write(utterance.sound, pcm);
   }
+}
+
+/** `pcm`, or as many whole rounds of it as make up `samples`. */
+function atLeast(samples: number, pcm: Int16Array): Int16Array {
+  if (pcm.length === 0 || pcm.length >= samples) return pcm;
+  const rounds = new Int16Array(pcm.length * Math.ceil(samples / pcm.length));
+  for (let at = 0; at < rounds.length; at += pcm.length) rounds.set(pcm, at);
+  return rounds;
 }
 
 /** Runs `each` over a provider's stream; a stream that stalls is closed and fails with E_TIMEOUT. */

@@ -97,8 +97,9 @@ export class SpokenTurn {
     const { clock, turn } = options;
     this.#options = options;
     this.#startMs = clock.now();
-    const asked = turn.held.story.messages.filter(({ role }) => role === 'user').length;
-    this.#utterance = new Utterance(asked + 1, 0, new TurnTimes(() => clock.now()));
+    const { messages } = turn.held.story;
+    const said = messages.filter(({ role, content }) => role === 'assistant' && content !== '');
+    this.#utterance = new Utterance(said.length + 1, 0, new TurnTimes(() => clock.now()));
   }
 
   /** From what was said to `done` or `error`, which `events` gets last. Never rejects. */
@@ -199,18 +200,19 @@ export class SpokenTurn {
   /** Says it and keeps it; the ids of functions that the client is to answer. */
   async #answer(heard: Heard): Promise<string[]> {
     const { held } = this.#options.turn;
-    const pieces = new EventPipe<Piece>(Infinity);
     try {
-      await this.#together([this.#read(heard, pieces), this.#speak(pieces)], pieces);
+      await this.#speakAsItComes(heard);
       this.#utterance.isQueued = true;
       if (cleanText(this.#text) === '' && this.#calls.length === 0 && !this.#endsConversation) {
         throw new AppError('E_PROVIDER_SERVER', 'language model: the reply had nothing to say');
       }
-      await this.events.drained();
+      if (!(await this.events.drained())) {
+        throw new AppError('E_ABORTED', 'the client has left');
+      }
     } catch (error) {
       this.#utterance.isTorn = !this.#utterance.isQueued;
-      // After a failure the client still gets what was made before it; if it has left, it does not.
-      await this.events.drained().catch(() => undefined);
+      // After a failure the client still gets what was made before it.
+      await this.events.drained();
       const content = this.#utterance.heard(this.events.takenMs);
       this.#keep(content, !this.#utterance.isWhole || content !== this.#utterance.text);
       throw error;
@@ -220,18 +222,21 @@ export class SpokenTurn {
     return this.#endsConversation ? [] : this.#askClient();
   }
 
-  /** What fails first gives up the other. Errors: that of the first. */
-  async #together(work: readonly Promise<void>[], pieces: EventPipe<Piece>): Promise<void> {
-    let failed: { readonly error: unknown } | null = null;
-    const each = work.map((one) =>
-      one.catch((error: unknown) => {
-        failed ??= { error };
-        this.#giveUp.abort();
-        pieces.close();
-      }),
-    );
-    await Promise.all(each);
-    if (failed !== null) throw (failed as { readonly error: unknown }).error;
+  /** What the model has said is spoken, also when it fails behind it; a voice that fails gives up the model. */
+  async #speakAsItComes(heard: Heard): Promise<void> {
+    const pieces = new EventPipe<Piece>(Infinity);
+    const failures: unknown[] = [];
+    const reading = this.#read(heard, pieces).catch((error: unknown) => {
+      failures.push(error);
+      pieces.end();
+    });
+    const speaking = this.#speak(pieces).catch((error: unknown) => {
+      failures.push(error);
+      this.#giveUp.abort();
+      pieces.close();
+    });
+    await Promise.all([reading, speaking]);
+    if (failures.length > 0) throw failures[0];
   }
 
   /** The words as the model says them, and whole sentences for the voice. */

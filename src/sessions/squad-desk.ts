@@ -65,8 +65,11 @@ export type Standing = {
   readonly expiresAtS: number;
 };
 
-/** `squad`, `agent`, `conversation`: there is none. `over`: it has ended. `busy`: too many turns wait, or too long. */
-export type ExecuteRefusal = 'squad' | 'agent' | 'conversation' | 'over' | 'busy';
+/**
+ * `squad`, `agent`, `conversation`: there is none. `over`: it has ended. `busy`: too many turns wait, or too long.
+ * `variables`: with those of former turns they are too many.
+ */
+export type ExecuteRefusal = 'squad' | 'agent' | 'conversation' | 'over' | 'busy' | 'variables';
 
 export type ExecuteResult =
   | { readonly ok: true; readonly turn: TurnResult }
@@ -77,6 +80,10 @@ const MAX_WAITING = 4;
 /** Two messages of a turn, and a notice. */
 const TURN_MESSAGES = 3;
 const MAX_OVER = 5_000;
+/** What is over is told from memory for so long; then the database has it. */
+const KEEP_OVER_MS = 60_000;
+/** Contract 1.6: of a conversation in all, however many turns bring some. */
+export const MAX_VARIABLES_BYTES = 16_384;
 /** How long a conversation of a former process may still be on its way into the database. */
 const CATCH_UP_MS = 2_000;
 const CATCH_UP_EVERY_MS = 100;
@@ -86,7 +93,9 @@ export class SquadDesk {
   readonly #shelf: Shelf<Held>;
   readonly #loading = new Map<Id, Promise<Slot<Held> | null>>();
   /** Lately ended here; insertion order is time order. The database knows them a moment later. */
-  readonly #over = new Map<Id, { readonly accountId: Id; readonly story: SquadStory | null }>();
+  readonly #over = new Map<Id, { readonly accountId: Id }>();
+  /** Of these, the latest. */
+  readonly #told = new Map<Id, { readonly story: SquadStory; readonly untilMs: number }>();
 
   constructor(options: SquadDeskOptions) {
     this.#options = options;
@@ -99,7 +108,7 @@ export class SquadDesk {
   /** Conversations that a former process left open. Once, before the first request. */
   resume(open: readonly Shelved[]): void {
     for (const { id, accountId, startedMs, lastMs, seq } of open) {
-      this.#shelf.add({ id, accountId, startedMs, lastMs, seq, held: null });
+      this.#shelf.put({ id, accountId, startedMs, lastMs, seq, held: null });
     }
   }
 
@@ -161,9 +170,10 @@ export class SquadDesk {
     if (held.story.messages.length + messages > MAX_MESSAGES) {
       this.#end(slot, held, 'max_duration', clock.wallMs());
     }
-    if (!held.story.isOver) return this.#taken(slot, held, request, leave);
+    const refusal = held.story.isOver ? 'over' : tooMuch(held, request) ? 'variables' : null;
+    if (refusal === null) return this.#taken(slot, held, request, leave);
     leave();
-    return 'over';
+    return refusal;
   }
 
   /** What is open stays open, for the next process. Idempotent. */
@@ -252,6 +262,7 @@ export class SquadDesk {
     held.language = languageOfText(last?.content ?? '');
     if (handoff !== null && current !== undefined) {
       const from = plan.members.find(({ agentId: each }) => each === handoff.fromId);
+      held.inherited = { ...primaryOf(plan.members).agent.variables, ...from?.agent.variables };
       const language = held.language ?? current.agent.language;
       held.note = handoffNote(handoff.summary, from?.agent.name ?? '', language);
     }
@@ -291,7 +302,7 @@ export class SquadDesk {
   }
 
   #storyOf(accountId: Id, id: Id): SquadStory | null {
-    const story = this.#shelf.get(id)?.held?.story ?? this.#over.get(id)?.story ?? null;
+    const story = this.#shelf.get(id)?.held?.story ?? this.#told.get(id)?.story ?? null;
     return story !== null && story.facts.accountId === accountId ? story : null;
   }
 
@@ -391,11 +402,27 @@ export class SquadDesk {
   }
 
   #noteOver({ id, accountId }: Shelved, story: SquadStory | null): void {
-    this.#over.set(id, { accountId, story });
+    const nowMs = this.#options.clock.now();
+    for (const [each, { untilMs }] of this.#told) {
+      if (untilMs > nowMs) break;
+      this.#told.delete(each);
+    }
+    if (story !== null) this.#told.set(id, { story, untilMs: nowMs + KEEP_OVER_MS });
+    this.#over.set(id, { accountId });
     if (this.#over.size <= MAX_OVER) return;
     const [oldest] = this.#over.keys();
-    if (oldest !== undefined) this.#over.delete(oldest);
+    if (oldest === undefined) return;
+    this.#over.delete(oldest);
+    this.#told.delete(oldest);
   }
+}
+
+/** Those of the first turn are what they are; later ones may add to them up to the bound. */
+function tooMuch({ story }: Held, { variables, conversationId }: TurnRequest): boolean {
+  if (conversationId === undefined || Object.keys(variables).length === 0) return false;
+  const bytesOf = (all: object): number => Buffer.byteLength(JSON.stringify(all));
+  const bytes = bytesOf({ ...story.variables, ...variables });
+  return bytes > MAX_VARIABLES_BYTES && bytes > bytesOf(story.variables);
 }
 
 /** A key that sees some agents alone uses a squad only when it sees every member. */
@@ -426,7 +453,7 @@ function standingOf(slot: Shelved, story: SquadStory): Standing {
 
 function heldOf(story: SquadStory, plan: SquadPlan, currentId: Id): Held {
   return {
-    ...{ story, plan, currentId, language: null, note: null, waiting: 0 },
+    ...{ story, plan, currentId, language: null, note: null, inherited: {}, waiting: 0 },
     ...{ states: new Map(), answered: new Set(), tail: Promise.resolve() },
   };
 }

@@ -10,7 +10,7 @@ import { toAppError } from '#lib/errors.ts';
 import type { Id } from '#lib/ids.ts';
 import type { Log } from '#lib/log.ts';
 import type { Language, ProviderSet, TurnInput } from '#providers/contract.ts';
-import type { ModelDesk } from './completion.ts';
+import type { Answered, ModelDesk, Question } from './completion.ts';
 import {
   defaultNotice,
   handoffNote,
@@ -57,12 +57,19 @@ const ROUTE_MS = 800;
 const PLAN_MS = 200;
 const PROVIDERS_MS = 500;
 const EXISTS_MS = 200;
+/** A model that was late so often in a row is asked no more for a while: the caller would wait for nothing. */
+const MAX_LATE = 2;
+const REST_MS = 60_000;
 
 export class SquadFloor {
   readonly #options: SquadFloorOptions;
   readonly #plan: Promise<SquadPlan | null>;
   #known: SquadPlan | null = null;
   #current: Voice | null = null;
+  #late = 0;
+  #restUntilMs = 0;
+  /** Members whose models failed, and until when the call is not handed to them again. */
+  readonly #failedUntilMs = new Map<Id, number>();
 
   constructor(options: SquadFloorOptions) {
     this.#options = options;
@@ -93,14 +100,15 @@ export class SquadFloor {
   }
 
   /** The present agent's model has failed: the primary member's voice, or null when that is the one. Never rejects. */
-  async afterFailure(language: Language): Promise<Voice | null> {
+  async afterFailure(language: Language, signal: AbortSignal): Promise<Voice | null> {
     const plan = this.#known;
     if (plan === null) return null;
     const primary = primaryOf(plan.members).agentId;
     if (primary === this.agentId) return null;
+    this.#failedUntilMs.set(this.agentId, this.#options.clock.now() + REST_MS);
     const { messages } = this.#options.story;
     const summary = handoffSummary({ intent: GENERAL, messages, language });
-    return this.#take(plan, primary, { summary, language });
+    return this.#take(plan, primary, { summary, language, signal });
   }
 
   async #choose(
@@ -108,40 +116,59 @@ export class SquadFloor {
     text: string,
     { language: spoken, signal }: { readonly language: Language; readonly signal: AbortSignal },
   ): Promise<Handover | null> {
-    const { agent, desk, story } = this.#options;
+    const { agent, clock, story } = this.#options;
     const currentId = this.agentId;
     const { messages } = story;
-    const route: RoutedTurn = await routeTurn(desk, plan, {
+    const ask = (question: Question): Promise<Answered | null> => this.#ask(question);
+    const route: RoutedTurn = await routeTurn({ ask }, plan, {
       ...{ accountId: agent.accountId, input: text, messages, currentId, signal },
-      ...{ timeoutMs: ROUTE_MS, isSpoken: true },
+      ...{ timeoutMs: clock.now() < this.#restUntilMs ? 0 : ROUTE_MS, isSpoken: true },
     });
     if (route.agentId === currentId || signal.aborted) return null;
+    if (clock.now() < (this.#failedUntilMs.get(route.agentId) ?? 0)) return null;
     const { intent, keyInfo, pending } = route;
     const language = languageOfText(text) ?? spoken;
     const summary = handoffSummary({ intent, messages, language, keyInfo, pending });
     const notice =
       noticeOf(plan, { from: currentId, to: route.agentId }, text) ?? defaultNotice(language);
-    const voice = await this.#take(plan, route.agentId, { summary, language });
+    const voice = await this.#take(plan, route.agentId, { summary, language, signal });
     return voice === null ? null : { voice, notice };
   }
 
-  /** Null when the agent is gone, or its vendors cannot be had. */
+  async #ask(question: Question): Promise<Answered | null> {
+    const { clock, desk } = this.#options;
+    const startMs = clock.now();
+    const answer = await desk.ask(question);
+    if (question.signal?.aborted === true) return answer;
+    const isLate = answer === null && clock.now() - startMs >= ROUTE_MS;
+    this.#late = isLate ? this.#late + 1 : 0;
+    if (this.#late >= MAX_LATE) this.#restUntilMs = clock.now() + REST_MS;
+    return answer;
+  }
+
+  /** Null when the agent is gone, its vendors cannot be had, or the caller has gone on meanwhile. */
   async #take(
     plan: SquadPlan,
     agentId: Id,
-    told: { readonly summary: HandoffSummary; readonly language: Language },
+    told: {
+      readonly summary: HandoffSummary;
+      readonly language: Language;
+      readonly signal: AbortSignal;
+    },
   ): Promise<Voice | null> {
     const { agent: first, story, clock, log } = this.#options;
     const member = plan.members.find((each) => each.agentId === agentId);
     if (member === undefined || !(await this.#exists(agentId))) return null;
     const from = this.#current?.agent ?? first;
     const own = agentId === first.id ? first : this.#agentHere(plan, member.agent);
-    const note = handoffNote(told.summary, from.name, told.language);
+    // What the caller said fills in no variables.
+    const note = handoffNote(told.summary, from.name, told.language).replaceAll('{{', '{ {');
     const agent = { ...own, systemPrompt: joined(own.systemPrompt, note) };
     try {
       const work = Promise.resolve(this.#options.providersFor(agent));
       const providers = await withDeadline(work, PROVIDERS_MS, 'the vendors of the agent', clock);
       const fromId = this.agentId;
+      if (told.signal.aborted || fromId === agentId) return null;
       this.#current = { agent, providers };
       if (agent.maskAtRest) story.maskFromNow();
       story.handedOver(fromId, agentId, told.summary);

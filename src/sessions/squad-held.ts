@@ -63,6 +63,8 @@ export type Held = {
   language: Language | null;
   /** What the present agent alone was told when it took over. */
   note: string | null;
+  /** Variables of those who spoke before it. */
+  inherited: Readonly<Record<string, string>>;
   /** Each agent's memory at its provider. */
   readonly states: Map<Id, Map<string, unknown>>;
   readonly answered: Set<Id>;

@@ -5,6 +5,7 @@ import type { Id } from '#lib/ids.ts';
 import type { ModelDesk } from './completion.ts';
 import { plainLine, readModelJson } from './model-json.ts';
 import {
+  isClear,
   primaryOf,
   reachable,
   routeByWords,
@@ -45,8 +46,6 @@ export type RoutedTurn = Route & {
   readonly pending: string | null;
 };
 
-/** Words as clear as this need no second opinion while somebody is on the line. */
-const CLEAR = 0.75;
 const MESSAGES = 12;
 const MESSAGE_CHARS = 500;
 const MAX_TOKENS = 220;
@@ -64,7 +63,7 @@ export async function routeTurn(
   const byWords = routeByWords(plan, { input, before, currentId });
   const plain: RoutedTurn = { ...byWords, source: 'words', keyInfo: null, pending: null };
   if (timeoutMs <= 0 || reachable(plan, currentId).length < 2) return plain;
-  if (request.isSpoken && (byWords.confidence >= CLEAR || isEmpty(input))) return plain;
+  if (request.isSpoken && (isEmpty(input) || isClear(plan, { input, currentId }))) return plain;
   return (await askModel(desk, plan, request)) ?? plain;
 }
 

@@ -3,12 +3,14 @@
  * model's word is held against the same rules by `settle`.
  */
 import type { Id } from '#lib/ids.ts';
+import { isDenying } from './squad-denial.ts';
 import {
   coverageOf,
   phraseOf,
   phrasesOf,
   wordsOf,
   type Phrase,
+  type Unit,
   type Words,
 } from './squad-words.ts';
 
@@ -59,6 +61,8 @@ const CURVE = 0.75;
 /** The subject stays while nothing else is said, with less and less confidence. */
 const FADE = 0.95;
 const LOOK_BACK = 10;
+/** Words as clear as this need no second opinion. */
+const CLEAR = 0.75;
 
 /** Confidence of a member: `1 - product(1 - 0.9 * coverage^0.75)` over its skills. */
 type Score = { readonly confidence: number; readonly intent: string };
@@ -109,6 +113,19 @@ export function routeByWords(
   return { agentId: currentId, intent: GENERAL, confidence: MIN_CONFIDENCE };
 }
 
+/** Whether the input by itself leaves no doubt: one member alone is meant, and nothing is said not to be so. */
+export function isClear(
+  squad: RoutedSquad,
+  { input, currentId }: Pick<RoutingInput, 'input' | 'currentId'>,
+): boolean {
+  const words = wordsOf(input);
+  if (isDenying(words.plain)) return false;
+  const scorer = scorerOf(squad, currentId);
+  const scores = scorer.members.map(({ agentId }) => scorer.score(agentId, words).confidence);
+  const likely = scores.filter((confidence) => confidence >= MIN_CONFIDENCE);
+  return likely.length === 1 && Math.max(...likely) >= CLEAR;
+}
+
 /** A choice, held against the rules: not sure enough is the primary's, and who may not be reached is not. */
 export function settle(squad: RoutedSquad, currentId: Id, choice: Route): Route {
   const allowed = new Set(reachable(squad, currentId).map(({ agentId }) => agentId));
@@ -136,35 +153,53 @@ type Scorer = {
   score(agentId: Id, words: Words): Score;
 };
 
-function scorerOf(squad: RoutedSquad, currentId: Id): Scorer {
+/** What is looked for, made ready once: a squad of a conversation does not change. */
+type Prepared = {
+  readonly skills: ReadonlyMap<Id, readonly Phrase[]>;
+  /** By present agent, then by target. */
+  readonly conditions: ReadonlyMap<Id, ReadonlyMap<Id, readonly Phrase[]>>;
+  /** How many members have a unit among their skills. */
+  readonly owners: ReadonlyMap<string, number>;
+};
+
+const preparedSquads = new WeakMap<RoutedSquad, Prepared>();
+
+function preparedOf(squad: RoutedSquad): Prepared {
+  const known = preparedSquads.get(squad);
+  if (known !== undefined) return known;
   const skills = new Map(
     squad.members.map((member) => [member.agentId, member.skills.map(phraseOf)]),
   );
-  const conditions = new Map<Id, Phrase[]>();
+  const conditions = new Map<Id, Map<Id, Phrase[]>>();
   for (const { from, to, when } of squad.transfers) {
-    if (from === currentId) conditions.set(to, [...(conditions.get(to) ?? []), ...phrasesOf(when)]);
+    const targets = conditions.get(from) ?? new Map<Id, Phrase[]>();
+    conditions.set(from, targets.set(to, [...(targets.get(to) ?? []), ...phrasesOf(when)]));
   }
-  // A word that several members have tells less of any of them.
   const owners = new Map<string, number>();
   for (const phrases of skills.values()) {
     const units = new Set(phrases.flatMap(({ units: all }) => all.map(({ text }) => text)));
     for (const unit of units) owners.set(unit, (owners.get(unit) ?? 0) + 1);
   }
+  const prepared = { skills, conditions, owners };
+  preparedSquads.set(squad, prepared);
+  return prepared;
+}
+
+function scorerOf(squad: RoutedSquad, currentId: Id): Scorer {
+  const { skills, conditions, owners } = preparedOf(squad);
+  // A word that several members have tells less of any of them.
+  const weightOf = ({ text, weight }: Unit): number => weight / (owners.get(text) ?? 1);
   const score = (agentId: Id, words: Words): Score => {
     const texts = squad.members.find((member) => member.agentId === agentId)?.skills ?? [];
     let doubt = 1;
     let best = { coverage: 0, intent: GENERAL };
     const take = (phrase: Phrase, intent: string): void => {
-      const coverage = coverageOf(
-        phrase,
-        words,
-        ({ text, weight }) => weight / (owners.get(text) ?? 1),
-      );
+      const coverage = coverageOf(phrase, words, weightOf);
       doubt *= 1 - SURE * coverage ** CURVE;
       if (coverage > best.coverage) best = { coverage, intent };
     };
     for (const [at, phrase] of (skills.get(agentId) ?? []).entries()) take(phrase, texts[at] ?? '');
-    for (const phrase of conditions.get(agentId) ?? []) take(phrase, phrase.text);
+    for (const phrase of conditions.get(currentId)?.get(agentId) ?? []) take(phrase, phrase.text);
     return { confidence: rounded(1 - doubt), intent: best.intent };
   };
   return { members: inOrder(reachable(squad, currentId)), score };

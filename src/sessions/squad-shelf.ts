@@ -29,6 +29,8 @@ export type ShelfOptions<H> = {
 };
 
 const CAPACITY = 20_000;
+/** One account must not keep the others out. */
+const ACCOUNT_SHARE = 0.25;
 /** Wall time may be set back or forth: looked at again at least this often. */
 const LONGEST_WAIT_MS = 60_000;
 
@@ -36,6 +38,7 @@ export class Shelf<H> {
   readonly #options: ShelfOptions<H>;
   readonly #slots = new Map<Id, Slot<H>>();
   readonly #timers = new Map<Id, TimerHandle>();
+  readonly #byAccount = new Map<Id, number>();
   #isClosed = false;
 
   constructor(options: ShelfOptions<H>) {
@@ -52,12 +55,27 @@ export class Shelf<H> {
 
   /** Errors: E_QUEUE_FULL. */
   add(slot: Slot<H>): Slot<H> {
-    if (this.#slots.size >= (this.#options.capacity ?? CAPACITY)) {
+    const { capacity = CAPACITY } = this.#options;
+    const own = this.#byAccount.get(slot.accountId) ?? 0;
+    if (this.#slots.size >= capacity || own >= capacity * ACCOUNT_SHARE) {
       throw new AppError('E_QUEUE_FULL', 'there are too many open conversations');
     }
-    this.#slots.set(slot.id, slot);
+    return this.put(slot);
+  }
+
+  /** Where there is room or not: what was open must end. */
+  put(slot: Slot<H>): Slot<H> {
+    const { id, accountId } = slot;
+    if (!this.#slots.has(id)) this.#count(accountId, 1);
+    this.#slots.set(id, slot);
     this.rearm(slot);
     return slot;
+  }
+
+  #count(accountId: Id, change: 1 | -1): void {
+    const open = (this.#byAccount.get(accountId) ?? 0) + change;
+    if (open === 0) this.#byAccount.delete(accountId);
+    else this.#byAccount.set(accountId, open);
   }
 
   /** While a turn is being answered a conversation does not expire. */
@@ -80,7 +98,9 @@ export class Shelf<H> {
 
   remove(slot: Slot<H>): void {
     this.hold(slot);
-    if (this.#slots.get(slot.id) === slot) this.#slots.delete(slot.id);
+    if (this.#slots.get(slot.id) !== slot) return;
+    this.#slots.delete(slot.id);
+    this.#count(slot.accountId, -1);
   }
 
   /** What is open stays open: the journal knows it, and the next process takes it up. Idempotent. */
@@ -88,6 +108,7 @@ export class Shelf<H> {
     this.#isClosed = true;
     for (const slot of this.#slots.values()) this.hold(slot);
     this.#slots.clear();
+    this.#byAccount.clear();
   }
 
   #due(slot: Slot<H>): void {

@@ -88,6 +88,7 @@ type Attempt = {
   readonly agent: AgentConfig;
   readonly language: Language;
   readonly note: string | null;
+  readonly inherited: Readonly<Record<string, string>>;
   readonly handoff: Handoff | null;
 };
 
@@ -96,16 +97,17 @@ function attemptOf(held: Held, route: RoutedTurn, agentId: Id): Attempt {
   const own = agentIn(held, agentId);
   const current = agentIn(held, currentId);
   const language = held.language ?? own.language;
-  const inherited = agentId === currentId ? {} : current.variables;
+  const inherited =
+    agentId === currentId ? held.inherited : { ...held.inherited, ...current.variables };
   const agent = inConversation(own, { inherited, given: story.variables });
-  if (agentId === currentId) return { agent, language, note: held.note, handoff: null };
+  if (agentId === currentId) return { agent, language, inherited, note: held.note, handoff: null };
   const { intent, keyInfo, pending } = route;
   const { messages } = story;
   const summary = handoffSummary({ intent, messages, language, keyInfo, pending });
   const said = messages.at(-1)?.content ?? '';
   const notice = noticeOf(plan, { from: currentId, to: agentId }, said) ?? defaultNotice(language);
   return {
-    ...{ agent, language },
+    ...{ agent, language, inherited },
     note: handoffNote(summary, current.name, language),
     handoff: { from: currentId, to: agentId, summary, notice },
   };
@@ -140,7 +142,7 @@ function commit(
   { intent, confidence }: RoutedTurn,
   done: { readonly attempt: Attempt; readonly reply: WrittenReply; readonly latencyMs: number },
 ): Answer {
-  const { agent, note, handoff } = done.attempt;
+  const { agent, note, inherited, handoff } = done.attempt;
   const { text, endsConversation } = done.reply;
   const { story } = held;
   if (handoff !== null) {
@@ -150,6 +152,7 @@ function commit(
   story.message('assistant', text, done.latencyMs);
   held.currentId = agent.id;
   held.note = note;
+  held.inherited = inherited;
   held.answered.add(agent.id);
   return {
     ...{ agentId: agent.id, agentName: agent.name, intent, confidence },

@@ -1,13 +1,30 @@
 /** How much of a skill a sentence speaks of, in Chinese and English: the routing of squads without a language model. */
+import { affirmedWords, isDenying, isRefusedBehind } from './squad-denial.ts';
 
 /** A unit of a skill with the weight it has within it. */
 export type Unit = { readonly text: string; readonly weight: number };
 
 /** A skill made ready to be looked for. */
-export type Phrase = { readonly text: string; readonly units: readonly Unit[] };
+export type Phrase = {
+  readonly text: string;
+  readonly units: readonly Unit[];
+  /** General words alone, which many sentences hold. */
+  readonly isGeneral: boolean;
+  /** Its units alone do not tell whether it is spoken of. */
+  readonly isLiteral: boolean;
+  /** It speaks of a refusal itself. */
+  readonly isDenying: boolean;
+};
 
 /** A sentence made ready to be looked in. */
-export type Words = { readonly plain: string; readonly stems: readonly string[] };
+export type Words = {
+  readonly plain: string;
+  readonly stems: readonly string[];
+  /** Of `stems`, what is not refused. */
+  readonly affirmed: readonly string[];
+  /** Words written in capitals among others that are not. */
+  readonly capitals: ReadonlySet<string>;
+};
 
 /** Words that say nothing of the subject. */
 const STOP = new Set(
@@ -44,6 +61,9 @@ const GENERIC = new Set([
   ),
 ]);
 const GENERIC_WEIGHT = 0.25;
+const GENERAL_SHARE = 0.5;
+/** Departments whose names are words that say nothing in small letters. */
+const CAPITALS = new Set(['IT']);
 /** Shorter stems are compared whole: `car` is no `card`. */
 const MIN_PREFIX = 5;
 const MAX_PREFIX_GAP = 3;
@@ -57,25 +77,39 @@ let segmenter: Intl.Segmenter | undefined;
 
 /** The plain form that sentences and skills are compared in. */
 export function plainOf(text: string): string {
+  return tidied(text).toLowerCase();
+}
+
+function tidied(text: string): string {
   return text
     .normalize('NFKC')
-    .toLowerCase()
     .replace(/[\s\p{Cc}]+/gu, ' ')
     .trim();
 }
 
 export function wordsOf(text: string): Words {
   const plain = plainOf(text);
-  return { plain, stems: stemsOf(plain) };
+  const affirmed = stemsIn(affirmedWords(plain));
+  return { plain, affirmed, stems: stemsOf(plain), capitals: new Set(capitalsIn(text)) };
 }
 
 export function phraseOf(text: string): Phrase {
   const plain = plainOf(text);
-  const units = [...new Set([...stemsOf(plain), ...segmentsOf(plain)])];
+  const units = [...new Set([...capitalsIn(text), ...stemsOf(plain), ...segmentsOf(plain)])];
+  const isGeneral = units.length > 0 && units.every((unit) => GENERIC.has(unit));
+  const hasCapitals = units.length > 1 && units.some((unit) => CAPITALS.has(unit));
   return {
-    text: plain,
+    ...{ text: plain, isGeneral, isLiteral: units.length === 0 || isGeneral || hasCapitals },
     units: units.map((unit) => ({ text: unit, weight: GENERIC.has(unit) ? GENERIC_WEIGHT : 1 })),
+    isDenying: isDenying(plain),
   };
+}
+
+/** None where everything is written in capitals: they tell nothing then. */
+function capitalsIn(text: string): string[] {
+  const words = tidied(text).match(LATIN_WORD) ?? [];
+  if (words.length > 1 && words.every((word) => word === word.toUpperCase())) return [];
+  return words.filter((word) => CAPITALS.has(word));
 }
 
 /** The parts of a condition in plain words (`refunds, invoices or 发票`), each a phrase of its own. */
@@ -86,10 +120,18 @@ export function phrasesOf(condition: string): Phrase[] {
     .filter(({ units }) => units.length > 0);
 }
 
-/** Whether `words` hold the unit: a Chinese one as it stands, an English one by its stem. */
-export function holds(words: Words, unit: string): boolean {
-  if (/\p{Script=Han}/u.test(unit)) return words.plain.includes(unit);
-  return words.stems.some((stem) => isSameStem(stem, unit));
+/** Whether `words` hold the unit, and do not refuse it: a Chinese one as it stands, an English one by its stem. */
+function holds(words: Words, unit: string, isDenying: boolean): boolean {
+  if (CAPITALS.has(unit)) return words.capitals.has(unit);
+  if (/\p{Script=Han}/u.test(unit)) return holdsHan(words.plain, unit, isDenying);
+  return (isDenying ? words.stems : words.affirmed).some((stem) => isSameStem(stem, unit));
+}
+
+function holdsHan(plain: string, unit: string, isDenying: boolean): boolean {
+  for (let at = plain.indexOf(unit); at !== -1; at = plain.indexOf(unit, at + 1)) {
+    if (isDenying || !isRefusedBehind(plain.slice(0, at))) return true;
+  }
+  return false;
 }
 
 /**
@@ -101,25 +143,41 @@ export function coverageOf(
   words: Words,
   weightOf: (unit: Unit) => number = ({ weight }) => weight,
 ): number {
-  if (phrase.units.length === 0) return isWithin(phrase.text, words.plain) ? 1 : 0;
+  const { text, units, isGeneral, isLiteral, isDenying: denies } = phrase;
+  if (isLiteral && isWithin(text, words.plain)) return 1;
   let all = 0;
   let found = 0;
-  for (const unit of phrase.units) {
+  for (const unit of units) {
     const weight = weightOf(unit);
     all += weight;
-    if (holds(words, unit.text)) found += weight;
+    if (holds(words, unit.text, denies)) found += weight;
   }
-  return all === 0 ? 0 : found / all;
+  if (all === 0) return 0;
+  return (found / all) * (isGeneral ? GENERAL_SHARE : 1);
 }
 
-/** A skill of stop words or of one Chinese character alone must stand there as it is. */
+/** Whether a text stands in another, as words of its own where words are set apart. */
 function isWithin(text: string, plain: string): boolean {
-  return text !== '' && plain.includes(text);
+  if (text === '') return false;
+  const isWordAt = (at: number, of: string): boolean =>
+    /[\p{Script=Latin}\p{N}]/u.test(of.charAt(at));
+  const [startsWord, endsWord] = [isWordAt(0, text), isWordAt(text.length - 1, text)];
+  for (let at = plain.indexOf(text); at !== -1; at = plain.indexOf(text, at + 1)) {
+    const isCut =
+      (startsWord && isWordAt(at - 1, plain)) || (endsWord && isWordAt(at + text.length, plain));
+    if (!isCut) return true;
+  }
+  return false;
 }
 
 function stemsOf(plain: string): string[] {
-  const words = plain.match(LATIN_WORD) ?? [];
-  return words.filter((word) => !STOP.has(word)).map(stemOf);
+  return stemsIn(plain.match(LATIN_WORD) ?? []);
+}
+
+function stemsIn(words: readonly string[]): string[] {
+  const isStop = (word: string): boolean =>
+    STOP.has(word.replace(/['’]\p{L}+$/u, '')) || /n['’]t$/u.test(word);
+  return words.filter((word) => !isStop(word)).map(stemOf);
 }
 
 /** Words of two characters and more; of what the dictionary leaves in single characters, their pairs. */

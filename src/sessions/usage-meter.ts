@@ -4,6 +4,9 @@ import type { Id } from '#lib/ids.ts';
 import type { LlmProvider, ProviderSet, SttProvider, TtsProvider } from '#providers/contract.ts';
 import { SAMPLE_RATE_HZ } from '#media/types.ts';
 
+/** Of one reply. */
+const MAX_COUNT = 1e9;
+
 /** Of one agent at one vendor, since the last `take`. */
 type Counter = {
   readonly agentId: Id;
@@ -78,11 +81,16 @@ function countedLlm(llm: LlmProvider, counter: Counter): LlmProvider {
     ...(complete === undefined ? {} : { complete: complete.bind(llm) }),
     reply: async function* (request, signal) {
       const usage = yield* llm.reply(request, signal);
-      counter.tokensIn += usage?.inputTokens ?? 0;
-      counter.tokensOut += usage?.outputTokens ?? 0;
+      counter.tokensIn += countOf(usage?.inputTokens);
+      counter.tokensOut += countOf(usage?.outputTokens);
       return usage;
     },
   };
+}
+
+/** Servers of all kinds speak the protocol: what is no count must not reach the sums. */
+function countOf(told: unknown): number {
+  return typeof told === 'number' && told > 0 ? Math.min(Math.round(told), MAX_COUNT) : 0;
 }
 
 /** Vendors count what they are given, whether or not all of it is heard. */

@@ -2,6 +2,7 @@
 import type { AgentConfig } from '#lib/agent-config.ts';
 import type { Clock } from '#lib/clock.ts';
 import { withDeadline } from '#lib/deadline.ts';
+import { toAppError } from '#lib/errors.ts';
 import type { Id } from '#lib/ids.ts';
 import type { Log } from '#lib/log.ts';
 import { loadStreamResampling } from '#media/stream-resampler.ts';
@@ -28,7 +29,7 @@ export type VoiceTurnRequest = {
 };
 
 /** `recogniser`: the agent's does not read speech. A number: no such function call waits, by its place in `results`. */
-export type VoiceRefusal = Exclude<ExecuteRefusal, 'squad'> | 'recogniser' | number;
+export type VoiceRefusal = Exclude<ExecuteRefusal, 'squad' | 'variables'> | 'recogniser' | number;
 
 export type VoiceTurns = {
   /** Errors: E_CONFIG for a vendor nobody set up; E_DATABASE*, E_TIMEOUT, E_QUEUE_FULL. */
@@ -74,7 +75,11 @@ export function createVoiceTurns(options: VoiceTurnsOptions): RunningVoiceTurns 
     begin: (request) => begin(options, request, run),
     async close() {
       const over = Promise.all(running).then(() => undefined);
-      await withDeadline(over, CLOSE_MS, 'the last turns', options.clock).catch(() => undefined);
+      try {
+        await withDeadline(over, CLOSE_MS, 'the last turns', options.clock);
+      } catch (error) {
+        options.log.warn('voice.turnsLeft', { count: running.size, error: toAppError(error) });
+      }
     },
   };
 }
@@ -102,7 +107,7 @@ async function begin(
     ...{ waitMs: WAIT_MS, messages: TURN_MESSAGES },
     ...(conversationId === undefined ? {} : { conversationId }),
   });
-  if (turn === 'squad') throw new TypeError('a squad was not asked for');
+  if (turn === 'squad' || turn === 'variables') throw new TypeError('neither was asked for');
   if (typeof turn === 'string') return refuse(turn);
   try {
     const agent = agentIn(turn);

@@ -47,6 +47,8 @@ export class Registration {
   #running: Promise<void> | null = null;
   #isWantedAgain = false;
   #stopping: Promise<void> | null = null;
+  /** The time of `stop` is over: whoever comes next may hold the binding by now. */
+  #isLeft = false;
   /** A REGISTER went out: the registrar may hold a binding, whatever came back. */
   #mayBeBound = false;
   #state: RegistrationState = { registered: false, expiresAtMs: null, error: null };
@@ -102,12 +104,15 @@ export class Registration {
         trunkId: this.#line.trunkId,
         error: toAppError(error),
       });
+    } finally {
+      this.#isLeft = true;
     }
   }
 
   /** Behind a REGISTER that is under way, or the registrar could take them in the other order. */
   async #unregister(): Promise<void> {
     await this.#running;
+    if (this.#isLeft) return;
     const result = await askRegister(this.#talk, this.#line, 0, STOP_TIMEOUT_MS);
     const { trunkId } = this.#line;
     if (result.ok) this.#ports.log.info('trunk.unregistered', { trunkId });

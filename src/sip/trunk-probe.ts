@@ -10,8 +10,8 @@ export type ProbeOptions = {
   readonly ports: TalkPorts;
   readonly clock: Clock;
   readonly timeoutMs: number;
-  /** The node keeps this binding anyway: it is left in place. */
-  readonly keepsBinding: boolean;
+  /** The node keeps this binding anyway: it is left in place. Asked when it could be taken back. */
+  readonly keepsBinding: () => boolean;
 };
 
 type Verdict = { readonly fault: TrunkFault | null; readonly status: number | null };
@@ -65,7 +65,7 @@ async function tryRegister(
   const result = await register(line, ports, timeoutMs);
   if (!result.ok) return result;
   // With a talk of its own: the deadline of the trial is not that of tidying up.
-  if (!keepsBinding) void askRegister(new TrunkTalk(line, patient), line, 0, AWAY_TIMEOUT_MS);
+  if (!keepsBinding()) void askRegister(new TrunkTalk(line, patient), line, 0, AWAY_TIMEOUT_MS);
   return { fault: null, status: 200 };
 }
 

@@ -14,6 +14,7 @@ import { linkContacts } from './contact-links.ts';
 import { withFreeSeq } from './event-seq.ts';
 import type { Sql } from './pool.ts';
 import { EXPIRES_AT } from './recording-rows.ts';
+import { isSuspectData } from './sql-errors.ts';
 import { feedWebhooks } from './webhook-feed.ts';
 import { addUsage } from './usage-sql.ts';
 
@@ -68,8 +69,21 @@ export type Applied = {
   readonly deliveries: number;
 };
 
-/** One batch, in the order of the journal, inside the caller's transaction. Errors: E_DATABASE, E_DATABASE_UNREACHABLE. */
-export async function applyEntries(sql: Sql, entries: readonly JournalEntry[]): Promise<Applied> {
+/** What else a call is counted and looked up for: never worth more than its events. */
+const EXTRAS = [
+  ['contacts', linkContacts],
+  ['usage', addUsage],
+] as const;
+
+/**
+ * One batch, in the order of the journal, inside the caller's transaction. With `onExtraLost` contacts and usage that
+ * the database refuses are told and left out. Errors: E_DATABASE, E_DATABASE_UNREACHABLE.
+ */
+export async function applyEntries(
+  sql: Sql,
+  entries: readonly JournalEntry[],
+  onExtraLost?: (what: string, error: unknown) => void,
+): Promise<Applied> {
   const isNew = await notYetStored(sql, entries);
   const calls = await notDeleted(sql, isNew.filter(isCallEntry));
   const fresh = await withFreeSeq(sql, calls);
@@ -80,8 +94,10 @@ export async function applyEntries(sql: Sql, entries: readonly JournalEntry[]): 
   for (const { event, recording } of fresh) {
     if (recording !== null) await writeRecording(sql, event.account_id, event.call_id, recording);
   }
-  await linkContacts(sql, fresh);
-  await addUsage(sql, fresh);
+  for (const [what, extra] of EXTRAS) {
+    if (onExtraLost === undefined) await extra(sql, fresh);
+    else await withoutLoss(sql, () => extra(sql, fresh), onExtraLost.bind(null, what));
+  }
   const touched: Touched = new Map();
   for (const { event } of fresh) {
     const isFinal = FINAL_EVENTS.includes(event.type);
@@ -89,6 +105,23 @@ export async function applyEntries(sql: Sql, entries: readonly JournalEntry[]): 
     if (isFinal || event.type === 'conversation.message') touched.set(event.call_id, isOver);
   }
   return { touched, deliveries };
+}
+
+/** `work`, undone alone when its data are at fault. Errors: those of `sql` that would meet any other data too. */
+async function withoutLoss(
+  sql: Sql,
+  work: () => Promise<void>,
+  onLost: (error: unknown) => void,
+): Promise<void> {
+  await sql.run('SAVEPOINT extra');
+  try {
+    await work();
+  } catch (error) {
+    // What is no AppError failed before it became a statement: that too is these data alone.
+    if (error instanceof AppError && !isSuspectData(error)) throw error;
+    await sql.run('ROLLBACK TO SAVEPOINT extra');
+    onLost(error);
+  }
 }
 
 /** The record's `messages` are what its events say, so they can be made again at any time. */
@@ -262,9 +295,11 @@ function cutBytes(text: string, maxBytes: number): string {
 
 /** PostgreSQL's jsonb takes neither U+0000 nor half a surrogate pair, and remote parties send both. */
 function toJson(value: unknown): string {
-  return JSON.stringify(value, (_key, inner: unknown) =>
-    typeof inner === 'string' ? clean(inner) : inner,
-  );
+  return JSON.stringify(value, (_key, inner: unknown) => {
+    if (typeof inner === 'string') return clean(inner);
+    if (!isObject(inner) || Object.keys(inner).every((key) => clean(key) === key)) return inner;
+    return Object.fromEntries(Object.entries(inner).map(([key, each]) => [clean(key), each]));
+  });
 }
 
 function clean(text: string): string {

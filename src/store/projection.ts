@@ -44,6 +44,7 @@ export class Projection {
   readonly #clock: Clock;
   readonly #messages = new Map<Id, Messages>();
   #timer: TimerHandle | undefined;
+  #timerAtMs = 0;
   #running: Promise<void> | undefined;
   #wanted = false;
   #failures = 0;
@@ -111,7 +112,12 @@ export class Projection {
   }
 
   #schedule(delayMs: number): void {
-    if (this.#isStopped || this.#timer !== undefined || this.#running !== undefined) return;
+    if (this.#isStopped || this.#running !== undefined) return;
+    const atMs = this.#clock.now() + delayMs;
+    // What comes sooner does not wait for what is due later.
+    if (this.#timer !== undefined && this.#timerAtMs <= atMs) return;
+    this.#clock.clearTimer(this.#timer);
+    this.#timerAtMs = atMs;
     this.#timer = this.#clock.setTimer(() => {
       this.#timer = undefined;
       this.#running = this.#run().finally(() => {
@@ -155,14 +161,17 @@ export class Projection {
     }
   }
 
-  async #applyTogether(entries: readonly JournalEntry[]): Promise<void> {
+  async #applyTogether(
+    entries: readonly JournalEntry[],
+    onExtraLost?: (what: string, error: unknown) => void,
+  ): Promise<void> {
     const nowMs = this.#clock.now();
     const due = (callId: Id, isOver: boolean): boolean =>
       isOver ||
       nowMs - (this.#messages.get(callId)?.writtenMs ?? Number.NEGATIVE_INFINITY) >=
         MESSAGES_EVERY_MS;
     const { touched, deliveries } = await this.#options.database.withSystem(async (sql) => {
-      const applied = await applyEntries(sql, entries);
+      const applied = await applyEntries(sql, entries, onExtraLost);
       for (const [callId, isOver] of applied.touched)
         if (due(callId, isOver)) await writeMessages(sql, callId);
       return applied;
@@ -185,7 +194,10 @@ export class Projection {
 
   async #applyAlone(entry: JournalEntry): Promise<void> {
     try {
-      await this.#applyTogether([entry]);
+      const { id: eventId, call_id: callId } = entry.event;
+      await this.#applyTogether([entry], (what, error) =>
+        this.#options.log.error('projection.extraLost', { what, eventId, callId, error }),
+      );
     } catch (error) {
       if (!isPoison(error) && !this.#isGivenUp(entry.event.id, error)) throw error;
       await park(this.#options.deadLetterFile, entry, error, this.#clock.wallMs());

@@ -19,7 +19,10 @@ import { StaleCache } from './stale-cache.ts';
 export type Trunks = {
   /** At most 1 s old; older while the database is away. */
   of(accountId: Id): Promise<AccountTrunks>;
-  /** Every active trunk of every account; an empty list means that none is set up. */
+  /**
+   * Every active trunk of every account, the account that was there first before the others: a priority counts within
+   * its account alone, or a newcomer could take another one's calls. An empty list means that none is set up.
+   */
   sources(): Promise<readonly TrunkSource[]>;
   /** Every active row of every account that is to be registered, as it is now. Errors: E_DATABASE*. */
   lines(): Promise<readonly FoundLine[]>;
@@ -85,7 +88,8 @@ export function createTrunks(options: TrunksOptions): Trunks {
           sql.rows<TrunkSource>(
             `SELECT user_id AS "accountId", id AS "trunkId", host, outbound_proxy AS "outboundProxy", transport,
                     source_ips::text[] AS cidrs, max_calls AS "maxCalls", max_cps AS "maxCps"
-               FROM sip_configs WHERE is_active ORDER BY priority, created_at, id LIMIT 10000`,
+               FROM sip_configs WHERE is_active
+              ORDER BY min(created_at) OVER (PARTITION BY user_id), user_id, priority, created_at, id LIMIT 10000`,
           ),
         ),
       ),

@@ -18,7 +18,7 @@ export type DeliveryRow = {
   readonly eventType: string;
   readonly status: DeliveryStatus;
   readonly attempts: number;
-  /** Null: at once, under way, not while its hook is disabled, or never again. */
+  /** While an attempt is under way: when it is taken for lost. Null: at once, or never again. */
   readonly nextAttemptAt: Date | null;
   /** Of the last answer. */
   readonly responseStatus: number | null;
@@ -85,7 +85,8 @@ export function createWebhookDeliveries(options: WebhookDeliveriesOptions): Webh
           },
           new Where()
             .add('user_id = ? AND webhook_id = ?', actor.accountId, webhookId)
-            .addUnlessNull('status = ?', status),
+            .addUnlessNull('status = ?', status)
+            .addUnlessNull(OF_AGENTS, actor.agentIds),
           page,
           rowOf,
         );
@@ -105,6 +106,8 @@ export function createWebhookDeliveries(options: WebhookDeliveriesOptions): Webh
   };
 }
 
+/** For a key that is bound to agents; what belongs to no call is not theirs either. */
+const OF_AGENTS = 'call_id IN (SELECT c.id FROM call_records c WHERE c.agent_id = ANY (?::uuid[]))';
 const MINE = 'user_id = $1 AND id = $2 AND deleted_at IS NULL';
 
 /** Null: no such hook. The lock keeps it from being disabled meanwhile. */

@@ -28,7 +28,33 @@ export async function feedWebhooks(
       ...{ id: event.id, user_id: event.account_id, call_id: event.call_id, seq: event.seq },
       ...{ type: event.type, alias: aliasOf(event.type), payload: publicEvent(event), place },
     }));
-  return sql.run(INSERT, [toJson(rows)]);
+  let made = 0;
+  for (const json of statements(rows, toJson)) made += await sql.run(INSERT, [json]);
+  return made;
+}
+
+/**
+ * Characters of one statement: it writes as much for each of up to 50 hooks, and one that met its deadline would be
+ * tried, and end, in the same way for ever.
+ */
+const MAX_CHARS = 256 * 1_024;
+
+/** The rows as JSON lists of about `MAX_CHARS` each, or of one row that is larger. */
+function* statements(
+  rows: readonly object[],
+  toJson: (value: unknown) => string,
+): Generator<string, void> {
+  let [part, chars]: [string[], number] = [[], 0];
+  for (const row of rows) {
+    const json = toJson(row);
+    if (part.length > 0 && chars + json.length > MAX_CHARS) {
+      yield `[${part.join()}]`;
+      [part, chars] = [[], 0];
+    }
+    part.push(json);
+    chars += json.length;
+  }
+  if (part.length > 0) yield `[${part.join()}]`;
 }
 
 /**

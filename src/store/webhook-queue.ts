@@ -31,7 +31,7 @@ export type Sent = {
 };
 
 export type Attempt = {
-  readonly claim: Pick<Claim, 'id' | 'webhookId' | 'attempts' | 'leaseMs'>;
+  readonly claim: Pick<Claim, 'id' | 'webhookId' | 'url' | 'attempts' | 'leaseMs'>;
   readonly sent: Sent;
   readonly atMs: number;
   /** `delivered`, `pending` (tried again at `nextMs`) or `dead`. */
@@ -72,6 +72,8 @@ export const LEASE_MS = 120_000;
 /** One hook at a time gets so many requests from one node, or so few while it fails. */
 const PER_HOOK = 8;
 const PER_FAILING_HOOK = 2;
+/** All hooks of an account together, of one node: the others must find places too. */
+const PER_ACCOUNT = 40;
 const GONE = 410;
 /** A receiver that is being restarted must not lose its hook to the first attempt after a quiet week. */
 const MIN_ATTEMPTS_TO_DISABLE = 3;
@@ -98,13 +100,19 @@ async function release(sql: Sql, { id, leaseMs }: Pick<Claim, 'id' | 'leaseMs'>)
 
 async function settle(sql: Sql, turn: Turn): Promise<TurnResult['disabled']> {
   // Hooks first, then deliveries, as every writer does: else two of them could wait for each other.
-  await sql.rows('SELECT FROM webhooks WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE', [
-    turn.attempts.map(({ claim: { webhookId } }) => webhookId),
-  ]);
+  const hooks = await sql.rows<{ id: Id; url: string }>(
+    'SELECT id, url FROM webhooks WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE',
+    [turn.attempts.map(({ claim: { webhookId } }) => webhookId)],
+  );
   await writeAttempts(sql, turn.attempts);
   const at = isoOf(turn.nowMs);
+  const urls = new Map(hooks.map(({ id, url }) => [id, url]));
+  // What a URL answered that the hook no longer has says nothing of the one it has now.
+  const telling = turn.attempts.filter(
+    ({ claim: { webhookId, url } }) => urls.get(webhookId) === url,
+  );
   const hooksWhere = (isSo: (attempt: Attempt) => boolean): Id[] => [
-    ...new Set(turn.attempts.filter(isSo).map(({ claim: { webhookId } }) => webhookId)),
+    ...new Set(telling.filter(isSo).map(({ claim: { webhookId } }) => webhookId)),
   ];
   const well = hooksWhere(({ sent }) => sent.isOk);
   const failed = hooksWhere(({ sent }) => !sent.isOk).filter((id) => !well.includes(id));
@@ -187,7 +195,7 @@ async function claim(sql: Sql, { nowMs, free, sending }: Turn): Promise<Claim[]>
   const leaseMs = nowMs + LEASE_MS;
   const rows = await sql.rows<ClaimRow>(CLAIM, [
     ...[isoOf(nowMs), isoOf(leaseMs), free, [...sending.keys()], [...sending.values()]],
-    ...[PER_HOOK, PER_FAILING_HOOK],
+    ...[PER_HOOK, PER_FAILING_HOOK, PER_ACCOUNT],
   ]);
   return rows.map((row) => ({
     ...{ id: row.id, accountId: row.user_id, webhookId: row.webhook_id, payload: row.payload },
@@ -205,27 +213,38 @@ const READY = `
     SELECT (SELECT d.webhook_id FROM webhook_deliveries d WHERE d.status = 'pending' AND d.webhook_id > h.id
              ORDER BY d.webhook_id LIMIT 1)
       FROM hooks h WHERE h.id IS NOT NULL
-  ), ready AS (SELECT w.id, w.failing_since FROM hooks h JOIN webhooks w ON w.id = h.id AND w.enabled)`;
+  ), ready AS (SELECT w.id, w.user_id, w.failing_since FROM hooks h JOIN webhooks w ON w.id = h.id AND w.enabled)`;
 
 /**
- * Of each hook the first that are due are taken; one whose call has an earlier event that was never tried waits for it.
- * Hooks with the least under way come first, so slow ones cannot take every place.
+ * Of each hook the first that are due are taken, new ones and retries by turns: either alone could be more than its
+ * receiver can take. One whose call has an earlier event that was never tried waits for it. Accounts with the least
+ * under way come first, and of each account such hooks, so slow ones cannot take every place.
  */
 const CLAIM = `
-  WITH RECURSIVE ${READY}, places AS (
-    SELECT r.id, coalesce(b.busy, 0) AS busy, CASE WHEN r.failing_since IS NULL THEN $6::int ELSE $7::int END AS most
-      FROM ready r LEFT JOIN (SELECT id, count(*)::int AS busy FROM unnest($5::uuid[]) AS s(id) GROUP BY id) b ON b.id = r.id
-  ), chosen AS (
-    SELECT due.id FROM places p CROSS JOIN LATERAL (
-      SELECT f.id, row_number() OVER () AS place FROM (
+  WITH RECURSIVE ${READY}, busy AS (
+    SELECT s.id, w.user_id, count(*)::int AS n FROM unnest($5::uuid[]) AS s(id) JOIN webhooks w ON w.id = s.id GROUP BY 1, 2
+  ), places AS (
+    SELECT r.id, r.user_id, coalesce(b.n, 0) AS busy,
+           CASE WHEN r.failing_since IS NULL THEN $6::int ELSE $7::int END - coalesce(b.n, 0) AS room
+      FROM ready r LEFT JOIN busy b ON b.id = r.id
+  ), due AS (
+    SELECT f.id, p.user_id, p.room, p.busy, row_number() OVER (PARTITION BY p.id ORDER BY f.place, random()) AS place
+      FROM places p CROSS JOIN (VALUES ('-infinity'::timestamptz, '-infinity'::timestamptz), ('0001-01-01Z', $1)) AS k(since, until)
+     CROSS JOIN LATERAL (
+      SELECT l.id, row_number() OVER () AS place FROM (
         SELECT d.id FROM webhook_deliveries d
-         WHERE d.webhook_id = p.id AND d.status = 'pending' AND d.next_attempt_at <= $1
+         WHERE d.webhook_id = p.id AND d.status = 'pending' AND d.next_attempt_at BETWEEN k.since AND k.until
            AND d.id <> ALL ($4::uuid[])
            AND NOT EXISTS (SELECT FROM webhook_deliveries e
                  WHERE e.call_id = d.call_id AND e.webhook_id = d.webhook_id AND e.seq < d.seq
                    AND e.status = 'pending' AND e.attempts = 0)
-         ORDER BY d.next_attempt_at, d.created_at LIMIT greatest(0, p.most - p.busy) FOR UPDATE SKIP LOCKED) f) due
-     ORDER BY p.busy + due.place, random() LIMIT $3
+         ORDER BY d.next_attempt_at, d.created_at LIMIT greatest(0, p.room) FOR UPDATE SKIP LOCKED) l) f
+  ), shares AS (
+    SELECT due.id, row_number() OVER (PARTITION BY user_id ORDER BY busy + place, random())
+           + coalesce((SELECT sum(n) FROM busy b WHERE b.user_id = due.user_id), 0) AS share
+      FROM due WHERE place <= room
+  ), chosen AS (
+    SELECT id FROM shares WHERE share <= $8::int ORDER BY share, random() LIMIT $3
   )
   UPDATE webhook_deliveries d SET next_attempt_at = $2
     FROM chosen, webhooks w WHERE d.id = chosen.id AND w.id = d.webhook_id

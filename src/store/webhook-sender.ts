@@ -43,7 +43,7 @@ export function createWebhookSender(options: WebhookSenderOptions): WebhookSende
         const secrets = secretsOf(sealer, sending, clock.wallMs());
         const answer = await guardedFetch(sending.url, {
           ...{ method: 'POST', body, allowPrivate, clock, signal, timeoutMs: DEADLINE_MS },
-          ...{ maxBytes: MAX_ANSWER_BYTES, whenTooLong: 'cut' },
+          ...{ maxBytes: MAX_ANSWER_BYTES, whenTooLong: 'cut', isHeadEnough: true },
           headers: {
             'content-type': 'application/json; charset=utf-8',
             'user-agent': userAgent,

@@ -84,13 +84,10 @@ function requestOf(
     else if (word === '-H') {
       const [name = '', ...rest] = (words.shift() ?? '').split(':');
       headers.append(name, rest.join(':').trim());
-    } else if (word === '--data-binary') body = words.shift();
+    } else if (word === '--data-binary') body = dataOf(words.shift() ?? '');
     else if (word === '--json') {
       body = words.shift();
       headers.set('content-type', 'application/json');
-    } else if (word === '--data-binary') {
-      const file = /^@(.+)$/.exec(words.shift() ?? '')?.[1] ?? '';
-      body = readFileSync(new URL(`../../${file}`, import.meta.url));
     } else {
       assert.ok(!word.startsWith('-') && url === undefined, `${place}: unknown option ${word}`);
       url = word;
@@ -99,6 +96,12 @@ function requestOf(
   assert.ok(url !== undefined, `${place}: no URL`);
   const init = { method: method ?? (body === undefined ? 'GET' : 'POST'), headers };
   return { url, init: body === undefined ? init : { ...init, body } };
+}
+
+/** `@name` stands for what is in the file. */
+function dataOf(word: string): string | Uint8Array {
+  if (!word.startsWith('@')) return word;
+  return readFileSync(new URL(`../../${word.slice(1)}`, import.meta.url));
 }
 
 /** The words of a shell command: quotes, `$name`, and a backslash at the end of a line. */

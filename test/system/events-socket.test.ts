@@ -24,7 +24,7 @@ class Listener {
 
   private constructor(socket: WebSocket) {
     this.#socket = socket;
-    socket.on('message', (data) => this.events.push(JSON.parse(String(data)) as Event));
+    socket.on('message', (data: Buffer) => this.events.push(JSON.parse(data.toString()) as Event));
     this.closed = new Promise((resolve) => socket.once('close', resolve));
   }
 

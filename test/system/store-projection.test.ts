@@ -155,6 +155,28 @@ test('entries that the database refuses are parked; the others of the same momen
   );
 });
 
+test('a call whose usage or contact the database refuses is stored without them, nothing of it is parked', async (t) => {
+  const store = await newStore(t, storeOptions(newDataDir(t), await newDatabase(t)));
+  const call = await newCall(store);
+  const vendor = { agent_id: call.agentId, vendor: 'mind', llm_tokens_in: 1.5 };
+  const odd = { ...call.answered(), usage: [vendor] };
+  store.journal.append(call.initiated());
+  store.journal.append(odd);
+  store.journal.append(
+    call.entry('conversation.message', {
+      message: {
+        ...{ role: 'assistant', content: '', timestamp: 1 },
+        tool_calls: [{ id: 'a', name: 'order', arguments: { 'te\0a\ud800': 1 } }],
+      },
+    }),
+  );
+  store.journal.append(call.ended());
+  assert.equal(await drained(store), true);
+  assert.equal(store.projection.parked, 0);
+  const record = await store.records.get(call.accountId, call.id);
+  assert.deepEqual([record?.status, record?.messages.length], ['ended', 1]);
+});
+
 test('calls that end while the database is away are all there afterwards, once', async (t) => {
   const url = await newDatabase(t);
   const proxy = await startProxy(url);

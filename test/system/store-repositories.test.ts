@@ -203,6 +203,19 @@ test('the first usable active trunk, with its password opened', async (t) => {
     sources.map(({ host, cidrs }) => [host, cidrs]),
     Array.from({ length: 2 }, () => ['sip.example.test', ['192.0.2.0/28']]),
   );
+  const newcomer = newId();
+  await store.database.withSystem(async (sql) => {
+    await sql.run('INSERT INTO auth.users (id, email) VALUES ($1, $2)', [newcomer, 'new@x.test']);
+    await sql.run(
+      `INSERT INTO sip_configs (user_id, name, host, priority, source_ips)
+       VALUES ($1, 'theirs', 'sip.example.test', 0, '{192.0.2.0/28}')`,
+      [newcomer],
+    );
+  });
+  store.trunks.forget(newcomer);
+  const owners = (await store.trunks.sources()).map(({ accountId: owner }) => owner);
+  assert.equal(owners.length, 3);
+  assert.equal(owners.indexOf(newcomer), 2, 'a low priority takes no calls of another account');
   await store.close();
   rmSync(path.join(dataDir, 'master.key'));
 });

@@ -152,6 +152,25 @@ test('a batch that is applied twice queues nothing twice; a deleted record takes
   assert.deepEqual(await kit.rows(), []);
 });
 
+test('the list of deliveries: a key for some agents sees those of their calls alone', async (t) => {
+  const kit = await newWebhookKit(t);
+  await kit.worker.stop();
+  const { row } = await kit.hook('https://hooks.example.net/');
+  const call = kit.newCall();
+  await kit.tell(call.initiated(), call.ended());
+  await kit.deliveries.test(kit.actor, row.id);
+  const typesFor = async (agentIds: string[] | null): Promise<string[]> => {
+    const page = { limit: 20, from: { offset: 0 } };
+    const found = await kit.deliveries.list({ ...kit.actor, agentIds }, row.id, null, page);
+    assert.ok(found !== 'missing');
+    assert.equal(found.total, found.rows.length);
+    return found.rows.map(({ eventType }) => eventType).toSorted();
+  };
+  assert.deepEqual(await typesFor(null), ['call.ended', 'call.initiated', 'webhook.test']);
+  assert.deepEqual(await typesFor([newId(), call.agentId]), ['call.ended', 'call.initiated']);
+  assert.deepEqual(await typesFor([newId()]), []);
+});
+
 test('410 disables the hook, what waits stays, and goes out when it is enabled again', async (t) => {
   const kit = await newWebhookKit(t);
   const receiver = await newReceiver(t);

@@ -74,11 +74,25 @@ test('a mark comes behind the whole of its audio; its echo reaches the call', as
   call.due = ramp(1, 200);
   turns(server, 2);
   call.tell({ type: 'mark', name: 'u1' });
+  await client.settle();
+  assert.deepEqual(client.order.slice(2), ['audio', 'pong'], 'no frame is cut short');
+  call.due = ramp(201, 120);
+  turns(server, 1);
   await client.frame('mark');
-  assert.deepEqual(client.order.slice(2), ['audio', 'audio', 'mark']);
+  assert.deepEqual(client.order.slice(4), ['audio', 'mark']);
   const heard = samplesOf(Buffer.concat(client.audio));
-  assert.equal(heard.length, 640);
-  assert.deepEqual(heard.slice(398, 402), [200, 200, 0, 0], 'filled up with silence');
+  assert.deepEqual(
+    heard.filter((_, at) => at % 2 === 0),
+    ramp(1, 320),
+    'and no silence is put into the speech',
+  );
+  call.due = ramp(1, 40);
+  turns(server, 1);
+  call.tell({ type: 'mark', name: 'u2' });
+  turns(server, 3);
+  await client.frame('mark', 2);
+  const last = samplesOf(client.audio[2] as Buffer);
+  assert.deepEqual(last.slice(78, 82), [40, 40, 0, 0], 'filled up when nothing more comes');
   client.send({ type: 'mark', name: 'u1' });
   await client.settle();
   assert.deepEqual(call.done, [['played', 'u1']]);
@@ -104,6 +118,25 @@ test('commands reach the call in order; hangup ends it', async (t) => {
   const error = await client.frame('error');
   assert.deepEqual([error['code'], error['fatal']], ['VALIDATION_FAILED', false]);
   assert.match(String(error['message']), /\/text/);
+});
+
+test('words and keys that come by the hundred are refused, and cost the call nothing', async (t) => {
+  const server = await startSocketServer(t);
+  const { client, call } = await server.join(t);
+  assert.equal(call.canAnswer, false, 'this socket has no function_call');
+  for (let sent = 0; sent < 200; sent++) client.send({ type: 'text', text: 'a' });
+  client.send({ type: 'dtmf', digits: '1' });
+  await client.settle();
+  assert.equal(call.done.length, 100);
+  const errors = client.frames.filter((frame) => frame.type === 'error');
+  assert.equal(errors.length, 101);
+  for (const { code, fatal } of errors) assert.deepEqual([code, fatal], ['RATE_LIMITED', false]);
+  server.clock.advance(1_000);
+  client.send({ type: 'dtmf', digits: '1'.repeat(51) });
+  client.send({ type: 'dtmf', digits: '1'.repeat(50) });
+  client.send({ type: 'interrupt' });
+  await client.settle();
+  assert.deepEqual(call.done.slice(100), [['dtmf', '1'.repeat(50)]], 'whole, or not at all');
 });
 
 test('audio up: any even length from 2 to 32,000 bytes, exactly as sent; else BAD_FRAME, and on it goes', async (t) => {
@@ -149,7 +182,7 @@ test('INPUT_OVERRUN is told once a second', async (t) => {
   assert.deepEqual(await client.frame('warning'), { type: 'warning', code: 'INPUT_OVERRUN' });
 });
 
-test('audio down: frames of 20 ms as they fall due, after a stall all at once', async (t) => {
+test('audio down: frames of 20 ms as they fall due', async (t) => {
   const server = await startSocketServer(t);
   const { client, call } = await server.join(t);
   for (let turn = 0; turn < 10; turn++) {
@@ -165,9 +198,48 @@ test('audio down: frames of 20 ms as they fall due, after a stall all at once', 
     heard.filter((_, at) => at % 2 === 0),
     ramp(0, 1_600),
   );
-  call.due = ramp(0, 160 * 25);
+});
+
+test('after a stall the client is never more than 200 ms ahead, and the delay goes with the pauses', async (t) => {
+  const server = await startSocketServer(t);
+  const { client, call } = await server.join(t);
+  const loud = (from: number, count: number): number[] => ramp(0, count).map((at) => from + at);
+  // 1.2 s wait: words, then a pause, then words.
+  call.due = [...loud(1_000, 4_800), ...ramp(0, 1_600).map(() => 3), ...loud(10_000, 3_200)];
+  const sent = async (): Promise<number> => {
+    await client.settle();
+    return Buffer.concat(client.audio).length / 32;
+  };
   turns(server, 1);
-  await client.heard(6_400 + 25 * 640);
+  assert.equal(await sent(), 200);
+  let aheadMs = 200;
+  let beforeMs = 200;
+  for (let turn = 0; turn < 60; turn++) {
+    call.due.push(...loud(20_000, 160));
+    turns(server, 1);
+    const nowMs = await sent();
+    aheadMs = Math.max(0, aheadMs - 20) + nowMs - beforeMs;
+    beforeMs = nowMs;
+    assert.ok(aheadMs <= 200, `${aheadMs} ms ahead`);
+  }
+  const heard = samplesOf(Buffer.concat(client.audio)).filter((_, at) => at % 2 === 0);
+  assert.deepEqual(heard.slice(0, 4_800), loud(1_000, 4_800), 'no word is lost');
+  assert.deepEqual(heard.slice(4_800, 4_803), [10_000, 10_001, 10_002], 'the pause is');
+  call.tell(ended);
+  await client.closed;
+  assert.equal(client.order.at(-1), 'ended');
+  const all = Buffer.concat(client.audio).length / 2;
+  assert.equal(all, (4_800 + 3_200 + 60 * 160) * 2, 'the last words come at once');
+});
+
+test('the last words, their mark, then the end', async (t) => {
+  const server = await startSocketServer(t);
+  const { client, call } = await server.join(t);
+  call.due = ramp(1, 200);
+  call.onDry = () => call.tell({ type: 'mark', name: 'u1' });
+  call.tell(ended);
+  await client.closed;
+  assert.deepEqual(client.order.slice(2), ['audio', 'audio', 'mark', 'ended']);
 });
 
 test('config: other rates, once, before the client’s audio, told by a new ready', async (t) => {

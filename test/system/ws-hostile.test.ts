@@ -1,10 +1,11 @@
 /** Upgrades that are made to hurt: pipelined, broken off, malformed. The server goes on, and nothing is left behind. */
 import assert from 'node:assert/strict';
+import { on } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import { OTHER_ACCOUNT, ACCOUNT } from '../unit/_api-fakes.ts';
 import { startSocketServer, WEB, type SocketServer } from './_socket-server.ts';
-import { trySocket } from './_ws-client.ts';
+import { openSocket, trySocket } from './_ws-client.ts';
 
 const CALL = `/ws/call/${WEB}`;
 
@@ -39,14 +40,23 @@ async function answerOf(socket: Socket): Promise<string> {
   return socket.destroyed ? text : `still open: ${text}`;
 }
 
-test('an upgrade behind a request that is still in work ends the connection, not the server', async (t) => {
+test('an upgrade behind a request that is still in work is an ordinary request', async (t) => {
   const server = await startSocketServer(t);
   const authorization = `Authorization: ${server.auth.headers['authorization']}`;
-  const plain = `GET /v1/phone/calls/${WEB} HTTP/1.1\r\nHost: 127.0.0.1\r\n${authorization}\r\n\r\n`;
+  const plain = `GET /v1/phone/calls/${WEB} HTTP/1.1\r\nHost: 127.0.0.1\r\n${authorization}\r\n`;
   const socket = dial(t, server);
-  socket.write(plain + upgradeTo(CALL, [authorization]));
-  const text = await answerOf(socket);
-  assert.doesNotMatch(text, /still open|101 Switching/);
+  const last = `${plain}Connection: close\r\n\r\n`;
+  socket.write(`${plain}\r\n${upgradeTo(CALL, [authorization])}`);
+  const answered = answerOf(socket);
+  let answers = 0;
+  for await (const chunk of on(socket, 'data')) {
+    answers += String(chunk).split('HTTP/1.1 ').length - 1;
+    if (answers === 2) break;
+  }
+  socket.write(last);
+  const text = await answered;
+  const statuses = [...text.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => status);
+  assert.deepEqual(statuses, ['200', '426', '200']);
   const { client } = await server.join(t);
   await client.settle();
   assert.equal(server.api.sockets.size, 1);
@@ -116,5 +126,61 @@ test('a ticket is good for one of many that come at the same time', async (t) =>
   const url = `${data.ws_url}?ticket=${data.ticket}`;
   const tried = await Promise.all(Array.from({ length: 10 }, () => trySocket(t, url)));
   const codes = tried.map((each) => ('code' in each ? each.code : 'in'));
-  assert.deepEqual(codes.filter((code) => code !== 'UNAUTHENTICATED'), ['in']);
+  assert.deepEqual(
+    codes.filter((code) => code !== 'UNAUTHENTICATED'),
+    ['in'],
+  );
+});
+
+test('a client that asks and never reads is let go, whatever it asks with', async (t) => {
+  const server = await startSocketServer(t);
+  const frame = Buffer.alloc(6 + 125);
+  frame.set([0x89, 0x80 | 125]); // a ping, masked with zeros
+  const authorization = `Authorization: ${server.auth.headers['authorization']}`;
+  const socket = dial(t, server);
+  socket.write(upgradeTo(CALL, [authorization]));
+  await new Promise((resolve) => socket.once('data', resolve));
+  socket.pause();
+  const flood = Buffer.concat(Array.from({ length: 1_000 }, () => frame));
+  let isClosed = false;
+  socket.on('close', () => (isClosed = true));
+  const [call] = server.fakes.sockets.attachments;
+  for (let round = 0; round < 500 && call?.isDetached === false && !isClosed; round++) {
+    await new Promise((resolve) => socket.write(flood, resolve));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  assert.equal(call?.isDetached, true, 'pongs pile up in the server');
+});
+
+test('the sockets are closed once, however often they are told to', async (t) => {
+  const server = await startSocketServer(t);
+  const { client } = await server.join(t);
+  const { sockets } = server.api;
+  await Promise.all([sockets.close(), sockets.close(), client.closed]);
+  await sockets.close();
+  assert.equal((await client.closed).code, 1001);
+});
+
+test('a socket that cannot be set up leaves its place on the call to others', async (t) => {
+  const server = await startSocketServer(t);
+  const { ports, attachments } = server.fakes.sockets;
+  const open = ports.resampling.open.bind(ports.resampling);
+  const broken = {
+    open: (): never => {
+      throw new Error('no memory for a converter');
+    },
+  };
+  for (const path of [CALL, '/v1/voice/ws']) {
+    Object.assign(ports.resampling, broken);
+    const lost = await openSocket(t, server.url + path, server.auth);
+    if (path !== CALL) lost.send({ type: 'start', call_id: WEB });
+    assert.equal((await lost.closed).code, 1011, path);
+    assert.equal(attachments.at(-1)?.isDetached, true, path);
+    Object.assign(ports.resampling, { open });
+    const { client } = await server.join(t);
+    client.socket.close();
+    await client.closed;
+    while (attachments.at(-1)?.isDetached !== true)
+      await new Promise((next) => setTimeout(next, 2));
+  }
 });

@@ -207,9 +207,16 @@ test('start with a call: the web call as its caller, a phone call as a listener,
   assert.deepEqual(fakes.sockets.listened, [LIVE]);
   phone.client.send({ type: 'text', text: 'hello' });
   assert.equal((await phone.client.frame('error'))['code'], 'FORBIDDEN');
+  phone.call.asked.add('f1');
+  phone.client.send({ type: 'function_result', call_id: 'f1', result: 1 });
   phone.client.send({ type: 'stop' });
   assert.equal((await phone.client.closed).code, 1000);
-  assert.deepEqual(phone.call.done, [['detach']], 'a listener hangs nobody up');
+  assert.deepEqual(
+    phone.call.done,
+    [['result', 'f1', 1], ['detach']],
+    'a listener answers functions, and hangs nobody up',
+  );
+  assert.deepEqual([web.call.canAnswer, phone.call.canAnswer], [true, true]);
 
   const key = (wish: Parameters<typeof fakes.addKey>[0]) => ({
     headers: { authorization: `Bearer ${fakes.addKey(wish)}` },

@@ -107,6 +107,11 @@ export class CampaignWorld {
     return campaign;
   }
 
+  /** As a person does over HTTP; the dialler is to be told. */
+  pause(campaign: FakeCampaign): readonly CampaignEvent[] {
+    return this.#change(campaign, 'paused', 'user');
+  }
+
   /** Moves time on; what waits for promises gets its turn after each step. */
   async pass(ms: number, stepMs = 5): Promise<void> {
     for (let at = 0; at < ms; at += stepMs) {

@@ -19,11 +19,15 @@ export class FakeAttachment implements Attachment {
   due: number[] = [];
   /** Samples that the next `push` says it dropped. */
   drops = 0;
+  /** Whether its client answers functions. */
+  canAnswer: boolean | null = null;
   isDetached = false;
   /** Names of function calls that somebody waits for. */
   readonly asked = new Set<string>();
   /** Thrown by `text`, as a fault of ours. */
   fault: Error | null = null;
+  /** Called once, when `read` finds nothing. */
+  onDry: (() => void) | null = null;
   #listener: FrameListener | null = null;
 
   constructor(call: LiveCallView, role: AttachRole) {
@@ -43,11 +47,17 @@ export class FakeAttachment implements Attachment {
   read(into: Int16Array): number {
     const part = this.due.splice(0, into.length);
     into.set(part);
+    const { onDry } = this;
+    if (part.length === 0 && onDry !== null) {
+      this.onDry = null;
+      onDry();
+    }
     return part.length;
   }
 
-  onFrame(listener: FrameListener): void {
+  onFrame(listener: FrameListener, canAnswer = true): void {
     this.#listener = listener;
+    this.canAnswer = canAnswer;
   }
 
   text(text: string): void {

@@ -109,12 +109,12 @@ function providersOf(kit: Omit<VoiceKit, 'desk' | 'turns' | 'begin'>): ProviderS
   return {
     stt: {
       ...{ vendor: 'test', reads: kit.reads },
-      open: ({ onEvent }) => ({
+      open: (options) => ({
         push: () => undefined,
         speechStarted: () => undefined,
         speechStopped: () => {
           const { hears } = kit;
-          if (hears !== null) queueMicrotask(() => onEvent(heardOf(hears)));
+          if (hears !== null) queueMicrotask(() => options.onEvent(heardOf(hears)));
         },
         close: () => undefined,
       }),

@@ -114,6 +114,14 @@ const REFUSALS: Row[] = [
   ['no trunk', { trunks: [] }, {}, 'NO_ROUTE', 'trunk'],
   ['trunk that is not usable', {}, { trunkId: TRUNK_B }, 'NO_ROUTE', 'trunk'],
   ['no such transport', {}, { trunkTransport: 'tls' }, 'NO_ROUTE', 'trunk'],
+  // Whose number it is cannot be said while the trunk is off: that is no reason to call it somebody else's.
+  [
+    'the number of a trunk that is off',
+    {},
+    { trunkId: TRUNK_B, from: '+15550122' },
+    'NO_ROUTE',
+    'trunk',
+  ],
   [
     'a URI that wants TLS',
     { trunks: [trunkOf({ allowUri: true })] },
@@ -157,6 +165,24 @@ test('what is refused before anybody is dialled', async () => {
     assert.deepEqual([placed.refusal.code, placed.refusal.field], [code, field], name);
     if (code === 'CONCURRENCY_LIMIT') assert.ok((placed.refusal.retryAfterS ?? 0) > 0, name);
     assert.deepEqual([dialled, entries], [[], []], name);
+  }
+});
+
+test('a campaign leaves lines of the account and of the node for everybody else', async () => {
+  const rows: [limits: ServiceOptions, lines: number, CallRefusal['code']][] = [
+    [{ settings: { maxConcurrentCalls: 5 } }, 4, 'CONCURRENCY_LIMIT'],
+    [{ settings: { maxConcurrentCalls: 11 }, changes: { maxCalls: 100 } }, 9, 'CONCURRENCY_LIMIT'],
+    [{ changes: { maxCalls: 5 } }, 4, 'OVERLOADED'],
+    // Where there is one line only, nothing can be kept.
+    [{ settings: { maxConcurrentCalls: 1 } }, 1, 'CONCURRENCY_LIMIT'],
+  ];
+  for (const [options, lines, code] of rows) {
+    const { calls } = createService({ ...options, dial: () => new Promise(() => undefined) });
+    const campaign = { ...TO, campaignId: NOBODY };
+    for (let line = 0; line < lines; line++) assert.ok((await calls.place(campaign)).ok, code);
+    const refused = await calls.place(campaign);
+    assert.equal(refused.ok ? 'ok' : refused.refusal.code, code, `${lines} lines`);
+    assert.equal((await calls.place(TO)).ok, lines > 1, 'a single call still goes out');
   }
 });
 

@@ -242,6 +242,40 @@ test('another node takes over after the lease, and leaves the calls of the first
   await closed(world);
 });
 
+test('a pause takes hold at once: who is claimed and not called yet is given back', async () => {
+  for (const afterMs of [0, 5, 10, 15, 20, 25]) {
+    const world = new CampaignWorld(() => 0.9);
+    const campaign = world.add(50, { cps: 20, concurrency: 50 });
+    world.dialler.start();
+    const isDialing = () => campaign.targets.some(({ status }) => status === 'dialing');
+    while (!isDialing()) await world.pass(1, 1);
+    await world.pass(afterMs, 1);
+    world.dialler.tell(world.pause(campaign));
+    const begun = world.calls.length;
+    await world.pass(3_000, 5);
+    assert.equal(world.calls.length, begun, `${afterMs} ms after the claim`);
+    const called = campaign.targets.filter(({ attempts }) => attempts > 0).length;
+    assert.equal(called, begun, 'only calls count');
+    await closed(world);
+  }
+});
+
+test('somebody who cannot be called for a fault of ours does not hold up the others', async () => {
+  const world = new CampaignWorld();
+  const campaign = world.add(4, { cps: 10, concurrency: 10 });
+  world.refuses = ({ to }) => {
+    if (to.endsWith('0')) throw new TypeError('not foreseen');
+    return null;
+  };
+  world.dialler.start();
+  await world.pass(30_000, 20);
+  assert.deepEqual(
+    campaign.targets.map(({ status, attempts }) => `${status} ${attempts}`),
+    ['pending 0', 'done 1', 'done 1', 'done 1'],
+  );
+  await closed(world);
+});
+
 test('stopping gives back who is claimed and not called yet', async () => {
   const world = new CampaignWorld(() => 0.9);
   const campaign = world.add(50, { cps: 20, concurrency: 50 });

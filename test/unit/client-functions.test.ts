@@ -7,7 +7,10 @@ import { SimulatedClock } from '#lib/clock.ts';
 import { ClientFunctions } from '#sessions/client-functions.ts';
 import { CallFeed, type CallFrame } from '#sessions/call-frames.ts';
 import { historyOf } from '#sessions/history.ts';
-import { AGENT } from './_fakes.ts';
+import { TurnTimes } from '#sessions/latency.ts';
+import { Speaker } from '#sessions/speaker.ts';
+import { Utterance } from '#sessions/utterance.ts';
+import { AGENT, FakeMedia, fakeTts } from './_fakes.ts';
 
 const OFFERED: AgentFunction[] = [
   { name: 'order', description: 'Orders', parameters: { type: 'object' }, timeoutMs: 5000 },
@@ -93,4 +96,73 @@ test('an answer that comes after the caller has interrupted is still known to th
   assert.deepEqual(history, [
     { role: 'system', content: '[Function order answered: {"order":7}]' },
   ]);
+});
+
+test('nobody is asked for a reply that was given up before, nor once the call is over', async () => {
+  const late = rig();
+  late.never.abort();
+  await assert.rejects(late.ask(), { code: 'E_ABORTED' });
+  const over = rig();
+  over.functions.close();
+  await assert.rejects(over.ask(), { code: 'E_ABORTED' });
+  for (const { frames, messages, clock } of [late, over]) {
+    assert.deepEqual([frames, messages], [[], []]);
+    assert.equal(clock.pending, 0);
+  }
+});
+
+test('a model that asks for ever is asked no more', async () => {
+  const clock = new SimulatedClock(0);
+  const media = new FakeMedia(clock, []);
+  let rounds = 0;
+  const speaker = new Speaker({
+    agent: { ...AGENT, functions: OFFERED },
+    providers: {
+      llm: {
+        vendor: 'mind',
+        async *reply() {
+          if (++rounds > 20) throw new Error('still asked');
+          yield { type: 'tool_call', call: CALL };
+          return undefined;
+        },
+      },
+      tts: fakeTts,
+    },
+    ...{ callId: 'c', announceOnly: false, media, history: () => [], onUsage: () => undefined },
+    ...{ functions: { ask: async () => '{}' }, floor: null },
+  });
+  const utterance = new Utterance(1, 1, new TurnTimes(() => clock.now()));
+  const input = { kind: 'speech', text: 'tea', audio: null } as const;
+  const spoken = await speaker.speak(utterance, { kind: 'reply', input });
+  assert.deepEqual(spoken, { endCall: false, empty: true });
+  assert.equal(rounds, 6);
+});
+
+test('nobody on the call who answers functions: the agent is told at once, as long as it is so', async () => {
+  const { clock, messages, functions } = rig(false);
+  const told: CallFrame[] = [];
+  const feed = new CallFeed();
+  let canAnswer = false;
+  const stop = feed.subscribe(
+    (frame) => told.push(frame),
+    () => canAnswer,
+  );
+  const story = {
+    ...{ feed, callTimeMs: () => clock.now() },
+    message: (message: Omit<Message, 'timestamp'>) =>
+      void messages.push({ ...message, timestamp: 0 }),
+  };
+  const here = new ClientFunctions({ clock, story });
+  const { signal } = new AbortController();
+  const alone = '{"error":"no client is connected that could answer"}';
+  assert.equal(await here.ask(CALL, OFFERED, signal), alone);
+  assert.equal(told.length, 0);
+  canAnswer = true;
+  const asked = here.ask(CALL, OFFERED, signal);
+  const [frame] = told;
+  assert.ok(frame?.type === 'function_call' && here.answer(frame.id, 1));
+  assert.equal(await asked, '1');
+  stop();
+  assert.equal(await here.ask(CALL, OFFERED, signal), alone);
+  functions.close();
 });

@@ -43,6 +43,11 @@ test('arguments that are none are the vendor’s fault, not ours', () => {
   }
   const long = [{ index: 0, function: { name: 'x', arguments: 'x'.repeat(65_537) } }];
   assert.throws(() => gathered(long), { code: 'E_PROVIDER_SERVER' });
+  const deep = `{"a":${'['.repeat(20_000)}${']'.repeat(20_000)}}`;
+  const nested = [{ index: 0, function: { name: 'x', arguments: deep } }];
+  assert.throws(() => gathered(nested), { code: 'E_PROVIDER_SERVER' });
+  const named = [{ index: 0, function: { name: 'x'.repeat(65_537), arguments: '{}' } }];
+  assert.throws(() => gathered(named), { code: 'E_PROVIDER_SERVER' });
   const many = Array.from({ length: 17 }, (_, index) => ({ index, function: { name: 'x' } }));
   assert.throws(() => gathered(many), { code: 'E_PROVIDER_SERVER' });
 });

@@ -1,7 +1,8 @@
 /** The guard of outgoing URLs: what is refused, what is pinned, and that time and size have their ends. */
 import assert from 'node:assert/strict';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { createServer, type RequestListener } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { Socket, type AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { SimulatedClock } from '#lib/clock.ts';
 import { AppError } from '#lib/errors.ts';
@@ -321,4 +322,53 @@ test('failures: a closed port, a server that hangs up, one that breaks off, one 
   );
   const refused = await failure(`http://127.0.0.1:${port}/`, LOOPBACK);
   assert.deepEqual([refused.code, refused.details], ['E_UNREACHABLE', { reason: 'ECONNREFUSED' }]);
+});
+
+test('answers: where the head is enough, a body that breaks off or never ends takes nothing away', async () => {
+  const clock = new SimulatedClock();
+  let then: () => void = () => undefined;
+  const onHead = (): void => void setImmediate(() => then());
+  subscribe('http.client.response.finish', onHead);
+  await withServer(
+    (request, response) => {
+      then = () => (request.url === '/drip' ? clock.advance(5_000) : response.destroy());
+      response.writeHead(request.url === '/refused' ? 500 : 201, { 'content-length': '50' });
+      response.write('part');
+    },
+    async (port) => {
+      for (const [path, status] of [
+        ['break-off', 201],
+        ['refused', 500],
+        ['drip', 201],
+      ] as const) {
+        const options = { ...LOOPBACK, ...LIMITS, clock, isHeadEnough: true };
+        const answer = await guardedFetch(`http://127.0.0.1:${port}/${path}`, options);
+        assert.equal(answer.status, status, path);
+      }
+    },
+  ).finally(() => unsubscribe('http.client.response.finish', onHead));
+  assert.equal(clock.pending, 0);
+});
+
+test('connections: an address far away has time to answer before the next one is tried', async (t) => {
+  const { mock } = t.mock.method(Socket.prototype, 'connect');
+  await withServer(
+    (_request, response) => response.end(),
+    async (port) => {
+      const url = `http://inside.example.net:${port}/`;
+      const resolve = async () => [
+        { address: '127.0.0.1', family: 4 },
+        { address: '::1', family: 6 },
+      ];
+      await guardedFetch(url, { ...LOOPBACK, ...LIMITS, resolve });
+    },
+  );
+  // Node's default of 250 ms is less than one way around the world and back.
+  const given = mock.calls.map(
+    (call) => (call.arguments as unknown as [[Record<string, unknown>]])[0][0],
+  );
+  assert.deepEqual(
+    given.map((options) => options['autoSelectFamilyAttemptTimeout']),
+    [2_500],
+  );
 });

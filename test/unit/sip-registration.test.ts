@@ -415,6 +415,18 @@ test('stop while a REGISTER is under way: taken back behind it; before the first
   assert.equal(clock.pending, 0);
 });
 
+test('a REGISTER that is answered when the wait is over is not taken back: another may hold the binding by then', async () => {
+  const run = start();
+  await settle();
+  const stop = run.registration.stop();
+  await settle();
+  run.clock.advance(2_000);
+  await stop;
+  await answer(run, 200);
+  assert.equal(run.peer.asked.length, 1);
+  assert.equal(run.clock.pending, 0);
+});
+
 test('a row whose host nobody could read sends nothing', async () => {
   const run = start(lineOf({}, { host: 'sip.example.net>;x' }));
   await settle();

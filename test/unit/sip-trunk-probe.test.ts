@@ -12,7 +12,7 @@ import { FakeLink, settle } from './_sip-link.ts';
 function probe(line: TrunkLine, keepsBinding = false) {
   const clock = new SimulatedClock();
   const peer = new FakeRegistrar();
-  const options = { ports: peer.ports, clock, timeoutMs: 5_000, keepsBinding };
+  const options = { ports: peer.ports, clock, timeoutMs: 5_000, keepsBinding: () => keepsBinding };
   const result = probeTrunk(line, options);
   return { clock, peer, result };
 }
@@ -60,7 +60,7 @@ test('OPTIONS that wants a login gets it; a name that does not resolve is told',
   const clock = new SimulatedClock();
   const nobody = new FakeRegistrar();
   nobody.unknown.add('sip.example.net');
-  const options = { ports: nobody.ports, clock, timeoutMs: 5_000, keepsBinding: false };
+  const options = { ports: nobody.ports, clock, timeoutMs: 5_000, keepsBinding: () => false };
   assert.equal((await probeTrunk(plain(), options)).error, 'dns');
 });
 

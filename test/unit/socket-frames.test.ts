@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Grant } from '#api/auth.ts';
 import { Problem } from '#api/problem.ts';
-import { Downlink, Uplink, type Resampling } from '#api/socket-audio.ts';
+import { Downlink, Lead, Uplink, type Resampling } from '#api/socket-audio.ts';
 import { offeredBy } from '#api/socket-auth.ts';
 import type { ClientCommand, Skin } from '#api/socket-frames.ts';
 import { closeCodeOf } from '#api/socket-problems.ts';
@@ -365,8 +365,11 @@ test('downlink: whole frames of 20 ms, the rest behind a pause, nothing after a 
     [24_000, 960],
     [48_000, 1_920],
   ] as const) {
-    const downlink = new Downlink(same, rateHz);
+    const clock = new SimulatedClock();
+    const lead = new Lead(clock);
     const sent: number[] = [];
+    const send = (frame: Uint8Array): void => void sent.push(frame.length);
+    const downlink = new Downlink(same, rateHz, { lead, send });
     let due = 0;
     const read = (into: Int16Array): number => {
       const count = Math.min(due, into.length);
@@ -376,7 +379,8 @@ test('downlink: whole frames of 20 ms, the rest behind a pause, nothing after a 
     const turn = (samples: number): number[] => {
       due += samples;
       sent.length = 0;
-      downlink.pump(read, (frame) => sent.push(frame.length));
+      clock.advance(20);
+      downlink.pump(read);
       return [...sent];
     };
     assert.deepEqual(turn(160), [bytes]);
@@ -388,7 +392,11 @@ test('downlink: whole frames of 20 ms, the rest behind a pause, nothing after a 
     turn(100);
     downlink.clear();
     assert.deepEqual([turn(0), turn(0), turn(0)], [[], [], []]);
-    assert.equal(turn(160 * 150).length, 100, 'one turn catches up 2 s at most');
+    clock.advance(1_000);
+    turn(160 * 13 + 100);
+    assert.equal(sent.length, 10, '200 ms');
+    downlink.drain(read);
+    assert.equal(sent.length, 14, 'the end waits for nothing');
   }
 });
 

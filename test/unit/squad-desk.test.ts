@@ -150,6 +150,70 @@ test('variables are merged: those given win over the agent’s own, and these ov
   assert.deepEqual(patches, [{ z: 'given' }, { z: 'given', w: 'later' }]);
 });
 
+test('what a predecessor brought stays known, for as long as the agent speaks and over a restart', async () => {
+  const prompt = { systemPrompt: 'x={{x}} y={{y}} z={{z}}' };
+  const changes = {
+    [FRONT]: { variables: { x: 'front', z: 'front' } },
+    [MONEY]: { ...prompt, variables: { y: 'money' } },
+    [TECH]: { ...prompt, variables: { z: 'tech' } },
+  };
+  const kit = makeKit(planOf(changes));
+  const { conversationId } = await turnOf(kit.execute('refund'));
+  await turnOf(kit.execute('yes please', { conversationId }));
+  assert.match(kit.heard.at(-1)?.messages[0]?.content ?? '', /^x=front y=money z=front\n/);
+  await turnOf(kit.execute('installation', { conversationId }));
+  assert.match(kit.heard.at(-1)?.messages[0]?.content ?? '', /^x=front y=money z=tech\n/);
+  kit.desk.close();
+  const stored = storedOf(kit.journal, conversationId);
+  const next = makeKit(planOf(changes), kit.clock);
+  next.desk.resume([{ id: conversationId, accountId: ACCOUNT, ...stored }]);
+  next.stored.set(conversationId, stored);
+  await turnOf(next.execute('yes please', { conversationId }));
+  assert.match(next.heard.at(-1)?.messages[0]?.content ?? '', /^x=front y=money z=tech\n/);
+});
+
+test('variables are bounded in all, not only turn by turn', async () => {
+  const kit = makeKit();
+  const variables = (name: string) => ({ [name]: 'x'.repeat(9_000) });
+  const { conversationId } = await turnOf(kit.execute('hello', { variables: variables('a') }));
+  const before = kit.journal.length;
+  assert.equal(
+    await refusalOf(kit.execute('hello', { conversationId, variables: variables('b') })),
+    'variables',
+  );
+  assert.equal(kit.journal.length, before);
+  assert.ok(await turnOf(kit.execute('hello', { conversationId, variables: variables('a') })));
+});
+
+test('no account takes all the room, and what is over is let go of', async () => {
+  const kit = makeKit();
+  const shelved = (accountId: string, at: number) => ({
+    ...{ id: `${accountId}-${at}`, accountId, seq: 1 },
+    ...{ startedMs: kit.clock.wallMs(), lastMs: kit.clock.wallMs() },
+  });
+  kit.desk.resume(Array.from({ length: 5_000 }, (_, at) => shelved(ACCOUNT, at)));
+  await assert.rejects(kit.execute('hello'), { code: 'E_QUEUE_FULL' });
+  const other = '00000000-0000-4000-8000-00000000dead';
+  assert.ok(await turnOf(kit.execute('hello', { accountId: other })));
+  // More than there is room for, of a former process: none is lost, none is a failure to start.
+  kit.desk.resume(Array.from({ length: 20_000 }, (_, at) => shelved('third', at)));
+  assert.equal(kit.desk.openCount, 25_001);
+  kit.desk.close();
+
+  const fresh = makeKit();
+  fresh.says.set(FRONT, async function* () {
+    yield { type: 'text', text: 'Bye.' };
+    yield { type: 'end_call' };
+  });
+  const ended = await turnOf(fresh.execute('bye'));
+  assert.equal(fresh.desk.get(ACCOUNT, ended.conversationId)?.status, 'ended');
+  fresh.clock.advance(60_000);
+  await turnOf(fresh.execute('bye'));
+  assert.equal(fresh.desk.get(ACCOUNT, ended.conversationId), null, 'the database has it by now');
+  const { conversationId: id } = ended;
+  assert.equal(await refusalOf(fresh.execute('hi', { conversationId: id })), 'over');
+});
+
 test('a model routes when there is one; what it says is checked, and its lateness bounded', async () => {
   const answer = (fields: object): string =>
     JSON.stringify({

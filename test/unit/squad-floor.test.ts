@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import type { AgentConfig } from '#lib/agent-config.ts';
 import type { HandoffSummary, Message } from '#lib/call-events.ts';
 import { SimulatedClock } from '#lib/clock.ts';
+import { delay } from '#lib/deadline.ts';
 import { AppError } from '#lib/errors.ts';
 import { silentLog } from '#lib/log.ts';
 import type { ProviderSet, TurnInput } from '#providers/contract.ts';
@@ -99,6 +100,75 @@ test('nothing is asked of anybody where nothing can come of it', async () => {
   assert.equal(one.asked.length, 0);
 });
 
+test('a subject that was clear does not hide another one from the model', async () => {
+  const messages: Message[] = [{ role: 'user', content: 'I want a refund', timestamp: 1 }];
+  const kit = floorKit({ messages });
+  await kit.before(said('I want a refund'));
+  assert.equal(kit.asked.length, 0);
+  await kit.before(said('the little box in my hall is blinking red'));
+  assert.equal(kit.asked.length, 1, 'the words say nothing of it, and it is no yes or no');
+  await kit.before(said("I don't want a refund"));
+  assert.equal(kit.asked.length, 2, 'refused or not: words alone cannot tell');
+});
+
+test('a model that is late twice costs no third wait at once', async () => {
+  const asked: number[] = [];
+  const clock = new SimulatedClock();
+  const desk = {
+    ask: async ({ timeoutMs = 0 }: Question) => {
+      asked.push(clock.now());
+      await delay(timeoutMs, undefined, clock);
+      return null;
+    },
+  };
+  const kit = floorKit({ clock, desk });
+  const turn = async (): Promise<void> => {
+    const work = kit.before(said('something about my router'));
+    for (let i = 0; i < 10; i++) await setImmediate();
+    clock.advance(800);
+    assert.equal(await work, null);
+  };
+  for (let i = 0; i < 5; i++) await turn();
+  assert.equal(asked.length, 2);
+  clock.advance(60_000);
+  await turn();
+  assert.equal(asked.length, 3, 'it may be well again');
+});
+
+test('a caller who goes on during the hand-over: nothing is handed over, and nothing told twice', async () => {
+  const gates: (() => void)[] = [];
+  const kit = floorKit({
+    providersFor: async () => {
+      await new Promise<void>((resolve) => gates.push(resolve));
+      return { llm: { vendor: 'x' } } as unknown as ProviderSet;
+    },
+  });
+  const left = new AbortController();
+  const first = kit.before(said('I want a refund'), left.signal);
+  for (let i = 0; i < 10; i++) await setImmediate();
+  left.abort();
+  const second = kit.before(said('I want a refund now'));
+  for (let i = 0; i < 10; i++) await setImmediate();
+  for (const open of gates) open();
+  assert.equal(await first, null);
+  assert.equal((await second)?.voice.agent.id, MONEY);
+  assert.deepEqual(
+    kit.handed.map(([from, to]) => [from, to]),
+    [[FRONT, MONEY]],
+  );
+});
+
+test('a member whose model failed is not handed the call again at once', async () => {
+  const kit = floorKit();
+  const { signal } = new AbortController();
+  await kit.before(said('I want a refund'));
+  assert.equal((await kit.floor.afterFailure('en', signal))?.agent.id, FRONT);
+  assert.equal(await kit.before(said('I want a refund')), null);
+  assert.equal((await kit.before(said('installation')))?.voice.agent.id, TECH);
+  kit.clock.advance(60_000);
+  assert.equal((await kit.before(said('I want a refund')))?.voice.agent.id, MONEY);
+});
+
 test('whatever goes wrong, the present agent goes on', async () => {
   const gone = floorKit({ agents: { byId: async () => null } });
   assert.equal(await gone.before(said('refund')), null);
@@ -160,7 +230,7 @@ test('variables: what the call was placed with is told to every member', async (
   const next = await kit.before(said('refund'));
   assert.deepEqual(next?.voice.agent.variables, { a: 'front', b: 'money', c: 'given' });
   // Back at the primary member it is the one this call began with.
-  const back = await kit.floor.afterFailure('en');
+  const back = await kit.floor.afterFailure('en', new AbortController().signal);
   assert.deepEqual(back?.agent.variables, { a: 'front', b: 'front', c: 'given' });
   assert.deepEqual(
     kit.handed.map(([from, to]) => [from, to]),
@@ -169,7 +239,7 @@ test('variables: what the call was placed with is told to every member', async (
       [MONEY, FRONT],
     ],
   );
-  assert.equal(await kit.floor.afterFailure('en'), null, 'nobody stands in for the primary');
+  assert.equal(await kit.floor.afterFailure('en', new AbortController().signal), null, 'nobody stands in for the primary');
 });
 
 test('an agent with mask_at_rest masks what is said from its turn on', async () => {

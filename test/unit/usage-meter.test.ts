@@ -70,3 +70,14 @@ test('seconds heard, characters said and tokens, by agent and vendor, each told 
     { agent_id: NEXT, vendor: 'mind', tts_chars: 6 },
   ]);
 });
+
+test('what a server tells instead of a count is no count', async () => {
+  for (const told of [Number.NaN, -1, '90', null, Number.POSITIVE_INFINITY, 1.5]) {
+    const meter = new UsageMeter();
+    const usage = { inputTokens: told, outputTokens: told } as LlmUsage;
+    await use(meter.watch(vendors(usage), AGENT));
+    for (const patch of meter.take())
+      for (const count of [patch.llm_tokens_in, patch.llm_tokens_out])
+        assert.ok(count === undefined || Number.isSafeInteger(count), `${String(told)} ${count}`);
+  }
+});

@@ -326,3 +326,43 @@ test('when the server stops a stream is told so and ends', async (t) => {
   await ended;
   assert.match(text, /event: error\ndata: \{[^\n]*"code":"DRAINING"/);
 });
+
+test('clients that leave while it is found out who they are take no place with them', async (t) => {
+  const fakes = makeFakes();
+  const key = fakes.addKey();
+  const { identity } = fakes.ports;
+  let opened = Promise.withResolvers<void>();
+  let waiting = 0;
+  const byPrefix: typeof identity.keys.byPrefix = async (prefix) => {
+    waiting++;
+    await opened.promise;
+    return identity.keys.byPrefix(prefix);
+  };
+  const ports = { ...fakes.ports, identity: { ...identity, keys: { ...identity.keys, byPrefix } } };
+  const api = await makeApi({ ...fakes, ports });
+  t.after(() => api.close());
+  await api.listen({ host: '127.0.0.1', port: 0 });
+  const { port } = api.server.address() as AddressInfo;
+  const leave = async (type: string, body: string, times: number): Promise<void> => {
+    opened = Promise.withResolvers<void>();
+    waiting = 0;
+    const closed = Array.from({ length: times }, async () => {
+      const socket = connect(port, '127.0.0.1');
+      socket.write(
+        `POST ${PATH} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${key}\r\ncontent-type: ${type}\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+      );
+      const [own] = (await once(api.server, 'connection')) as [typeof socket];
+      const gone = once(own, 'close');
+      while (waiting < times) await settle();
+      socket.destroy();
+      await gone;
+    });
+    await Promise.all(closed);
+    opened.resolve();
+    await settle();
+    const { status, text } = await askOf(api, { key, type, body: Buffer.from(body) });
+    assert.equal(status, 200, text);
+  };
+  await leave('audio/pcm', 'abcd', 20);
+  await leave('application/json', '{"text":"hi"}', 140);
+});

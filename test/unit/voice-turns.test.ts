@@ -110,7 +110,8 @@ test('a spoken turn is read first, at any rate; sound and times stand in the rec
     const [message] = kit.desk.conversation(ACCOUNT, conversationId)?.messages ?? [];
     assert.deepEqual([message?.content, message?.confidence], ['hello there', 0.9]);
     const heard = kit.journal.find(({ event }) => event.type === 'user-speech');
-    assert.equal((heard?.event.data as { text: string }).text, 'hello there');
+    assert.ok(heard !== undefined && 'text' in heard.event.data);
+    assert.equal(heard.event.data.text, 'hello there');
   }
 });
 
@@ -338,7 +339,7 @@ async function* broken(...before: string[]): AsyncGenerator<ReplyPart> {
 }
 
 async function* hanging(): AsyncGenerator<never> {
-  await new Promise(() => undefined);
+  yield await new Promise<never>(() => undefined);
 }
 
 test('faults of vendors end the stream with one error; what was said before is sent and kept', async () => {
@@ -349,6 +350,18 @@ test('faults of vendors end the stream with one error; what was said before is s
       (kit) => (kit.says = () => broken('One two. ', 'Three')),
       'E_PROVIDER_SERVER',
       [['assistant', 'One two.', true]],
+    ],
+    [
+      'model midway, far ahead of the voice',
+      (kit) => {
+        kit.says = () => broken('One two. Three four. ', 'Five');
+        kit.voice = async function* (text) {
+          for (let i = 0; i < 9; i++) await settle();
+          yield* wordByWord(text);
+        };
+      },
+      'E_PROVIDER_SERVER',
+      [['assistant', 'One two. Three four.', true]],
     ],
     ['model says nothing', (kit) => (kit.says = () => parts(' \n')), 'E_PROVIDER_SERVER', []],
     [

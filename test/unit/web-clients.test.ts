@@ -175,16 +175,23 @@ test('audio that comes before the call is ready is kept, up to two seconds', asy
 test('the last words are read after the call is over', async () => {
   const { service, client, frames, rings } = await talk();
   const downlink = LossyRing.attach(rings.buffers.downlink, WEB_RING_SAMPLES);
-  await pass(service, 1000);
+  await pass(service, 600);
   let left = 0;
+  const order: string[] = [];
   client.onFrame((frame) => {
     frames.push(frame);
-    if (frame.type === 'ended') left = client.read(new Int16Array(1600));
+    order.push(frame.type);
+    if (frame.type !== 'ended') return;
+    left = client.read(new Int16Array(1600));
+    order.push('audio');
+    client.read(new Int16Array(160));
   });
   downlink.write(new Int16Array(480));
+  await pass(service, 400);
   client.hangup(null);
   await pass(service, 500);
   assert.equal(left, 480);
+  assert.deepEqual(order.slice(-3), ['ended', 'audio', 'mark'], 'a mark waits for its sound');
 });
 
 test('with a notice: recorded from its end on, and what was written meanwhile is answered', async () => {

@@ -11,8 +11,11 @@ import { isSubscribed, type PublicEvent } from '#lib/public-event.ts';
 import { DISABLE_AFTER_MS, MAX_ATTEMPTS, retryDelayMs } from '#lib/webhook-schedule.ts';
 import { newWebhookSecret, signatureHeaders } from '#lib/webhook-signature.ts';
 import { LEASE_MS, type Attempt, type Claim, type Sent, type Turn } from '#store/webhook-queue.ts';
+import type { Sql } from '#store/pool.ts';
+import { feedWebhooks } from '#store/webhook-feed.ts';
 import { bodyOf } from '#store/webhook-sender.ts';
 import { WebhookWorker } from '#store/webhook-worker.ts';
+import { scriptCall } from './_store-entries.ts';
 
 test('signature: golden vectors', () => {
   // The first is the example of the Standard Webhooks specification; the second was made with openssl.
@@ -126,6 +129,34 @@ test('body: the same bytes whatever the order of the stored fields', () => {
   assert.equal(bodyOf(shuffled), JSON.stringify(EVENT));
   const more = { ...EVENT, extra: true } as PublicEvent;
   assert.equal(bodyOf(more), JSON.stringify(EVENT));
+});
+
+test('feed: one statement never carries more than it can write in its time', async () => {
+  const accountId = newId();
+  const sizes: number[] = [];
+  const ids: string[] = [];
+  const sql: Sql = {
+    rows: async () => [{ user_id: accountId }] as never[],
+    run: async (_text, [json]: readonly unknown[] = []) => {
+      const rows = JSON.parse(json as string) as { id: string; place: number }[];
+      sizes.push(rows.length === 1 ? 0 : (json as string).length);
+      for (const { id, place } of rows) assert.equal(ids.push(id) - 1, place);
+      return rows.length;
+    },
+  };
+  const call = scriptCall(accountId, newId());
+  const texts = [...Array.from({ length: 100 }, () => 20_000), 900_000, 10, 10];
+  const entries = texts.map((size) => call.says('user', 'x'.repeat(size)));
+  assert.equal(await feedWebhooks(sql, entries, JSON.stringify), entries.length);
+  assert.deepEqual(
+    ids,
+    entries.map(({ event }) => event.id),
+  );
+  assert.ok(
+    sizes.every((size) => size < 300_000),
+    sizes.join(),
+  );
+  assert.ok(sizes.length < 20);
 });
 
 // ---- The worker ----

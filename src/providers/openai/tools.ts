@@ -9,6 +9,8 @@ type Asked = { id: string; name: string; text: string };
 /** At most this much is gathered for one call: a model that runs away must not fill the memory. */
 const MAX_ARGUMENT_CHARS = 64 * 1024;
 const MAX_CALLS = 16;
+/** As deep as a body of the API may be (contract 1.5). */
+const MAX_DEPTH = 32;
 
 /** The calls of one reply, which a stream brings in pieces. */
 export class ToolCalls {
@@ -26,7 +28,8 @@ export class ToolCalls {
       asked.id ||= id ?? '';
       asked.name += named?.name ?? '';
       asked.text += named?.arguments ?? '';
-      if (asked.text.length > MAX_ARGUMENT_CHARS || this.#asked.size > MAX_CALLS) {
+      const chars = asked.name.length + asked.text.length;
+      if (chars > MAX_ARGUMENT_CHARS || this.#asked.size > MAX_CALLS) {
         throw new AppError('E_PROVIDER_SERVER', 'language model: a function call without end');
       }
     }
@@ -48,7 +51,7 @@ function argumentsOf(text: string): ToolCall['arguments'] {
   if (text.trim() === '') return {};
   try {
     const value: unknown = JSON.parse(text);
-    if (typeof value === 'object' && value !== null && !Array.isArray(value))
+    if (typeof value === 'object' && value !== null && !Array.isArray(value) && !isDeep(value, 1))
       return value as ToolCall['arguments'];
   } catch (cause) {
     throw new AppError('E_PROVIDER_SERVER', 'language model: a function call is no JSON', {
@@ -56,6 +59,12 @@ function argumentsOf(text: string): ToolCall['arguments'] {
     });
   }
   throw new AppError('E_PROVIDER_SERVER', 'language model: arguments of a function are no object');
+}
+
+/** Neither a journal line nor a column could hold what is nested by the thousand. */
+function isDeep(value: unknown, depth: number): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return depth > MAX_DEPTH || Object.values(value).some((each) => isDeep(each, depth + 1));
 }
 
 export function toolsOf(tools: readonly ToolSpec[] = []): {
