@@ -47,7 +47,7 @@ export function openCampaigns(options: CampaignPartsOptions): RunningCampaigns {
   const dialler = new CampaignDialler({
     ...{ calls, journal, log, clock: systemClock },
     store: createCampaignDialling({ database, node, timeZone }),
-    driver: `${node}/${dialIdOf(options.dataDir)}`,
+    driver: driverOf(options.dataDir),
     isReady: () => sip.isUp && store.journal.isHealthy,
     isSettled: () => (isSettled ||= store.projection.lagEvents <= appended),
   });
@@ -81,9 +81,10 @@ export function openCampaigns(options: CampaignPartsOptions): RunningCampaigns {
 
 /**
  * Names this data directory, which one process at a time holds: what was claimed under this name and is not in the
- * journal beside it was never dialled. A host's name would not do, because two containers may share one.
+ * journal beside it was never dialled. A host's name says nothing of that: two containers may share one, and one that
+ * is made anew over the same directory has another.
  */
-function dialIdOf(dataDir: string): string {
+export function driverOf(dataDir: string): string {
   const file = join(dataDir, 'dialler.id');
   try {
     const known = readFileSync(file, 'utf8').trim();

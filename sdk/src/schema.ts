@@ -255,7 +255,7 @@ export interface paths {
         put?: never;
         /**
          * Place a call
-         * @description Answers before the far end does. `Idempotency-Key` is kept 24 h in memory: a restart forgets it. `media: websocket` is not supported yet.
+         * @description Answers before the far end does. With `media: websocket` nobody is dialled: the call waits 60 s for a client that opens `ws_url?ticket=…` and becomes the caller side.
          */
         post: operations["initiateCall"];
         delete?: never;
@@ -318,6 +318,230 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/phone/calls/{id}/hangup": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * End a call
+         * @description BYE, or CANCEL before the answer. A call that is over stays as it is and is answered with 200.
+         */
+        post: operations["hangupPhoneCall"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/phone/calls/{id}/play": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Play a sound into a call
+         * @description After what is being said, and instead of any sound played before. Exactly one of `url` and `recording_id`; the latter, whose sound is somebody’s call, needs a role that may hear recordings. The transcript shows `[Audio: title]`.
+         */
+        post: operations["playIntoPhoneCall"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/phone/calls/{id}/say": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Have the agent say something
+         * @description By the agent’s voice; it enters the conversation as the agent’s own words.
+         */
+        post: operations["sayInPhoneCall"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/phone/calls/{id}/dtmf": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Press keys
+         * @description Answers when the keys are on their way; by `info`, when the first was taken.
+         */
+        post: operations["sendDtmfInPhoneCall"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/phone/calls/{id}/hold": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Put a call on hold, or take it off
+         * @description A re-INVITE with `sendonly` or `sendrecv`. On hold the agent neither hears nor speaks and its time stands still.
+         */
+        post: operations["holdPhoneCall"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/phone/calls/{id}/mute": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Keep one side from being heard, or let it be heard again
+         * @description The recording keeps both. While the caller is muted, the agent does not ask why he is silent.
+         */
+        post: operations["mutePhoneCall"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/phone/calls/{id}/message": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Give the agent a private note
+         * @description It is never spoken; the transcript has it with role `system`. With `respond` the agent takes a turn on it as soon as nobody speaks.
+         */
+        post: operations["messagePhoneCall"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/phone/calls/{id}/recording": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Start, pause, resume or stop recording
+         * @description `start` has the account’s notice said first; a start after a stop makes another recording. What is paused is not in the file.
+         */
+        post: operations["controlPhoneCallRecording"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/ws/call/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Be the caller side of a web call, or listen to any call
+         * @description A WebSocket: binary frames are audio (s16le mono, 8 kHz up, 16 kHz down), text frames are JSON with `type`. Frames and close codes are in the WebSocket guide, docs/websocket.md.
+         */
+        get: operations["joinCall"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/voice/ws": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Talk with an assistant, or join a call
+         * @description A WebSocket. The first frame is `start`, within 10 s; then binary frames are audio (s16le mono, at the rates of `ready`), text frames are JSON with `type`. Frames and close codes are in the WebSocket guide, docs/websocket.md.
+         */
+        get: operations["talk"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/voice/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * As `/v1/voice/ws`
+         * @description A WebSocket. The first frame is `start`, within 10 s; then binary frames are audio (s16le mono, at the rates of `ready`), text frames are JSON with `type`. Frames and close codes are in the WebSocket guide, docs/websocket.md.
+         */
+        get: operations["talkByStream"];
+        put?: never;
+        /**
+         * Say something to an agent and hear its answer
+         * @description The body is what the other side says: speech of at most 60 s, or text. The answer is a stream of events, in this order: `transcript {conversation_id, text, is_final}` · `response {text, is_final}`, the words as they are made, the last one empty and final · `audio {audio, sample_rate}`, base64 of 16-bit little-endian mono at 16 kHz, at most 200 ms, in between and behind the words it says · `function_call {function_name, arguments, call_id}` · one `done {conversation_id, latency_ms, status, expires_at, pending_calls}`, or one `error {conversation_id, code, message}` in its place. Without `conversation_id` a new conversation begins, with `assistant_id` or the default agent; it is kept for 30 min after its last turn. A turn that asks for functions ends with them; the next request brings `function_results`, with or without `text`. Speech in which nothing was understood has an empty `transcript` and no answer. Closing the connection stops the agent. `Idempotency-Key` has no effect.
+         */
+        post: operations["streamVoiceTurn"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/phone/calls": {
         parameters: {
             query?: never;
@@ -359,26 +583,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/phone/calls/{id}/hangup": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * End a call
-         * @description BYE, or CANCEL before the answer. A call that is over stays as it is and is answered with 200.
-         */
-        post: operations["hangupPhoneCall"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/v1/voice/call": {
         parameters: {
             query?: never;
@@ -389,8 +593,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Start a conversation by phone
-         * @description As `POST /v1/phone/calls`, with `type: "phone"`. `web` is not supported yet.
+         * Start a conversation on the web or by phone
+         * @description `web`: nobody is dialled; the call waits 60 s for a client that opens `ws_url?ticket=…` and sends `start`. `from` and `trunk_id` are for `phone`, which is as `POST /v1/phone/calls`.
          */
         post: operations["startVoiceCall"];
         delete?: never;
@@ -443,6 +647,158 @@ export interface paths {
          * @description `null` clears a field; a field that is left out stays as it is.
          */
         patch: operations["updatePhoneNumber"];
+        trace?: never;
+    };
+    "/api/v1/contacts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List contacts, newest first */
+        get: operations["listContacts"];
+        put?: never;
+        /**
+         * Add a contact
+         * @description One contact per number of the account.
+         */
+        post: operations["createContact"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/contacts/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read a contact */
+        get: operations["getContact"];
+        /**
+         * Replace a contact
+         * @description What is left out gets its default.
+         */
+        put: operations["replaceContact"];
+        post?: never;
+        /**
+         * Delete a contact
+         * @description With it goes its `do_not_call`; a revoked consent stays in force.
+         */
+        delete: operations["deleteContact"];
+        options?: never;
+        head?: never;
+        /**
+         * Change fields of a contact
+         * @description Each field given is replaced as a whole; `null` clears it.
+         */
+        patch: operations["updateContact"];
+        trace?: never;
+    };
+    "/api/v1/consents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List consents, newest first */
+        get: operations["listConsents"];
+        put?: never;
+        /**
+         * Record that somebody has allowed or refused something
+         * @description The newest consent of a number and kind is in force, for calls from 1 s later on. A revoked `outbound` refuses calls to the number; `recording` is what `require_consent` asks for.
+         */
+        post: operations["recordConsent"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/extensions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List extensions, newest first */
+        get: operations["listExtensions"];
+        put?: never;
+        /** Add an extension */
+        post: operations["createExtension"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/extensions/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read an extension */
+        get: operations["getExtension"];
+        /**
+         * Replace an extension
+         * @description What is left out gets its default; a password that is left out stays.
+         */
+        put: operations["replaceExtension"];
+        post?: never;
+        /** Delete an extension */
+        delete: operations["deleteExtension"];
+        options?: never;
+        head?: never;
+        /** Change fields of an extension */
+        patch: operations["updateExtension"];
+        trace?: never;
+    };
+    "/api/v1/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What calls and vendors amount to
+         * @description A call belongs to the day it began on. It counts once it is over; what vendors do for it counts while it goes on.
+         */
+        get: operations["readUsage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/ws/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Events as they happen
+         * @description A WebSocket. Each text frame is one event. Events come at least once, in order within a call (`seq`); drop ids that you have had. After a loss connect again with `after`. A client more than 1,000 events behind is closed with 4408 and resumes with `after` likewise. `{"type":"ping"}` is answered.
+         */
+        get: operations["streamEvents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/call-center/call/make": {
@@ -875,6 +1231,76 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/sip-trunks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the SIP trunks, newest first */
+        get: operations["listSipTrunks"];
+        put?: never;
+        /**
+         * Add a SIP trunk
+         * @description Calls go out over the active trunks by priority, and calls from its `host`, its proxy and `source_ips` are taken, at once. With `register` it is registered from now on.
+         */
+        post: operations["createSipTrunk"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sip-trunks/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read a SIP trunk */
+        get: operations["getSipTrunk"];
+        /**
+         * Replace a SIP trunk
+         * @description What is left out gets its default, except `password`: as nobody can read it, it stays when it is left out, and null removes it.
+         */
+        put: operations["replaceSipTrunk"];
+        post?: never;
+        /**
+         * Delete a SIP trunk
+         * @description Not while it carries calls: deactivate it first, and it gets no new ones. Numbers and campaigns that named it name none then; an agent bound to it is bound no more.
+         */
+        delete: operations["deleteSipTrunk"];
+        options?: never;
+        head?: never;
+        /**
+         * Change fields of a SIP trunk
+         * @description Lists and `options` are replaced, not merged. A `carrier` fills `codecs` and `dtmf_mode` when these are not given too.
+         */
+        patch: operations["updateSipTrunk"];
+        trace?: never;
+    };
+    "/api/v1/sip-trunks/{id}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Try a SIP trunk out
+         * @description OPTIONS, and REGISTER where the trunk is to be registered (which then decides), within 5 s. An inactive trunk can be tried too. Answers 200 also when it does not work.
+         */
+        post: operations["testSipTrunk"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/call-records/{id}/generate-summary": {
         parameters: {
             query?: never;
@@ -1174,6 +1600,342 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/squads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List squads, newest first */
+        get: operations["listSquads"];
+        put?: never;
+        /** Create a squad */
+        post: operations["createSquad"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/squads/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read one squad */
+        get: operations["getSquad"];
+        /**
+         * Replace a squad as a whole
+         * @description Conversations started afterwards use it; a running one keeps its copy.
+         */
+        put: operations["replaceSquad"];
+        post?: never;
+        /**
+         * Delete a squad
+         * @description Its agents stay. Not while bindings or rules name it.
+         */
+        delete: operations["deleteSquad"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/squads/{id}/execute": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Say something to a squad and get its answer
+         * @description Without `conversation_id` a new conversation begins; it has a call record of channel `text`. It is kept for 30 min after its last turn; then it is `INVALID_STATE`. So is one with too many turns waiting at a time.
+         */
+        post: operations["executeSquad"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List webhooks, newest first */
+        get: operations["listWebhooks"];
+        put?: never;
+        /**
+         * Have events sent to a URL
+         * @description Each event is sent by POST, signed as Standard Webhooks say. The answer is the only place where `secret` is shown. At most 50 per account.
+         */
+        post: operations["createWebhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read one webhook */
+        get: operations["getWebhook"];
+        put?: never;
+        post?: never;
+        /** Delete a webhook with its deliveries */
+        delete: operations["deleteWebhook"];
+        options?: never;
+        head?: never;
+        /**
+         * Change fields of a webhook
+         * @description While it is disabled nothing is queued for it; what waited before goes on when it is enabled again.
+         */
+        patch: operations["changeWebhook"];
+        trace?: never;
+    };
+    "/api/v1/webhooks/{id}/rotate-secret": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Replace the secret of a webhook
+         * @description For `overlap_s` every event carries two signatures, of the new and the old one.
+         */
+        post: operations["rotateWebhookSecret"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/{id}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send `webhook.test` to a webhook now
+         * @description One attempt of at most 15 s, to this webhook alone, also while it is disabled. It is kept among the deliveries.
+         */
+        post: operations["testWebhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/{id}/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List deliveries of a webhook, newest first
+         * @description Delivered ones are kept for 30 days; others as long as the events of the account.
+         */
+        get: operations["listWebhookDeliveries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/{id}/deliveries/{did}/redeliver": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send an event to a webhook once more
+         * @description With the same id, at once, and with all retries before it. Not while disabled.
+         */
+        post: operations["redeliverWebhookEvent"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/campaigns": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List campaigns, newest first */
+        get: operations["listCampaigns"];
+        put?: never;
+        /**
+         * Create a campaign
+         * @description A draft: nobody is called before it is started.
+         */
+        post: operations["createCampaign"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/campaigns/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read a campaign and how far it has come
+         * @description `counts` are exact at every moment.
+         */
+        get: operations["getCampaign"];
+        /**
+         * Replace a campaign as a whole
+         * @description What is left out gets its default; targets stay. Not while it is running or paused.
+         */
+        put: operations["replaceCampaign"];
+        post?: never;
+        /**
+         * Delete a campaign with its targets
+         * @description Records of its calls stay. Not while it is running or paused.
+         */
+        delete: operations["deleteCampaign"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/campaigns/{id}/targets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the people of a campaign, newest first */
+        get: operations["listCampaignTargets"];
+        put?: never;
+        /**
+         * Add people to a campaign
+         * @description A list, or `text/csv` of at most 25 MiB with a header: column `phone`, if wanted `name`, any other column is a variable. Each number is called by a campaign once, however often it is added; lines that cannot be used are told, the others are added. A table is added in parts: after a refusal in the middle it can be sent again. Not to a campaign that is over.
+         */
+        post: operations["addCampaignTargets"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/campaigns/{id}/start": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Start a campaign
+         * @description A draft is running now, or scheduled when its `start_at` is still to come.
+         */
+        post: operations["startCampaign"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/campaigns/{id}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Pause a campaign
+         * @description Calls under way are let finish; nobody else is called until it is resumed.
+         */
+        post: operations["pauseCampaign"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/campaigns/{id}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Resume a paused campaign
+         * @description What made it pause by itself is forgotten.
+         */
+        post: operations["resumeCampaign"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/campaigns/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * End a campaign for good
+         * @description Calls under way are let finish. Again: unchanged. Not once it is completed.
+         */
+        post: operations["cancelCampaign"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/auth/login": {
         parameters: {
             query?: never;
@@ -1329,6 +2091,26 @@ export interface paths {
         get: operations["listAuditLog"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/contacts/import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Add and change many contacts by number
+         * @description A list, or `text/csv` with a header: columns `name` and `phone`, if wanted `email`, `company`, `tags` (separated by `;`), `note`, `do_not_call`; any other column becomes an attribute. A contact with a known number is changed in what is said of it. Lines that cannot be used are told, the others are imported.
+         */
+        post: operations["importContacts"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1583,7 +2365,7 @@ export interface components {
             success: false;
             error: {
                 /** @enum {unknown} */
-                code: "VALIDATION_FAILED" | "INVALID_JSON" | "UNAUTHENTICATED" | "TOKEN_EXPIRED" | "KEY_REVOKED" | "FORBIDDEN" | "ACCOUNT_FORBIDDEN" | "IP_NOT_ALLOWED" | "NOT_FOUND" | "ROUTE_NOT_FOUND" | "NO_RECORDING" | "METHOD_NOT_ALLOWED" | "REQUEST_TIMEOUT" | "CONFLICT" | "IN_USE" | "RECORD_READ_ONLY" | "INVALID_STATE" | "CALL_LIVE" | "IDEMPOTENCY_IN_PROGRESS" | "RECORDING_EXPIRED" | "PAYLOAD_TOO_LARGE" | "UNSUPPORTED_MEDIA_TYPE" | "RANGE_NOT_SATISFIABLE" | "REFERENCE_NOT_FOUND" | "IDEMPOTENCY_MISMATCH" | "NO_ROUTE" | "NUMBER_NOT_ALLOWED" | "CONSENT_MISSING" | "NO_MESSAGES" | "CARRIER_UNSUPPORTED" | "PROVIDER_NOT_CONFIGURED" | "UPGRADE_REQUIRED" | "RATE_LIMITED" | "CONCURRENCY_LIMIT" | "INTERNAL" | "UNAVAILABLE" | "OVERLOADED" | "DRAINING" | "PROVIDER_REJECTED" | "PROVIDER_TIMEOUT" | "NODE_TIMEOUT";
+                code: "VALIDATION_FAILED" | "INVALID_JSON" | "UNAUTHENTICATED" | "TOKEN_EXPIRED" | "KEY_REVOKED" | "FORBIDDEN" | "ACCOUNT_FORBIDDEN" | "IP_NOT_ALLOWED" | "NOT_FOUND" | "ROUTE_NOT_FOUND" | "NO_RECORDING" | "METHOD_NOT_ALLOWED" | "REQUEST_TIMEOUT" | "CONFLICT" | "IN_USE" | "RECORD_READ_ONLY" | "INVALID_STATE" | "CALL_LIVE" | "CALL_NOT_ACTIVE" | "CALL_NOT_ANSWERED" | "IDEMPOTENCY_IN_PROGRESS" | "RECORDING_EXPIRED" | "PAYLOAD_TOO_LARGE" | "UNSUPPORTED_MEDIA_TYPE" | "RANGE_NOT_SATISFIABLE" | "REFERENCE_NOT_FOUND" | "IDEMPOTENCY_MISMATCH" | "NO_ROUTE" | "NUMBER_NOT_ALLOWED" | "CONSENT_MISSING" | "NO_MESSAGES" | "CARRIER_UNSUPPORTED" | "PROVIDER_NOT_CONFIGURED" | "UPGRADE_REQUIRED" | "RATE_LIMITED" | "CONCURRENCY_LIMIT" | "INTERNAL" | "UNAVAILABLE" | "OVERLOADED" | "DRAINING" | "PROVIDER_REJECTED" | "PROVIDER_TIMEOUT" | "NODE_TIMEOUT";
                 /** @description For people; may change */
                 message: string;
                 details?: {
@@ -1955,6 +2737,103 @@ export interface components {
             created_at: string;
         };
         /**
+         * @example {
+         *       "id": "3f6c1d2a-0b7e-4c55-9a41-5d2f8e6b7c90",
+         *       "name": "Ann",
+         *       "phone": "+15550100",
+         *       "email": null,
+         *       "company": null,
+         *       "tags": [
+         *         "vip"
+         *       ],
+         *       "note": null,
+         *       "attributes": {},
+         *       "do_not_call": false,
+         *       "last_call_at": null,
+         *       "created_at": "2026-01-01T00:00:00.000Z",
+         *       "updated_at": "2026-01-01T00:00:00.000Z"
+         *     }
+         */
+        Contact: {
+            /** @description UUID */
+            id: string;
+            name: string;
+            /** @description With the account’s country code where it has one */
+            phone: string;
+            email: string | null;
+            company: string | null;
+            tags: string[];
+            note: string | null;
+            attributes: Record<string, never>;
+            do_not_call: boolean;
+            last_call_at: string | null;
+            /** @description ISO-8601, UTC with milliseconds */
+            created_at: string;
+            /** @description ISO-8601, UTC with milliseconds */
+            updated_at: string;
+        };
+        /**
+         * @example {
+         *       "id": "3f6c1d2a-0b7e-4c55-9a41-5d2f8e6b7c90",
+         *       "phone": "+15550100",
+         *       "kind": "recording",
+         *       "granted": true,
+         *       "source": "web form",
+         *       "call_id": null,
+         *       "evidence": {},
+         *       "created_at": "2026-01-01T00:00:00.000Z"
+         *     }
+         */
+        Consent: {
+            /** @description UUID */
+            id: string;
+            /** @description With the account’s country code where it has one */
+            phone: string;
+            /** @enum {unknown} */
+            kind: "recording" | "outbound" | "data";
+            granted: boolean;
+            source: string;
+            call_id: string | null;
+            evidence: Record<string, never>;
+            /** @description ISO-8601, UTC with milliseconds */
+            created_at: string;
+        };
+        /**
+         * @example {
+         *       "id": "3f6c1d2a-0b7e-4c55-9a41-5d2f8e6b7c90",
+         *       "extension": "801",
+         *       "name": "Front desk",
+         *       "kind": "number",
+         *       "target": "+15550100",
+         *       "agent_id": null,
+         *       "has_password": false,
+         *       "department": null,
+         *       "enabled": true,
+         *       "created_at": "2026-01-01T00:00:00.000Z",
+         *       "updated_at": "2026-01-01T00:00:00.000Z"
+         *     }
+         */
+        Extension: {
+            /** @description UUID */
+            id: string;
+            extension: string;
+            name: string;
+            /**
+             * @description A phone that registers here, a number or URI elsewhere, or an agent
+             * @enum {unknown}
+             */
+            kind: "sip" | "number" | "agent";
+            target: string | null;
+            agent_id: string | null;
+            has_password: boolean;
+            department: string | null;
+            enabled: boolean;
+            /** @description ISO-8601, UTC with milliseconds */
+            created_at: string;
+            /** @description ISO-8601, UTC with milliseconds */
+            updated_at: string;
+        };
+        /**
          * @description Absent optional values are null; what they then mean is named as the default
          * @example {
          *       "id": "3f6c1d2a-0b7e-4c55-9a41-5d2f8e6b7c90",
@@ -2247,6 +3126,274 @@ export interface components {
         /**
          * @example {
          *       "id": "3f6c1d2a-0b7e-4c55-9a41-5d2f8e6b7c90",
+         *       "name": "Service",
+         *       "members": [
+         *         {
+         *           "agent_id": "8a1d5c0e-7a53-4a0b-8a43-1f0f6f5d9a11",
+         *           "agent_name": "Reception",
+         *           "role": "primary",
+         *           "skills": [],
+         *           "priority": 1
+         *         },
+         *         {
+         *           "agent_id": "b2c41f8e-3d0a-4f27-9a3c-6e2f7d1c5a40",
+         *           "agent_name": "Refunds",
+         *           "role": "specialist",
+         *           "skills": [
+         *             "refund",
+         *             "退款"
+         *           ],
+         *           "priority": 1
+         *         }
+         *       ],
+         *       "transfers": [
+         *         {
+         *           "from": "8a1d5c0e-7a53-4a0b-8a43-1f0f6f5d9a11",
+         *           "to": "b2c41f8e-3d0a-4f27-9a3c-6e2f7d1c5a40",
+         *           "when": "refund, money back",
+         *           "notice": "One moment…"
+         *         }
+         *       ],
+         *       "created_at": "2026-01-01T00:00:00.000Z",
+         *       "updated_at": "2026-01-01T00:00:00.000Z"
+         *     }
+         */
+        Squad: {
+            /** @description UUID */
+            id: string;
+            name: string;
+            /** @description The primary one first, then by priority and agent */
+            members: {
+                /** @description UUID */
+                agent_id: string;
+                agent_name: string;
+                /** @enum {unknown} */
+                role: "primary" | "secondary" | "specialist";
+                skills: string[];
+                priority: number;
+            }[];
+            transfers: {
+                /** @description UUID */
+                from: string;
+                /** @description UUID */
+                to: string;
+                when: string;
+                notice: string | null;
+            }[];
+            /** @description ISO-8601, UTC with milliseconds */
+            created_at: string;
+            /** @description ISO-8601, UTC with milliseconds */
+            updated_at: string;
+        };
+        /**
+         * @example {
+         *       "id": "3f6c1d2a-0b7e-4c55-9a41-5d2f8e6b7c90",
+         *       "url": "https://receiver.example/callyard",
+         *       "events": [
+         *         "call.*"
+         *       ],
+         *       "description": "Desk",
+         *       "enabled": true,
+         *       "disabled_reason": null,
+         *       "failing_since": null,
+         *       "old_secret_until": null,
+         *       "created_at": "2026-01-01T00:00:00.000Z",
+         *       "updated_at": "2026-01-01T00:00:00.000Z"
+         *     }
+         */
+        Webhook: {
+            /** @description UUID */
+            id: string;
+            url: string;
+            events: string[];
+            description: string | null;
+            enabled: boolean;
+            disabled_reason: ("gone" | "failing") | null;
+            failing_since: string | null;
+            old_secret_until: string | null;
+            /** @description ISO-8601, UTC with milliseconds */
+            created_at: string;
+            /** @description ISO-8601, UTC with milliseconds */
+            updated_at: string;
+        };
+        /**
+         * @example {
+         *       "id": "3f6c1d2a-0b7e-4c55-9a41-5d2f8e6b7c90",
+         *       "event_id": "8a1d5c0e-7a53-4a0b-8a43-1f0f6f5d9a11",
+         *       "event_type": "call.ended",
+         *       "status": "pending",
+         *       "attempts": 2,
+         *       "next_attempt_at": "2026-01-01T00:05:05.000Z",
+         *       "response_status": 500,
+         *       "response_ms": 41,
+         *       "last_error": "answered 500",
+         *       "created_at": "2026-01-01T00:00:00.000Z",
+         *       "delivered_at": null
+         *     }
+         */
+        WebhookDelivery: {
+            /** @description UUID */
+            id: string;
+            /** @description Also the header `webhook-id` */
+            event_id: string;
+            event_type: string;
+            /** @enum {unknown} */
+            status: "pending" | "delivered" | "dead";
+            attempts: number;
+            next_attempt_at: string | null;
+            response_status: number | null;
+            response_ms: number | null;
+            last_error: string | null;
+            /** @description ISO-8601, UTC with milliseconds */
+            created_at: string;
+            delivered_at: string | null;
+        };
+        /**
+         * @example {
+         *       "id": "3f6c1d2a-0b7e-4c55-9a41-5d2f8e6b7c90",
+         *       "name": "Appointments of May",
+         *       "agent_id": "3f6c1d2a-0b7e-4c55-9a41-5d2f8e6b7c90",
+         *       "trunk_id": null,
+         *       "from_number": null,
+         *       "schedule": {
+         *         "start_at": null,
+         *         "end_at": null,
+         *         "windows": null,
+         *         "timezone": null
+         *       },
+         *       "settings": {
+         *         "concurrency": 5,
+         *         "cps": 1,
+         *         "ring_timeout_s": 30,
+         *         "max_attempts": 3,
+         *         "retry_delay_s": 1800,
+         *         "retry_on": [
+         *           "busy",
+         *           "no_answer",
+         *           "unreachable",
+         *           "congestion"
+         *         ],
+         *         "amd": true,
+         *         "voicemail": "hangup",
+         *         "stop_failure_pct": 50,
+         *         "stop_window": 20
+         *       },
+         *       "status": "draft",
+         *       "counts": {
+         *         "pending": 2,
+         *         "dialing": 0,
+         *         "done": 0,
+         *         "failed": 0,
+         *         "skipped": 0,
+         *         "attempts": 0
+         *       },
+         *       "pause_reason": null,
+         *       "started_at": null,
+         *       "finished_at": null,
+         *       "created_at": "2026-01-01T00:00:00.000Z",
+         *       "updated_at": "2026-01-01T00:00:00.000Z"
+         *     }
+         */
+        Campaign: {
+            /** @description UUID */
+            id: string;
+            name: string;
+            /** @description UUID */
+            agent_id: string;
+            trunk_id: string | null;
+            from_number: string | null;
+            schedule: {
+                start_at: string | null;
+                end_at: string | null;
+                windows: {
+                    /** @description 1 = Monday … 7 = Sunday; of the day on which the window begins */
+                    weekdays: number[];
+                    /** @description HH:mm, inclusive */
+                    start: string;
+                    /** @description HH:mm or 24:00, exclusive. Before `start`: on the next day; equal to it: 24 hours later */
+                    end: string;
+                }[] | null;
+                timezone: string | null;
+            };
+            settings: {
+                /** @description Calls at one time */
+                concurrency: number;
+                /** @description Calls begun per second */
+                cps: number;
+                ring_timeout_s: number;
+                /** @description Calls to one number */
+                max_attempts: number;
+                /** @description From the end of a call to the next one to the same number */
+                retry_delay_s: number;
+                retry_on: ("busy" | "no_answer" | "unreachable" | "congestion")[];
+                /** @description Kept for a later version, which tells a person from a voicemail box */
+                amd: boolean;
+                /**
+                 * @description What happens at a voicemail box; kept for a later version like `amd`
+                 * @enum {unknown}
+                 */
+                voicemail: "hangup" | "message";
+                /** @description Pauses when so many of the last `stop_window` calls ended in congestion, auth_failed or carrier_error; 0 never does */
+                stop_failure_pct: number;
+                stop_window: number;
+            };
+            /** @enum {unknown} */
+            status: "draft" | "scheduled" | "running" | "paused" | "completed" | "cancelled";
+            counts: {
+                pending: number;
+                dialing: number;
+                /** @description Answered */
+                done: number;
+                /** @description Given up */
+                failed: number;
+                /** @description May not be called */
+                skipped: number;
+                /** @description Calls to all of them */
+                attempts: number;
+            };
+            pause_reason: string | null;
+            started_at: string | null;
+            finished_at: string | null;
+            /** @description ISO-8601, UTC with milliseconds */
+            created_at: string;
+            /** @description ISO-8601, UTC with milliseconds */
+            updated_at: string;
+        };
+        /**
+         * @example {
+         *       "id": "3f6c1d2a-0b7e-4c55-9a41-5d2f8e6b7c90",
+         *       "phone": "+15550101",
+         *       "name": "Ann",
+         *       "variables": {
+         *         "time": "3 pm"
+         *       },
+         *       "status": "done",
+         *       "attempts": 1,
+         *       "next_attempt_at": null,
+         *       "last_call_id": "3f6c1d2a-0b7e-4c55-9a41-5d2f8e6b7c90",
+         *       "last_outcome": "completed",
+         *       "created_at": "2026-01-01T00:00:00.000Z"
+         *     }
+         */
+        CampaignTarget: {
+            /** @description UUID */
+            id: string;
+            /** @description With the account’s country code where it has one */
+            phone: string;
+            name: string | null;
+            variables: Record<string, never>;
+            /** @enum {unknown} */
+            status: "pending" | "dialing" | "done" | "failed" | "skipped";
+            attempts: number;
+            next_attempt_at: string | null;
+            last_call_id: string | null;
+            last_outcome: string | null;
+            /** @description ISO-8601, UTC with milliseconds */
+            created_at: string;
+        };
+        /**
+         * @example {
+         *       "id": "3f6c1d2a-0b7e-4c55-9a41-5d2f8e6b7c90",
          *       "access_key_id": "my_a****y_id",
          *       "app_key": "my_app_key",
          *       "region": "cn-shanghai",
@@ -2329,6 +3476,91 @@ export interface components {
             };
             priority: number;
             is_active: boolean;
+            /** @description ISO-8601, UTC with milliseconds */
+            created_at: string;
+            /** @description ISO-8601, UTC with milliseconds */
+            updated_at: string;
+        };
+        /**
+         * @example {
+         *       "id": "3f6c1d2a-0b7e-4c55-9a41-5d2f8e6b7c90",
+         *       "name": "Main carrier",
+         *       "is_active": true,
+         *       "priority": 100,
+         *       "carrier": "generic",
+         *       "host": "sip.example.net",
+         *       "port": 5060,
+         *       "transport": "udp",
+         *       "username": "my-account",
+         *       "has_password": true,
+         *       "realm": null,
+         *       "domain": null,
+         *       "outbound_proxy": null,
+         *       "register": true,
+         *       "register_interval_s": 3600,
+         *       "local_host": null,
+         *       "local_port": null,
+         *       "display_name": null,
+         *       "from_number": "+15550100",
+         *       "codecs": [
+         *         "PCMA",
+         *         "PCMU"
+         *       ],
+         *       "dtmf_mode": "rfc4733",
+         *       "max_calls": 30,
+         *       "max_cps": 10,
+         *       "source_ips": [],
+         *       "allow_prefixes": [],
+         *       "deny_prefixes": [],
+         *       "options": {},
+         *       "state": {
+         *         "registered": true,
+         *         "expires_at": 1767229200,
+         *         "last_error": null,
+         *         "calls": 2
+         *       },
+         *       "created_at": "2026-01-01T00:00:00.000Z",
+         *       "updated_at": "2026-01-01T00:00:00.000Z"
+         *     }
+         */
+        SipTrunk: {
+            /** @description UUID */
+            id: string;
+            name: string;
+            is_active: boolean;
+            priority: number;
+            carrier: string;
+            host: string;
+            port: number;
+            /** @enum {unknown} */
+            transport: "udp" | "tcp" | "tls";
+            username: string | null;
+            has_password: boolean;
+            realm: string | null;
+            domain: string | null;
+            outbound_proxy: string | null;
+            register: boolean;
+            register_interval_s: number;
+            local_host: string | null;
+            local_port: number | null;
+            display_name: string | null;
+            from_number: string | null;
+            codecs: string[];
+            /** @enum {unknown} */
+            dtmf_mode: "rfc4733" | "info" | "inband";
+            max_calls: number;
+            max_cps: number;
+            source_ips: string[];
+            allow_prefixes: string[];
+            deny_prefixes: string[];
+            options: Record<string, never>;
+            state: {
+                registered: boolean | null;
+                expires_at: number | null;
+                last_error: string | null;
+                /** @description Going on over this trunk, on this node */
+                calls: number;
+            };
             /** @description ISO-8601, UTC with milliseconds */
             created_at: string;
             /** @description ISO-8601, UTC with milliseconds */
@@ -2516,7 +3748,7 @@ export interface components {
                 "application/json": components["schemas"]["Failure"];
             };
         };
-        /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `REFERENCE_NOT_FOUND`: An id in the request does not exist. `NO_ROUTE`: No trunk can take this call. `NUMBER_NOT_ALLOWED`: This number may not be called. `CONSENT_MISSING`: This person does not want to be called */
+        /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `REFERENCE_NOT_FOUND`: An id in the request does not exist. `NO_ROUTE`: No trunk can take this call. `NUMBER_NOT_ALLOWED`: This number may not be called. `CONSENT_MISSING`: This person has not agreed to it, or does not want to be called */
         "IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND.NO_ROUTE.NUMBER_NOT_ALLOWED.CONSENT_MISSING": {
             headers: {
                 [name: string]: unknown;
@@ -2543,6 +3775,78 @@ export interface components {
                 "application/json": components["schemas"]["Failure"];
             };
         };
+        /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running. `CALL_NOT_ANSWERED`: The call has not been answered yet. `CALL_NOT_ACTIVE`: The call is over. `INVALID_STATE`: This is not possible in the present state. `CALL_LIVE`: The call is still going on; try again after its end */
+        "IDEMPOTENCY_IN_PROGRESS.CALL_NOT_ANSWERED.CALL_NOT_ACTIVE.INVALID_STATE.CALL_LIVE": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `PROVIDER_REJECTED`: The vendor refused the request */
+        PROVIDER_REJECTED: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `NODE_TIMEOUT`: The node that owns the call did not answer. `PROVIDER_TIMEOUT`: The vendor did not answer in time */
+        "NODE_TIMEOUT.PROVIDER_TIMEOUT": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running. `CALL_NOT_ANSWERED`: The call has not been answered yet. `CALL_NOT_ACTIVE`: The call is over. `INVALID_STATE`: This is not possible in the present state */
+        "IDEMPOTENCY_IN_PROGRESS.CALL_NOT_ANSWERED.CALL_NOT_ACTIVE.INVALID_STATE": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `CONSENT_MISSING`: This person has not agreed to it, or does not want to be called */
+        "IDEMPOTENCY_MISMATCH.CONSENT_MISSING": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `UPGRADE_REQUIRED`: This path is a WebSocket */
+        UPGRADE_REQUIRED: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `INVALID_STATE`: This is not possible in the present state */
+        INVALID_STATE: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `REFERENCE_NOT_FOUND`: An id in the request does not exist. `PROVIDER_NOT_CONFIGURED`: No account at this vendor is set up */
+        "REFERENCE_NOT_FOUND.PROVIDER_NOT_CONFIGURED": {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
         /** @description `IDEMPOTENCY_IN_PROGRESS`: The first request with this Idempotency-Key is still running. `CONFLICT`: This value is taken */
         "IDEMPOTENCY_IN_PROGRESS.CONFLICT": {
             headers: {
@@ -2554,15 +3858,6 @@ export interface components {
         };
         /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `REFERENCE_NOT_FOUND`: An id in the request does not exist. `CARRIER_UNSUPPORTED`: There is no adapter for this carrier */
         "IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND.CARRIER_UNSUPPORTED": {
-            headers: {
-                [name: string]: unknown;
-            };
-            content: {
-                "application/json": components["schemas"]["Failure"];
-            };
-        };
-        /** @description `PROVIDER_REJECTED`: The vendor refused the request */
-        PROVIDER_REJECTED: {
             headers: {
                 [name: string]: unknown;
             };
@@ -2590,15 +3885,6 @@ export interface components {
         };
         /** @description `PROVIDER_NOT_CONFIGURED`: No account at this vendor is set up */
         PROVIDER_NOT_CONFIGURED: {
-            headers: {
-                [name: string]: unknown;
-            };
-            content: {
-                "application/json": components["schemas"]["Failure"];
-            };
-        };
-        /** @description `UPGRADE_REQUIRED`: This path is a WebSocket */
-        UPGRADE_REQUIRED: {
             headers: {
                 [name: string]: unknown;
             };
@@ -2644,6 +3930,15 @@ export interface components {
         };
         /** @description `CONFLICT`: This value is taken */
         CONFLICT: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Failure"];
+            };
+        };
+        /** @description `IDEMPOTENCY_MISMATCH`: This Idempotency-Key was used with another request. `REFERENCE_NOT_FOUND`: An id in the request does not exist. `NUMBER_NOT_ALLOWED`: This number may not be called */
+        "IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND.NUMBER_NOT_ALLOWED": {
             headers: {
                 [name: string]: unknown;
             };
@@ -3668,6 +4963,682 @@ export interface operations {
             504: components["responses"]["NODE_TIMEOUT"];
         };
     };
+    hangupPhoneCall: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "reason": "The customer came by in person"
+                 *     }
+                 */
+                "application/json": {
+                    /** @description Told to the other side in the BYE; ASCII alone */
+                    reason?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description The call is over */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: components["schemas"]["Call"];
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.INVALID_STATE"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["NODE_TIMEOUT"];
+        };
+    };
+    playIntoPhoneCall: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "url": "https://example.com/welcome.wav",
+                 *       "interruptible": false
+                 *     }
+                 */
+                "application/json": {
+                    /** @description WAV (PCM, float, G.711) or MP3, at most 25 MiB and an hour. Redirects are not followed. */
+                    url?: string;
+                    /** @description UUID */
+                    recording_id?: string;
+                    /** @description Default false: once. A loop ends with its round when something else waits. */
+                    loop?: boolean;
+                    /** @description Default true: the caller may talk over it, where the agent allows */
+                    interruptible?: boolean;
+                };
+            };
+        };
+        responses: {
+            /** @description It is played, or waits for its turn */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        /**
+                         * @example {
+                         *       "playback_id": "4c1e8d0a-5b2f-4f7e-9a36-2d9d0c7b1e55",
+                         *       "duration_ms": 4200
+                         *     }
+                         */
+                        data: {
+                            /** @description UUID */
+                            playback_id: string;
+                            /** @description Of one round */
+                            duration_ms: number;
+                        };
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.CALL_NOT_ANSWERED.CALL_NOT_ACTIVE.INVALID_STATE.CALL_LIVE"];
+            410: components["responses"]["RECORDING_EXPIRED"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            502: components["responses"]["PROVIDER_REJECTED"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["NODE_TIMEOUT.PROVIDER_TIMEOUT"];
+        };
+    };
+    sayInPhoneCall: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "text": "One moment please, I am looking that up."
+                 *     }
+                 */
+                "application/json": {
+                    text: string;
+                    /** @description Default false: after what is being said; else instead of it */
+                    interrupt?: boolean;
+                    /** @description Default true: the caller may talk over it, where the agent allows */
+                    interruptible?: boolean;
+                };
+            };
+        };
+        responses: {
+            /** @description It is said, or waits for its turn */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        /**
+                         * @example {
+                         *       "turn": 4
+                         *     }
+                         */
+                        data: {
+                            /** @description The `turn` of its events */
+                            turn: number;
+                        };
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.CALL_NOT_ANSWERED.CALL_NOT_ACTIVE.INVALID_STATE"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["NODE_TIMEOUT"];
+        };
+    };
+    sendDtmfInPhoneCall: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "digits": "1ww42#"
+                 *     }
+                 */
+                "application/json": {
+                    /** @description `w`: a pause of 500 ms */
+                    digits: string;
+                    /** @description Default 100 */
+                    tone_ms?: number;
+                    /** @description Default 100 */
+                    gap_ms?: number;
+                    /**
+                     * @description Default: the trunk’s. `rfc4733` becomes `inband` where the far end takes none.
+                     * @enum {unknown}
+                     */
+                    mode?: "rfc4733" | "info" | "inband";
+                };
+            };
+        };
+        responses: {
+            /** @description They are being sent */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        /**
+                         * @example {
+                         *       "sent": "1ww42#"
+                         *     }
+                         */
+                        data: {
+                            sent: string;
+                        };
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.CALL_NOT_ANSWERED.CALL_NOT_ACTIVE.INVALID_STATE"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            502: components["responses"]["PROVIDER_REJECTED"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["NODE_TIMEOUT"];
+        };
+    };
+    holdPhoneCall: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "on": true
+                 *     }
+                 */
+                "application/json": {
+                    on: boolean;
+                    /** @description Default true; else silence */
+                    music?: boolean;
+                };
+            };
+        };
+        responses: {
+            /** @description The other side has agreed */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        /**
+                         * @example {
+                         *       "on": true
+                         *     }
+                         */
+                        data: {
+                            on: boolean;
+                        };
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.CALL_NOT_ANSWERED.CALL_NOT_ACTIVE.INVALID_STATE"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            502: components["responses"]["PROVIDER_REJECTED"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["NODE_TIMEOUT"];
+        };
+    };
+    mutePhoneCall: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "side": "caller",
+                 *       "on": true
+                 *     }
+                 */
+                "application/json": {
+                    /** @enum {unknown} */
+                    side: "caller" | "agent";
+                    on: boolean;
+                };
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        /**
+                         * @example {
+                         *       "side": "caller",
+                         *       "on": true
+                         *     }
+                         */
+                        data: {
+                            /** @enum {unknown} */
+                            side: "caller" | "agent";
+                            on: boolean;
+                        };
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.CALL_NOT_ANSWERED.CALL_NOT_ACTIVE.INVALID_STATE"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["NODE_TIMEOUT"];
+        };
+    };
+    messagePhoneCall: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "text": "The customer is a VIP: offer the refund.",
+                 *       "respond": true
+                 *     }
+                 */
+                "application/json": {
+                    text: string;
+                    /** @description Default false; else the agent takes a turn on it */
+                    respond?: boolean;
+                };
+            };
+        };
+        responses: {
+            /** @description The agent knows it */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        /**
+                         * @example {
+                         *       "accepted": true
+                         *     }
+                         */
+                        data: {
+                            /** @constant */
+                            accepted: true;
+                        };
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.CALL_NOT_ANSWERED.CALL_NOT_ACTIVE.INVALID_STATE"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["NODE_TIMEOUT"];
+        };
+    };
+    controlPhoneCallRecording: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "action": "pause"
+                 *     }
+                 */
+                "application/json": {
+                    /** @enum {unknown} */
+                    action: "start" | "pause" | "resume" | "stop";
+                };
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        /**
+                         * @example {
+                         *       "recording_status": "active"
+                         *     }
+                         */
+                        data: {
+                            /**
+                             * @description `none` while the notice is still being said; `active` also while it is paused; `ready` when it is complete
+                             * @enum {unknown}
+                             */
+                            recording_status: "none" | "active" | "ready" | "failed" | "expired";
+                        };
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.CALL_NOT_ANSWERED.CALL_NOT_ACTIVE.INVALID_STATE"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.CONSENT_MISSING"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["NODE_TIMEOUT"];
+        };
+    };
+    joinCall: {
+        parameters: {
+            query?: {
+                /** @description Default `caller`. `listen` hears both sides and needs the right to supervise */
+                role?: "caller" | "listen";
+                /** @description Single use, 60 s, for this path and role; instead of a token */
+                ticket?: string;
+            };
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The socket is open */
+            101: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            426: components["responses"]["UPGRADE_REQUIRED"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["NODE_TIMEOUT"];
+        };
+    };
+    talk: {
+        parameters: {
+            query?: {
+                /** @description Single use, 60 s, for this path and role; instead of a token */
+                ticket?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The socket is open */
+            101: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            426: components["responses"]["UPGRADE_REQUIRED"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    talkByStream: {
+        parameters: {
+            query?: {
+                /** @description Single use, 60 s, for this path and role; instead of a token */
+                ticket?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The socket is open */
+            101: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            426: components["responses"]["UPGRADE_REQUIRED"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    streamVoiceTurn: {
+        parameters: {
+            query?: {
+                /** @description UUID */
+                assistant_id?: string;
+                /** @description UUID */
+                conversation_id?: string;
+                /** @description Of bare PCM; default 16000. WAV tells its own */
+                sample_rate?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "text": "When do you open tomorrow?"
+                 *     }
+                 */
+                "application/json": {
+                    text?: string;
+                    /** @description Answers to `function_call` of the turn before */
+                    function_results?: {
+                        call_id: string;
+                        /** @description Any JSON of at most 8000 bytes */
+                        result: unknown;
+                    }[];
+                };
+                "audio/wav": string;
+                "audio/pcm": string;
+            };
+        };
+        responses: {
+            /** @description The events */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example event: transcript
+                     *     data: {"conversation_id":"3f6c1d2a-0b7e-4c55-9a41-5d2f8e6b7c90","text":"Are you open now?","is_final":true}
+                     *
+                     *     event: response
+                     *     data: {"text":"Yes, until six.","is_final":false}
+                     *
+                     *     event: response
+                     *     data: {"text":"","is_final":true}
+                     *
+                     *     event: audio
+                     *     data: {"audio":"AAABAP7/…","sample_rate":16000}
+                     *
+                     *     event: done
+                     *     data: {"conversation_id":"3f6c1d2a-0b7e-4c55-9a41-5d2f8e6b7c90","latency_ms":640,"status":"active","expires_at":1767227400,"pending_calls":[]}
+                     */
+                    "text/event-stream": string;
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["INVALID_STATE"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["REFERENCE_NOT_FOUND.PROVIDER_NOT_CONFIGURED"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
     listPhoneCalls: {
         parameters: {
             query?: {
@@ -3821,58 +5792,6 @@ export interface operations {
             504: components["responses"]["NODE_TIMEOUT"];
         };
     };
-    hangupPhoneCall: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description UUID */
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                /**
-                 * @example {
-                 *       "reason": "The customer came by in person"
-                 *     }
-                 */
-                "application/json": {
-                    /** @description Kept in the log */
-                    reason?: string;
-                };
-            };
-        };
-        responses: {
-            /** @description The call is over */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        /** @constant */
-                        success: true;
-                        data: components["schemas"]["Call"];
-                    };
-                };
-            };
-            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
-            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
-            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
-            404: components["responses"]["NOT_FOUND"];
-            408: components["responses"]["REQUEST_TIMEOUT"];
-            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.INVALID_STATE"];
-            413: components["responses"]["PAYLOAD_TOO_LARGE"];
-            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
-            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
-            429: components["responses"]["RATE_LIMITED"];
-            500: components["responses"]["INTERNAL"];
-            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
-            504: components["responses"]["NODE_TIMEOUT"];
-        };
-    };
     startVoiceCall: {
         parameters: {
             query?: never;
@@ -3882,15 +5801,9 @@ export interface operations {
         };
         requestBody: {
             content: {
-                /**
-                 * @example {
-                 *       "type": "phone",
-                 *       "to": "+15550100"
-                 *     }
-                 */
                 "application/json": {
                     /**
-                     * @description Default `web`, which is not supported yet
+                     * @description Default `web`: over a WebSocket, without SIP
                      * @enum {unknown}
                      */
                     type?: "web" | "phone";
@@ -3969,6 +5882,41 @@ export interface operations {
                          *       "ws_url": null,
                          *       "ticket": null,
                          *       "expires_at": null
+                         *     }
+                         * @example {
+                         *       "call": {
+                         *         "id": "3f6c1d2a-0b7e-4c55-9a41-5d2f8e6b7c90",
+                         *         "direction": "inbound",
+                         *         "channel": "web",
+                         *         "status": "dialing",
+                         *         "from": null,
+                         *         "to": null,
+                         *         "assistant_id": "8a1d5c0e-7a53-4a0b-8a43-1f0f6f5d9a11",
+                         *         "assistant_name": "Default agent",
+                         *         "squad_id": null,
+                         *         "customer_id": "C-1024",
+                         *         "campaign_id": null,
+                         *         "trunk_id": null,
+                         *         "started_at": "2026-01-01T00:00:00.000Z",
+                         *         "answered_at": null,
+                         *         "ended_at": null,
+                         *         "duration_seconds": null,
+                         *         "hangup_reason": null,
+                         *         "outcome": null,
+                         *         "ended_by": null,
+                         *         "recording_enabled": false,
+                         *         "recording_url": null,
+                         *         "cost": null,
+                         *         "variables": {
+                         *           "name": "Ann"
+                         *         },
+                         *         "metadata": {},
+                         *         "quality": null,
+                         *         "latency": null
+                         *       },
+                         *       "ws_url": "wss://calls.example.net/v1/voice/ws",
+                         *       "ticket": "tk_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG",
+                         *       "expires_at": 1767225660
                          *     }
                          */
                         data: {
@@ -4210,6 +6158,869 @@ export interface operations {
             413: components["responses"]["PAYLOAD_TOO_LARGE"];
             415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
             422: components["responses"]["IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    listContacts: {
+        parameters: {
+            query?: {
+                /** @description Default 1; not with `cursor` */
+                page?: number;
+                /** @description Default 20 */
+                page_size?: number;
+                /** @description `next_cursor` of the last answer */
+                cursor?: string;
+                /** @description A part of name, phone, e-mail or company, case-insensitive. For a viewer it is looked for in name and company alone, digits and mail addresses left out */
+                q?: string;
+                tag?: string;
+                do_not_call?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: {
+                            contacts: components["schemas"]["Contact"][];
+                            pagination: components["schemas"]["Pagination"];
+                        };
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    createContact: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "name": "Ann",
+                 *       "phone": "+15550100",
+                 *       "tags": [
+                 *         "vip"
+                 *       ]
+                 *     }
+                 */
+                "application/json": {
+                    name: string;
+                    phone: string;
+                    email?: string | null;
+                    company?: string | null;
+                    tags?: string[];
+                    note?: string | null;
+                    /** @description Whatever you keep of them; at most 16 KiB as JSON, keys of at most 64 characters */
+                    attributes?: Record<string, never>;
+                    /** @description Calls to the number are refused, whoever places them */
+                    do_not_call?: boolean;
+                };
+            };
+        };
+        responses: {
+            /** @description The contact */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: components["schemas"]["Contact"];
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.CONFLICT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    getContact: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The contact; masked for viewers */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: components["schemas"]["Contact"];
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    replaceContact: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "name": "Ann",
+                 *       "phone": "+15550100",
+                 *       "tags": [
+                 *         "vip"
+                 *       ]
+                 *     }
+                 */
+                "application/json": {
+                    name: string;
+                    phone: string;
+                    email?: string | null;
+                    company?: string | null;
+                    tags?: string[];
+                    note?: string | null;
+                    /** @description Whatever you keep of them; at most 16 KiB as JSON, keys of at most 64 characters */
+                    attributes?: Record<string, never>;
+                    /** @description Calls to the number are refused, whoever places them */
+                    do_not_call?: boolean;
+                };
+            };
+        };
+        responses: {
+            /** @description As it is now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: components["schemas"]["Contact"];
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.CONFLICT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    deleteContact: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The contact is gone */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: null;
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    updateContact: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "do_not_call": true
+                 *     }
+                 */
+                "application/json": {
+                    name?: string;
+                    phone?: string;
+                    email?: string | null;
+                    company?: string | null;
+                    tags?: string[];
+                    note?: string | null;
+                    /** @description Whatever you keep of them; at most 16 KiB as JSON, keys of at most 64 characters */
+                    attributes?: Record<string, never>;
+                    /** @description Calls to the number are refused, whoever places them */
+                    do_not_call?: boolean;
+                };
+            };
+        };
+        responses: {
+            /** @description As it is now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: components["schemas"]["Contact"];
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.CONFLICT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    listConsents: {
+        parameters: {
+            query?: {
+                /** @description Default 1; not with `cursor` */
+                page?: number;
+                /** @description Default 20 */
+                page_size?: number;
+                /** @description `next_cursor` of the last answer */
+                cursor?: string;
+                /** @description However it is written; not for a viewer, who sees numbers masked */
+                phone?: string;
+                kind?: "recording" | "outbound" | "data";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One page; masked for viewers */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: {
+                            consents: components["schemas"]["Consent"][];
+                            pagination: components["schemas"]["Pagination"];
+                        };
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    recordConsent: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "phone": "+15550100",
+                 *       "kind": "recording",
+                 *       "granted": true,
+                 *       "source": "web form"
+                 *     }
+                 */
+                "application/json": {
+                    phone: string;
+                    /** @enum {unknown} */
+                    kind: "recording" | "outbound" | "data";
+                    /** @description False revokes */
+                    granted: boolean;
+                    /** @description How it came about */
+                    source: string;
+                    /** @description What proves it; at most 16 KiB as JSON, keys of at most 64 characters */
+                    evidence?: Record<string, never>;
+                };
+            };
+        };
+        responses: {
+            /** @description The consent */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: components["schemas"]["Consent"];
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    listExtensions: {
+        parameters: {
+            query?: {
+                /** @description Default 1; not with `cursor` */
+                page?: number;
+                /** @description Default 20 */
+                page_size?: number;
+                /** @description `next_cursor` of the last answer */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: {
+                            extensions: components["schemas"]["Extension"][];
+                            pagination: components["schemas"]["Pagination"];
+                        };
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    createExtension: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "extension": "801",
+                 *       "name": "Front desk",
+                 *       "kind": "number",
+                 *       "target": "+15550100"
+                 *     }
+                 */
+                "application/json": {
+                    extension: string;
+                    name: string;
+                    /**
+                     * @description A phone that registers here, a number or URI elsewhere, or an agent
+                     * @enum {unknown}
+                     */
+                    kind: "sip" | "number" | "agent";
+                    target?: string | null;
+                    agent_id?: string | null;
+                    password?: string | null;
+                    department?: string | null;
+                    /** @description Default true */
+                    enabled?: boolean;
+                };
+            };
+        };
+        responses: {
+            /** @description The extension */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: components["schemas"]["Extension"];
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.CONFLICT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    getExtension: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The extension, without its password */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: components["schemas"]["Extension"];
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    replaceExtension: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "extension": "801",
+                 *       "name": "Front desk",
+                 *       "kind": "number",
+                 *       "target": "+15550100"
+                 *     }
+                 */
+                "application/json": {
+                    extension: string;
+                    name: string;
+                    /**
+                     * @description A phone that registers here, a number or URI elsewhere, or an agent
+                     * @enum {unknown}
+                     */
+                    kind: "sip" | "number" | "agent";
+                    target?: string | null;
+                    agent_id?: string | null;
+                    password?: string | null;
+                    department?: string | null;
+                    /** @description Default true */
+                    enabled?: boolean;
+                };
+            };
+        };
+        responses: {
+            /** @description As it is now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: components["schemas"]["Extension"];
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.CONFLICT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    deleteExtension: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The extension is gone */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: null;
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    updateExtension: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "enabled": false
+                 *     }
+                 */
+                "application/json": {
+                    extension?: string;
+                    name?: string;
+                    /**
+                     * @description A phone that registers here, a number or URI elsewhere, or an agent
+                     * @enum {unknown}
+                     */
+                    kind?: "sip" | "number" | "agent";
+                    target?: string | null;
+                    agent_id?: string | null;
+                    password?: string | null;
+                    department?: string | null;
+                    /** @description Default true */
+                    enabled?: boolean;
+                };
+            };
+        };
+        responses: {
+            /** @description As it is now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: components["schemas"]["Extension"];
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.CONFLICT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    readUsage: {
+        parameters: {
+            query: {
+                /**
+                 * @description A day of the account’s time zone, inclusive
+                 * @example 2026-01-01
+                 */
+                from: string;
+                /**
+                 * @description Inclusive; at most 366 days in all
+                 * @example 2026-01-01
+                 */
+                to: string;
+                /** @description Default day */
+                group_by?: "day" | "agent" | "vendor";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One row per day, agent or vendor, and the sum of all */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        /**
+                         * @example {
+                         *       "rows": [
+                         *         {
+                         *           "day": "2026-01-01",
+                         *           "calls": 40,
+                         *           "answered": 31,
+                         *           "call_seconds": 5210,
+                         *           "stt_seconds": 2604.5,
+                         *           "tts_chars": 18230,
+                         *           "realtime_seconds": 0,
+                         *           "llm_tokens_in": 90210,
+                         *           "llm_tokens_out": 8400,
+                         *           "cost": {
+                         *             "amount": 0,
+                         *             "currency": "CNY"
+                         *           }
+                         *         }
+                         *       ],
+                         *       "total": {
+                         *         "calls": 40,
+                         *         "answered": 31,
+                         *         "call_seconds": 5210,
+                         *         "stt_seconds": 2604.5,
+                         *         "tts_chars": 18230,
+                         *         "realtime_seconds": 0,
+                         *         "llm_tokens_in": 90210,
+                         *         "llm_tokens_out": 8400,
+                         *         "cost": {
+                         *           "amount": 0,
+                         *           "currency": "CNY"
+                         *         }
+                         *       }
+                         *     }
+                         */
+                        data: {
+                            rows: {
+                                day?: string;
+                                /** @description UUID */
+                                agent_id?: string;
+                                /** @description Empty: the calls themselves */
+                                vendor?: string;
+                                /** @description Phone and web calls that ended */
+                                calls: number;
+                                answered: number;
+                                /** @description From answer to end */
+                                call_seconds: number;
+                                stt_seconds: number;
+                                tts_chars: number;
+                                realtime_seconds: number;
+                                llm_tokens_in: number;
+                                llm_tokens_out: number;
+                                cost: {
+                                    amount: number;
+                                    currency: string;
+                                };
+                            }[];
+                            total: {
+                                /** @description Phone and web calls that ended */
+                                calls: number;
+                                answered: number;
+                                /** @description From answer to end */
+                                call_seconds: number;
+                                stt_seconds: number;
+                                tts_chars: number;
+                                realtime_seconds: number;
+                                llm_tokens_in: number;
+                                llm_tokens_out: number;
+                                cost: {
+                                    amount: number;
+                                    currency: string;
+                                };
+                            };
+                        };
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    streamEvents: {
+        parameters: {
+            query?: {
+                /**
+                 * @description Types, their dash names, or `call.*`, separated by commas; default all
+                 * @example call.*,summary.ready
+                 */
+                types?: string;
+                /** @description UUID */
+                agent_id?: string;
+                /** @description UUID */
+                call_id?: string;
+                /** @description Id of the last event you have: those stored since then come first */
+                after?: string;
+                /** @description Single use, 60 s, for this path and role; instead of a token */
+                ticket?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The socket is open */
+            101: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            426: components["responses"]["UPGRADE_REQUIRED"];
             429: components["responses"]["RATE_LIMITED"];
             500: components["responses"]["INTERNAL"];
             503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
@@ -5825,6 +8636,477 @@ export interface operations {
             500: components["responses"]["INTERNAL"];
             503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
             504: components["responses"]["PROVIDER_TIMEOUT"];
+        };
+    };
+    listSipTrunks: {
+        parameters: {
+            query?: {
+                /** @description Default 1; not with `cursor` */
+                page?: number;
+                /** @description Default 20 */
+                page_size?: number;
+                /** @description `next_cursor` of the last answer */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One page, without passwords */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: {
+                            sip_trunks: components["schemas"]["SipTrunk"][];
+                            pagination: components["schemas"]["Pagination"];
+                        };
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    createSipTrunk: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "name": "Main carrier",
+                 *       "carrier": "generic",
+                 *       "host": "sip.example.net",
+                 *       "username": "my-account",
+                 *       "password": "my_password",
+                 *       "register": true,
+                 *       "from_number": "+15550100",
+                 *       "max_calls": 30
+                 *     }
+                 */
+                "application/json": {
+                    /** @description Unique in the account */
+                    name: string;
+                    /** @description Name or address of the carrier or PBX; its calls are taken too */
+                    host: string;
+                    /** @description Default true */
+                    is_active?: boolean;
+                    /** @description The lowest first; default 100 */
+                    priority?: number;
+                    /** @description `aliyun`, `tencent`, `ronglian` and `generic` (the default) fill `codecs` and `dtmf_mode` when these are left out */
+                    carrier?: string;
+                    /** @description Default 5060 */
+                    port?: number;
+                    /** @enum {unknown} */
+                    transport?: "udp" | "tcp" | "tls";
+                    username?: string | null;
+                    password?: string | null;
+                    realm?: string | null;
+                    domain?: string | null;
+                    outbound_proxy?: string | null;
+                    /** @description Keep it registered; needs `username` */
+                    register?: boolean;
+                    /** @description Default 3600 */
+                    register_interval_s?: number;
+                    local_host?: string | null;
+                    local_port?: number | null;
+                    display_name?: string | null;
+                    from_number?: string | null;
+                    /** @description In the order they are offered */
+                    codecs?: ("PCMA" | "PCMU")[];
+                    /** @enum {unknown} */
+                    dtmf_mode?: "rfc4733" | "info" | "inband";
+                    /** @description At once; default 100 */
+                    max_calls?: number;
+                    /** @description New calls per second; default 10 */
+                    max_cps?: number;
+                    /** @description Further addresses and networks that its calls come from, such as `192.0.2.0/24` */
+                    source_ips?: string[];
+                    /** @description Numbers that may be dialled; empty: all */
+                    allow_prefixes?: string[];
+                    /** @description Numbers that may not; they win */
+                    deny_prefixes?: string[];
+                    options?: {
+                        /** @description `to` of a call may be a SIP URI */
+                        allow_uri?: boolean;
+                    };
+                };
+            };
+        };
+        responses: {
+            /** @description The trunk */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: components["schemas"]["SipTrunk"];
+                        /** @description For people; may change */
+                        message: string;
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.CONFLICT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    getSipTrunk: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The trunk without its password, and how it does */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: components["schemas"]["SipTrunk"];
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    replaceSipTrunk: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "name": "Main carrier",
+                 *       "carrier": "generic",
+                 *       "host": "sip.example.net",
+                 *       "username": "my-account",
+                 *       "password": "my_password",
+                 *       "register": true,
+                 *       "from_number": "+15550100",
+                 *       "max_calls": 30
+                 *     }
+                 */
+                "application/json": {
+                    /** @description Unique in the account */
+                    name: string;
+                    /** @description Name or address of the carrier or PBX; its calls are taken too */
+                    host: string;
+                    /** @description Default true */
+                    is_active?: boolean;
+                    /** @description The lowest first; default 100 */
+                    priority?: number;
+                    /** @description `aliyun`, `tencent`, `ronglian` and `generic` (the default) fill `codecs` and `dtmf_mode` when these are left out */
+                    carrier?: string;
+                    /** @description Default 5060 */
+                    port?: number;
+                    /** @enum {unknown} */
+                    transport?: "udp" | "tcp" | "tls";
+                    username?: string | null;
+                    password?: string | null;
+                    realm?: string | null;
+                    domain?: string | null;
+                    outbound_proxy?: string | null;
+                    /** @description Keep it registered; needs `username` */
+                    register?: boolean;
+                    /** @description Default 3600 */
+                    register_interval_s?: number;
+                    local_host?: string | null;
+                    local_port?: number | null;
+                    display_name?: string | null;
+                    from_number?: string | null;
+                    /** @description In the order they are offered */
+                    codecs?: ("PCMA" | "PCMU")[];
+                    /** @enum {unknown} */
+                    dtmf_mode?: "rfc4733" | "info" | "inband";
+                    /** @description At once; default 100 */
+                    max_calls?: number;
+                    /** @description New calls per second; default 10 */
+                    max_cps?: number;
+                    /** @description Further addresses and networks that its calls come from, such as `192.0.2.0/24` */
+                    source_ips?: string[];
+                    /** @description Numbers that may be dialled; empty: all */
+                    allow_prefixes?: string[];
+                    /** @description Numbers that may not; they win */
+                    deny_prefixes?: string[];
+                    options?: {
+                        /** @description `to` of a call may be a SIP URI */
+                        allow_uri?: boolean;
+                    };
+                };
+            };
+        };
+        responses: {
+            /** @description The trunk as it is now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: components["schemas"]["SipTrunk"];
+                        /** @description For people; may change */
+                        message: string;
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.CONFLICT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    deleteSipTrunk: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: null;
+                        /** @description For people; may change */
+                        message: string;
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IN_USE"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    updateSipTrunk: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "is_active": false
+                 *     }
+                 */
+                "application/json": {
+                    /** @description Unique in the account */
+                    name?: string;
+                    /** @description Name or address of the carrier or PBX; its calls are taken too */
+                    host?: string;
+                    /** @description Default true */
+                    is_active?: boolean;
+                    /** @description The lowest first; default 100 */
+                    priority?: number;
+                    /** @description `aliyun`, `tencent`, `ronglian` and `generic` (the default) fill `codecs` and `dtmf_mode` when these are left out */
+                    carrier?: string;
+                    /** @description Default 5060 */
+                    port?: number;
+                    /** @enum {unknown} */
+                    transport?: "udp" | "tcp" | "tls";
+                    username?: string | null;
+                    password?: string | null;
+                    realm?: string | null;
+                    domain?: string | null;
+                    outbound_proxy?: string | null;
+                    /** @description Keep it registered; needs `username` */
+                    register?: boolean;
+                    /** @description Default 3600 */
+                    register_interval_s?: number;
+                    local_host?: string | null;
+                    local_port?: number | null;
+                    display_name?: string | null;
+                    from_number?: string | null;
+                    /** @description In the order they are offered */
+                    codecs?: ("PCMA" | "PCMU")[];
+                    /** @enum {unknown} */
+                    dtmf_mode?: "rfc4733" | "info" | "inband";
+                    /** @description At once; default 100 */
+                    max_calls?: number;
+                    /** @description New calls per second; default 10 */
+                    max_cps?: number;
+                    /** @description Further addresses and networks that its calls come from, such as `192.0.2.0/24` */
+                    source_ips?: string[];
+                    /** @description Numbers that may be dialled; empty: all */
+                    allow_prefixes?: string[];
+                    /** @description Numbers that may not; they win */
+                    deny_prefixes?: string[];
+                    options?: {
+                        /** @description `to` of a call may be a SIP URI */
+                        allow_uri?: boolean;
+                    };
+                };
+            };
+        };
+        responses: {
+            /** @description The trunk as it is now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: components["schemas"]["SipTrunk"];
+                        /** @description For people; may change */
+                        message: string;
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.CONFLICT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    testSipTrunk: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": Record<string, never>;
+            };
+        };
+        responses: {
+            /** @description Whether it works */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        /**
+                         * @example {
+                         *       "ok": true,
+                         *       "sip_status": 200,
+                         *       "round_trip_ms": 21,
+                         *       "error": null
+                         *     }
+                         */
+                        data: {
+                            ok: boolean;
+                            sip_status: number | null;
+                            round_trip_ms: number | null;
+                            error: string | null;
+                        };
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
     generateSummary: {
@@ -8123,6 +11405,1503 @@ export interface operations {
             503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
+    listSquads: {
+        parameters: {
+            query?: {
+                /** @description Default 1; not with `cursor` */
+                page?: number;
+                /** @description Default 20 */
+                page_size?: number;
+                /** @description `next_cursor` of the last answer */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: {
+                            squads: components["schemas"]["Squad"][];
+                            pagination: components["schemas"]["Pagination"];
+                        };
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    createSquad: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "name": "Service",
+                 *       "members": [
+                 *         {
+                 *           "agent_id": "8a1d5c0e-7a53-4a0b-8a43-1f0f6f5d9a11",
+                 *           "role": "primary"
+                 *         },
+                 *         {
+                 *           "agent_id": "b2c41f8e-3d0a-4f27-9a3c-6e2f7d1c5a40",
+                 *           "role": "specialist",
+                 *           "skills": [
+                 *             "refund",
+                 *             "退款"
+                 *           ]
+                 *         }
+                 *       ]
+                 *     }
+                 */
+                "application/json": {
+                    name: string;
+                    /** @description Exactly one is primary */
+                    members: {
+                        /** @description UUID */
+                        agent_id: string;
+                        /** @enum {unknown} */
+                        role: "primary" | "secondary" | "specialist";
+                        /** @description What it knows, in the words that callers use, in any language */
+                        skills?: string[];
+                        /** @description Default 1; the lower one wins a tie */
+                        priority?: number;
+                    }[];
+                    /** @description A member that has any hands over to these alone; one that has none, to everybody */
+                    transfers?: {
+                        /** @description UUID */
+                        from: string;
+                        /** @description UUID */
+                        to: string;
+                        when: string;
+                        notice?: string | null;
+                    }[];
+                };
+            };
+        };
+        responses: {
+            /** @description It can be bound, called with, and talked to */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: components["schemas"]["Squad"];
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    getSquad: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As it was written */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: components["schemas"]["Squad"];
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    replaceSquad: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "name": "Service",
+                 *       "members": [
+                 *         {
+                 *           "agent_id": "8a1d5c0e-7a53-4a0b-8a43-1f0f6f5d9a11",
+                 *           "role": "primary"
+                 *         },
+                 *         {
+                 *           "agent_id": "b2c41f8e-3d0a-4f27-9a3c-6e2f7d1c5a40",
+                 *           "role": "specialist",
+                 *           "skills": [
+                 *             "refund",
+                 *             "退款"
+                 *           ]
+                 *         }
+                 *       ]
+                 *     }
+                 */
+                "application/json": {
+                    name: string;
+                    /** @description Exactly one is primary */
+                    members: {
+                        /** @description UUID */
+                        agent_id: string;
+                        /** @enum {unknown} */
+                        role: "primary" | "secondary" | "specialist";
+                        /** @description What it knows, in the words that callers use, in any language */
+                        skills?: string[];
+                        /** @description Default 1; the lower one wins a tie */
+                        priority?: number;
+                    }[];
+                    /** @description A member that has any hands over to these alone; one that has none, to everybody */
+                    transfers?: {
+                        /** @description UUID */
+                        from: string;
+                        /** @description UUID */
+                        to: string;
+                        when: string;
+                        notice?: string | null;
+                    }[];
+                };
+            };
+        };
+        responses: {
+            /** @description As it is now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: components["schemas"]["Squad"];
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    deleteSquad: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: null;
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IN_USE"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    executeSquad: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "input": "I want my money back."
+                 *     }
+                 */
+                "application/json": {
+                    input: string;
+                    /** @description Of a former answer; absent: a new conversation */
+                    conversation_id?: string;
+                    /** @description For the members’ prompts; kept for the turns that follow */
+                    variables?: Record<string, never>;
+                };
+            };
+        };
+        responses: {
+            /** @description The answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        /**
+                         * @example {
+                         *       "conversation_id": "3f6c1d2a-0b7e-4c55-9a41-5d2f8e6b7c90",
+                         *       "status": "active",
+                         *       "agent_id": "b2c41f8e-3d0a-4f27-9a3c-6e2f7d1c5a40",
+                         *       "agent_name": "Refunds",
+                         *       "intent": "refund",
+                         *       "confidence": 0.9,
+                         *       "reply": "I am sorry to hear that. Which order is it?",
+                         *       "handoff": {
+                         *         "from": "8a1d5c0e-7a53-4a0b-8a43-1f0f6f5d9a11",
+                         *         "to": "b2c41f8e-3d0a-4f27-9a3c-6e2f7d1c5a40",
+                         *         "summary": {
+                         *           "intent": "refund",
+                         *           "key_info": "not stated",
+                         *           "pending": "I want my money back."
+                         *         },
+                         *         "notice": "Transferring you now…"
+                         *       },
+                         *       "expires_at": 1767227400
+                         *     }
+                         */
+                        data: {
+                            /** @description Also the id of the call record */
+                            conversation_id: string;
+                            /** @enum {unknown} */
+                            status: "pending" | "active" | "completed" | "expired" | "failed";
+                            /** @description Who answers */
+                            agent_id: string;
+                            agent_name: string;
+                            intent: string;
+                            confidence: number;
+                            reply: string;
+                            handoff: {
+                                /** @description UUID */
+                                from: string;
+                                /** @description UUID */
+                                to: string;
+                                /** @description What the next agent is told; masked */
+                                summary: {
+                                    intent: string;
+                                    key_info: string;
+                                    pending: string;
+                                };
+                                notice: string;
+                            } | null;
+                            /** @description Unix seconds; each turn moves it on */
+                            expires_at: number;
+                        };
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.INVALID_STATE"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.PROVIDER_NOT_CONFIGURED"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            502: components["responses"]["PROVIDER_REJECTED"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+            504: components["responses"]["PROVIDER_TIMEOUT"];
+        };
+    };
+    listWebhooks: {
+        parameters: {
+            query?: {
+                /** @description Default 1; not with `cursor` */
+                page?: number;
+                /** @description Default 20 */
+                page_size?: number;
+                /** @description `next_cursor` of the last answer */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: {
+                            webhooks: components["schemas"]["Webhook"][];
+                            pagination: components["schemas"]["Pagination"];
+                        };
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    createWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "url": "https://receiver.example/callyard",
+                 *       "events": [
+                 *         "call.*"
+                 *       ],
+                 *       "description": "Desk"
+                 *     }
+                 */
+                "application/json": {
+                    /** @description https; without a user name in it; no host of a private network */
+                    url: string;
+                    /**
+                     * @description Types, aliases, `call.*`, or `*` for all
+                     * @default [
+                     *       "*"
+                     *     ]
+                     */
+                    events?: string[];
+                    description?: string | null;
+                    /** @description Default true */
+                    enabled?: boolean;
+                };
+            };
+        };
+        responses: {
+            /** @description The webhook and its secret, shown once */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        /**
+                         * @example {
+                         *       "id": "3f6c1d2a-0b7e-4c55-9a41-5d2f8e6b7c90",
+                         *       "url": "https://receiver.example/callyard",
+                         *       "events": [
+                         *         "call.*"
+                         *       ],
+                         *       "description": "Desk",
+                         *       "enabled": true,
+                         *       "disabled_reason": null,
+                         *       "failing_since": null,
+                         *       "old_secret_until": null,
+                         *       "created_at": "2026-01-01T00:00:00.000Z",
+                         *       "updated_at": "2026-01-01T00:00:00.000Z",
+                         *       "secret": "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+                         *     }
+                         */
+                        data: {
+                            /** @description UUID */
+                            id: string;
+                            url: string;
+                            events: string[];
+                            description: string | null;
+                            enabled: boolean;
+                            disabled_reason: ("gone" | "failing") | null;
+                            failing_since: string | null;
+                            old_secret_until: string | null;
+                            /** @description ISO-8601, UTC with milliseconds */
+                            created_at: string;
+                            /** @description ISO-8601, UTC with milliseconds */
+                            updated_at: string;
+                            /** @description Shown this once */
+                            secret: string;
+                        };
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.CONFLICT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    getWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Without its secret */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: components["schemas"]["Webhook"];
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    deleteWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is gone */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: null;
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    changeWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "enabled": false
+                 *     }
+                 */
+                "application/json": {
+                    /** @description https; without a user name in it; no host of a private network */
+                    url?: string;
+                    /** @description Types, aliases, `call.*`, or `*` for all */
+                    events?: string[];
+                    description?: string | null;
+                    enabled?: boolean;
+                };
+            };
+        };
+        responses: {
+            /** @description As it is now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: components["schemas"]["Webhook"];
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    rotateWebhookSecret: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "overlap_s": 3600
+                 *     }
+                 */
+                "application/json": {
+                    /** @description How long the old secret goes on signing besides the new one; default 86400 */
+                    overlap_s?: number;
+                };
+            };
+        };
+        responses: {
+            /** @description The new secret, shown once */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        /**
+                         * @example {
+                         *       "id": "3f6c1d2a-0b7e-4c55-9a41-5d2f8e6b7c90",
+                         *       "url": "https://receiver.example/callyard",
+                         *       "events": [
+                         *         "call.*"
+                         *       ],
+                         *       "description": "Desk",
+                         *       "enabled": true,
+                         *       "disabled_reason": null,
+                         *       "failing_since": null,
+                         *       "old_secret_until": null,
+                         *       "created_at": "2026-01-01T00:00:00.000Z",
+                         *       "updated_at": "2026-01-01T00:00:00.000Z",
+                         *       "secret": "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+                         *     }
+                         */
+                        data: {
+                            /** @description UUID */
+                            id: string;
+                            url: string;
+                            events: string[];
+                            description: string | null;
+                            enabled: boolean;
+                            disabled_reason: ("gone" | "failing") | null;
+                            failing_since: string | null;
+                            old_secret_until: string | null;
+                            /** @description ISO-8601, UTC with milliseconds */
+                            created_at: string;
+                            /** @description ISO-8601, UTC with milliseconds */
+                            updated_at: string;
+                            /** @description Shown this once */
+                            secret: string;
+                        };
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    testWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /** @example {} */
+                "application/json": Record<string, never>;
+            };
+        };
+        responses: {
+            /** @description How it went */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        /**
+                         * @example {
+                         *       "ok": true,
+                         *       "response_status": 204,
+                         *       "response_ms": 38,
+                         *       "error": null
+                         *     }
+                         */
+                        data: {
+                            /** @description A 2xx came within 15 s */
+                            ok: boolean;
+                            response_status: number | null;
+                            response_ms: number;
+                            error: string | null;
+                        };
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    listWebhookDeliveries: {
+        parameters: {
+            query?: {
+                /** @description Default 1; not with `cursor` */
+                page?: number;
+                /** @description Default 20 */
+                page_size?: number;
+                /** @description `next_cursor` of the last answer */
+                cursor?: string;
+                status?: "pending" | "delivered" | "dead";
+            };
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: {
+                            deliveries: components["schemas"]["WebhookDelivery"][];
+                            pagination: components["schemas"]["Pagination"];
+                        };
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    redeliverWebhookEvent: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+                /** @description UUID */
+                did: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /** @example {} */
+                "application/json": Record<string, never>;
+            };
+        };
+        responses: {
+            /** @description It is queued */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: components["schemas"]["WebhookDelivery"];
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.INVALID_STATE"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    listCampaigns: {
+        parameters: {
+            query?: {
+                /** @description Default 1; not with `cursor` */
+                page?: number;
+                /** @description Default 20 */
+                page_size?: number;
+                /** @description `next_cursor` of the last answer */
+                cursor?: string;
+                status?: "draft" | "scheduled" | "running" | "paused" | "completed" | "cancelled";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: {
+                            campaigns: components["schemas"]["Campaign"][];
+                            pagination: components["schemas"]["Pagination"];
+                        };
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    createCampaign: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "name": "Appointments of May",
+                 *       "agent_id": "3f6c1d2a-0b7e-4c55-9a41-5d2f8e6b7c90",
+                 *       "schedule": {
+                 *         "windows": [
+                 *           {
+                 *             "weekdays": [
+                 *               1,
+                 *               2,
+                 *               3,
+                 *               4,
+                 *               5
+                 *             ],
+                 *             "start": "10:00",
+                 *             "end": "18:30"
+                 *           }
+                 *         ],
+                 *         "timezone": "Asia/Shanghai"
+                 *       },
+                 *       "settings": {
+                 *         "concurrency": 10,
+                 *         "cps": 2,
+                 *         "max_attempts": 2
+                 *       }
+                 *     }
+                 */
+                "application/json": {
+                    name: string;
+                    /** @description UUID */
+                    agent_id: string;
+                    trunk_id?: string | null;
+                    from_number?: string | null;
+                    schedule?: {
+                        start_at?: string | null;
+                        end_at?: string | null;
+                        windows?: {
+                            /** @description 1 = Monday … 7 = Sunday; of the day on which the window begins */
+                            weekdays: number[];
+                            /** @description HH:mm, inclusive */
+                            start: string;
+                            /** @description HH:mm or 24:00, exclusive. Before `start`: on the next day; equal to it: 24 hours later */
+                            end: string;
+                        }[] | null;
+                        timezone?: string | null;
+                    } | null;
+                    settings?: {
+                        /** @description Calls at one time */
+                        concurrency?: number;
+                        /** @description Calls begun per second */
+                        cps?: number;
+                        ring_timeout_s?: number;
+                        /** @description Calls to one number */
+                        max_attempts?: number;
+                        /** @description From the end of a call to the next one to the same number */
+                        retry_delay_s?: number;
+                        retry_on?: ("busy" | "no_answer" | "unreachable" | "congestion")[];
+                        /** @description Kept for a later version, which tells a person from a voicemail box */
+                        amd?: boolean;
+                        /**
+                         * @description What happens at a voicemail box; kept for a later version like `amd`
+                         * @enum {unknown}
+                         */
+                        voicemail?: "hangup" | "message";
+                        /** @description Pauses when so many of the last `stop_window` calls ended in congestion, auth_failed or carrier_error; 0 never does */
+                        stop_failure_pct?: number;
+                        stop_window?: number;
+                    } | null;
+                };
+            };
+        };
+        responses: {
+            /** @description The campaign */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: components["schemas"]["Campaign"];
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND.NUMBER_NOT_ALLOWED"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    getCampaign: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The campaign */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: components["schemas"]["Campaign"];
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    replaceCampaign: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "name": "Appointments of May",
+                 *       "agent_id": "3f6c1d2a-0b7e-4c55-9a41-5d2f8e6b7c90",
+                 *       "schedule": {
+                 *         "windows": [
+                 *           {
+                 *             "weekdays": [
+                 *               1,
+                 *               2,
+                 *               3,
+                 *               4,
+                 *               5
+                 *             ],
+                 *             "start": "10:00",
+                 *             "end": "18:30"
+                 *           }
+                 *         ],
+                 *         "timezone": "Asia/Shanghai"
+                 *       },
+                 *       "settings": {
+                 *         "concurrency": 10,
+                 *         "cps": 2,
+                 *         "max_attempts": 2
+                 *       }
+                 *     }
+                 */
+                "application/json": {
+                    name: string;
+                    /** @description UUID */
+                    agent_id: string;
+                    trunk_id?: string | null;
+                    from_number?: string | null;
+                    schedule?: {
+                        start_at?: string | null;
+                        end_at?: string | null;
+                        windows?: {
+                            /** @description 1 = Monday … 7 = Sunday; of the day on which the window begins */
+                            weekdays: number[];
+                            /** @description HH:mm, inclusive */
+                            start: string;
+                            /** @description HH:mm or 24:00, exclusive. Before `start`: on the next day; equal to it: 24 hours later */
+                            end: string;
+                        }[] | null;
+                        timezone?: string | null;
+                    } | null;
+                    settings?: {
+                        /** @description Calls at one time */
+                        concurrency?: number;
+                        /** @description Calls begun per second */
+                        cps?: number;
+                        ring_timeout_s?: number;
+                        /** @description Calls to one number */
+                        max_attempts?: number;
+                        /** @description From the end of a call to the next one to the same number */
+                        retry_delay_s?: number;
+                        retry_on?: ("busy" | "no_answer" | "unreachable" | "congestion")[];
+                        /** @description Kept for a later version, which tells a person from a voicemail box */
+                        amd?: boolean;
+                        /**
+                         * @description What happens at a voicemail box; kept for a later version like `amd`
+                         * @enum {unknown}
+                         */
+                        voicemail?: "hangup" | "message";
+                        /** @description Pauses when so many of the last `stop_window` calls ended in congestion, auth_failed or carrier_error; 0 never does */
+                        stop_failure_pct?: number;
+                        stop_window?: number;
+                    } | null;
+                };
+            };
+        };
+        responses: {
+            /** @description As it is now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: components["schemas"]["Campaign"];
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.INVALID_STATE"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH.REFERENCE_NOT_FOUND.NUMBER_NOT_ALLOWED"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    deleteCampaign: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The campaign is gone */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: null;
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["INVALID_STATE"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    listCampaignTargets: {
+        parameters: {
+            query?: {
+                /** @description Default 1; not with `cursor` */
+                page?: number;
+                /** @description Default 20 */
+                page_size?: number;
+                /** @description `next_cursor` of the last answer */
+                cursor?: string;
+                status?: "pending" | "dialing" | "done" | "failed" | "skipped";
+            };
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One page; masked for viewers */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: {
+                            targets: components["schemas"]["CampaignTarget"][];
+                            pagination: components["schemas"]["Pagination"];
+                        };
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    addCampaignTargets: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    targets: {
+                        phone: string;
+                        name?: string | null;
+                        variables?: Record<string, never> | null;
+                    }[];
+                };
+                "text/csv": {
+                    targets: {
+                        phone: string;
+                        name?: string | null;
+                        variables?: Record<string, never> | null;
+                    }[];
+                };
+            };
+        };
+        responses: {
+            /** @description What came of it; `line` counts from 1, in a table the header is line 1 */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        /**
+                         * @example {
+                         *       "added": 2,
+                         *       "duplicates": 0,
+                         *       "rejected_total": 1,
+                         *       "rejected": [
+                         *         {
+                         *           "line": 3,
+                         *           "reason": "phone is no number"
+                         *         }
+                         *       ]
+                         *     }
+                         */
+                        data: {
+                            added: number;
+                            /** @description Numbers that are in the campaign already */
+                            duplicates: number;
+                            /** @description The first 10000 of them */
+                            rejected: {
+                                line: number;
+                                reason: string;
+                            }[];
+                            rejected_total: number;
+                        };
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.INVALID_STATE"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    startCampaign: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As it is now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: components["schemas"]["Campaign"];
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.INVALID_STATE"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    pauseCampaign: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As it is now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: components["schemas"]["Campaign"];
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.INVALID_STATE"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    resumeCampaign: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As it is now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: components["schemas"]["Campaign"];
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.INVALID_STATE"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    cancelCampaign: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description UUID */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As it is now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        data: components["schemas"]["Campaign"];
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            404: components["responses"]["NOT_FOUND"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.INVALID_STATE"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
     login: {
         parameters: {
             query?: never;
@@ -8977,6 +13756,117 @@ export interface operations {
             403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
             408: components["responses"]["REQUEST_TIMEOUT"];
             413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    importContacts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "contacts": [
+                 *         {
+                 *           "name": "Ann",
+                 *           "phone": "+15550100",
+                 *           "tags": [
+                 *             "vip"
+                 *           ]
+                 *         }
+                 *       ]
+                 *     }
+                 */
+                "application/json": {
+                    contacts: {
+                        name: string;
+                        phone: string;
+                        email?: string | null;
+                        company?: string | null;
+                        tags?: string[];
+                        note?: string | null;
+                        /** @description Whatever you keep of them; at most 16 KiB as JSON, keys of at most 64 characters */
+                        attributes?: Record<string, never>;
+                        /** @description Calls to the number are refused, whoever places them */
+                        do_not_call?: boolean;
+                    }[];
+                };
+                /**
+                 * @example {
+                 *       "contacts": [
+                 *         {
+                 *           "name": "Ann",
+                 *           "phone": "+15550100",
+                 *           "tags": [
+                 *             "vip"
+                 *           ]
+                 *         }
+                 *       ]
+                 *     }
+                 */
+                "text/csv": {
+                    contacts: {
+                        name: string;
+                        phone: string;
+                        email?: string | null;
+                        company?: string | null;
+                        tags?: string[];
+                        note?: string | null;
+                        /** @description Whatever you keep of them; at most 16 KiB as JSON, keys of at most 64 characters */
+                        attributes?: Record<string, never>;
+                        /** @description Calls to the number are refused, whoever places them */
+                        do_not_call?: boolean;
+                    }[];
+                };
+            };
+        };
+        responses: {
+            /** @description What came of it; `line` counts from 1, in a table the header is line 1 */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        /**
+                         * @example {
+                         *       "created": 1,
+                         *       "updated": 0,
+                         *       "rejected": [
+                         *         {
+                         *           "line": 3,
+                         *           "reason": "phone is no number"
+                         *         }
+                         *       ]
+                         *     }
+                         */
+                        data: {
+                            created: number;
+                            updated: number;
+                            rejected: {
+                                line: number;
+                                reason: string;
+                            }[];
+                        };
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS.CONFLICT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
             429: components["responses"]["RATE_LIMITED"];
             500: components["responses"]["INTERNAL"];
             503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];

@@ -1,6 +1,7 @@
 /** Speech as the body of a request: WAV, or bare samples whose rate the query tells. 16-bit PCM, mono. */
 import { Type, type TUnsafe } from 'typebox';
 import { readPcm, readWav, type WavAudio } from '#lib/wav-read.ts';
+import { whenClosed } from './closed-reply.ts';
 import { invalid, Problem } from './problem.ts';
 import type { ApiServer } from './routing.ts';
 
@@ -45,7 +46,7 @@ export function boundUploads(scope: ApiServer): void {
     if (uploads >= MAX_UPLOADS) throw new Problem('OVERLOADED');
     uploads++;
     // Also when the client leaves.
-    reply.raw.once('close', () => uploads--);
+    whenClosed(reply, () => uploads--);
   });
 }
 

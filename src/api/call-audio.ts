@@ -8,12 +8,16 @@ import type { RecordingFiles } from './ports.ts';
 import { invalid, Problem } from './problem.ts';
 import { findRecord, fromStore, type RecordSource } from './record-source.ts';
 
-/** Decodes WAV and MP3 to mono PCM at 8 kHz, beside the main thread; `bytes` is handed over. */
+/**
+ * Decodes WAV and MP3 to mono PCM at 8 kHz, beside the main thread. `fetch` is called when there is room for its file;
+ * `owner` is who shares what room there is. `release`: nobody needs the sound any more. Idempotent.
+ */
 export type AudioFileReader = {
-  decode(
-    bytes: Uint8Array<ArrayBuffer>,
+  load(
+    owner: string,
+    fetch: () => Promise<Uint8Array<ArrayBuffer>>,
   ): Promise<
-    | { readonly ok: true; readonly pcm: Int16Array }
+    | { readonly ok: true; readonly pcm: Int16Array; readonly release: () => void }
     | { readonly ok: false; readonly fault: string; readonly found: string | null }
   >;
 };
@@ -28,35 +32,44 @@ export type SoundSource =
   | { readonly url: string; readonly recordingId?: undefined }
   | { readonly recordingId: string; readonly url?: undefined };
 
-export type Sound = { readonly pcm: Int16Array; readonly title: string };
+/** To be released once it is not played any more, or will not be. */
+export type Sound = {
+  readonly pcm: Int16Array;
+  readonly title: string;
+  readonly release: () => void;
+};
 
 const MAX_BYTES = 25 * 1024 * 1024;
 const FETCH_MS = 10_000;
 const MAX_TITLE_CHARS = 80;
 const MAX_AUDIO_S = 3600;
 
-/** Errors: VALIDATION_FAILED, REFERENCE_NOT_FOUND, RECORDING_EXPIRED, PROVIDER_REJECTED, PROVIDER_TIMEOUT, OVERLOADED. */
+/**
+ * Errors: VALIDATION_FAILED, REFERENCE_NOT_FOUND, CALL_LIVE, RECORDING_EXPIRED, PROVIDER_REJECTED, PROVIDER_TIMEOUT,
+ * OVERLOADED.
+ */
 export async function soundOf(
   part: CallAudioPart,
   caller: Caller,
   source: SoundSource,
 ): Promise<Sound> {
-  if (source.url !== undefined) {
-    const bytes = await download(part, source.url);
-    return { pcm: await decoded(part, bytes, '/url'), title: titleOf(source.url) };
+  const { accountId } = caller;
+  const { url, recordingId } = source;
+  if (url !== undefined) {
+    const fault = urlFault(url, part.reach);
+    if (fault !== null) throw invalid('/url', fault);
+    const result = await part.audioFiles.load(accountId, () => download(part, url));
+    return { ...loaded(result, '/url'), title: titleOf(url) };
   }
-  const { recordingId } = source;
-  const bytes = await readRecording(part, caller, recordingId);
-  const pcm = await decoded(part, bytes, '/recording_id');
-  return { pcm, title: `recording ${recordingId}` };
+  const fetch = await recordingOf(part, caller, recordingId);
+  const result = await part.audioFiles.load(accountId, fetch);
+  return { ...loaded(result, '/recording_id'), title: `recording ${recordingId}` };
 }
 
 async function download(
   { reach, clock }: CallAudioPart,
   url: string,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const fault = urlFault(url, reach);
-  if (fault !== null) throw invalid('/url', fault);
   try {
     const options = { ...reach, timeoutMs: FETCH_MS, maxBytes: MAX_BYTES, clock };
     const { status, body } = await guardedFetch(url, options);
@@ -82,11 +95,11 @@ function problemOfFetch(thrown: unknown): Problem {
 }
 
 /** Of the caller's account, and of an agent that the caller may see: any other one does not exist for him. */
-async function readRecording(
+async function recordingOf(
   part: CallAudioPart,
   caller: Caller,
   id: string,
-): Promise<Uint8Array<ArrayBuffer>> {
+): Promise<() => Promise<Uint8Array<ArrayBuffer>>> {
   const unknown = new Problem('REFERENCE_NOT_FOUND', {
     faults: [{ path: '/recording_id', rule: 'exists' }],
   });
@@ -96,7 +109,14 @@ async function readRecording(
   const file = await fromStore(part, part.recordings.open(caller.accountId, { id }));
   if (file === null) throw unknown;
   if (file.bytes > MAX_BYTES) throw invalid('/recording_id', 'bytes', { limit: MAX_BYTES });
-  return new Uint8Array(await fromStore(part, buffer(file.read(0, file.bytes - 1))));
+  return async () => {
+    const stream = file.read(0, file.bytes - 1);
+    try {
+      return new Uint8Array(await fromStore(part, buffer(stream)));
+    } finally {
+      stream.destroy();
+    }
+  };
 }
 
 async function refuseForeign(
@@ -114,13 +134,11 @@ async function refuseForeign(
   throw unknown;
 }
 
-async function decoded(
-  part: CallAudioPart,
-  bytes: Uint8Array<ArrayBuffer>,
+function loaded(
+  result: Awaited<ReturnType<AudioFileReader['load']>>,
   path: string,
-): Promise<Int16Array> {
-  const result = await part.audioFiles.decode(bytes);
-  if (result.ok) return result.pcm;
+): Pick<Sound, 'pcm' | 'release'> {
+  if (result.ok) return result;
   const { fault, found } = result;
   if (fault === 'busy') throw new Problem('OVERLOADED');
   const params = { ...(found === null ? {} : { found }), limit: MAX_AUDIO_S };

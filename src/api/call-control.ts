@@ -5,7 +5,7 @@ import type { Id } from '#lib/ids.ts';
 import { isLiveStatus } from '#sessions/call-service-types.ts';
 import type { CallControl, ControlResult } from '#sessions/call-control-types.ts';
 import type { AuditEntry } from '#store/audit.ts';
-import type { Caller } from './auth.ts';
+import { can, type Caller } from './auth.ts';
 import { soundOf, type CallAudioPart, type SoundSource } from './call-audio.ts';
 import {
   AcceptedSchema,
@@ -98,7 +98,7 @@ function addPlay(app: ApiServer, part: CallControlPart): void {
       tags: TAGS,
       summary: 'Play a sound into a call',
       description:
-        'After what is being said, and instead of any sound played before. Exactly one of `url` and `recording_id`. The transcript shows `[Audio: title]`.',
+        'After what is being said, and instead of any sound played before. Exactly one of `url` and `recording_id`; the latter, whose sound is somebody’s call, needs a role that may hear recordings. The transcript shows `[Audio: title]`.',
       ...shape(PlayBody),
       response: answers(200, PlayedSchema, {
         description: 'It is played, or waits for its turn',
@@ -106,6 +106,7 @@ function addPlay(app: ApiServer, part: CallControlPart): void {
         problems: [
           ...PROBLEMS,
           'REFERENCE_NOT_FOUND',
+          'CALL_LIVE',
           'RECORDING_EXPIRED',
           'PROVIDER_REJECTED',
           'PROVIDER_TIMEOUT',
@@ -116,18 +117,25 @@ function addPlay(app: ApiServer, part: CallControlPart): void {
       const { loop = false, interruptible = true } = request.body;
       const { id } = request.params;
       const caller = callerOf(request);
+      // To play a recording is to hear it (contract 1.3).
+      if (request.body.recording_id !== undefined && !can(caller.role, 'sup'))
+        throw new Problem('FORBIDDEN');
       const source = sourceOf(request.body);
       await refuseUnlessTalking(part, caller, id);
-      const sound = await soundOf(part, caller, source);
+      const { pcm, title, release } = await soundOf(part, caller, source);
+      const options = { pcm, title, loop, interruptible, onOver: release };
+      const done = await command(part, caller, id, (control) =>
+        control.play(caller.accountId, id, options),
+      ).catch((error: unknown) => {
+        release();
+        throw error;
+      });
       if (source.recordingId !== undefined) {
         const changes = { recording_id: source.recordingId };
         await part.audit.note(actorOf(request), {
           ...{ action: 'recording.play', targetType: 'call_record', targetId: id, changes },
         });
       }
-      const done = await command(part, caller, id, (control) =>
-        control.play(caller.accountId, id, { ...sound, loop, interruptible }),
-      );
       return ok({ playback_id: done.playbackId, duration_ms: done.durationMs });
     },
   });

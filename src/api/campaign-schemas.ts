@@ -1,12 +1,19 @@
 /** Shapes of campaigns and their targets (contract 2.8). */
 import { Type, type Static } from 'typebox';
-import { CAMPAIGN_STATUSES, RETRY_CAUSES, TARGET_STATUSES } from '#lib/campaign.ts';
+import {
+  CAMPAIGN_LIMITS,
+  CAMPAIGN_STATUSES,
+  MAX_WINDOWS,
+  RETRY_CAUSES,
+  TARGET_STATUSES,
+  WINDOW_END,
+  WINDOW_START,
+} from '#lib/campaign.ts';
 import { PHONE_MAX_CHARS } from '#lib/phone.ts';
 import { pageFields } from './paging.ts';
 import { EXAMPLE_ID, IdSchema, nullable, PaginationSchema, ref, TimeSchema } from './schemas.ts';
 
 export const MAX_LISTED = 10_000;
-const MAX_WINDOWS = 50;
 const closed = { additionalProperties: false } as const;
 
 const Window = Type.Object(
@@ -16,11 +23,11 @@ const Window = Type.Object(
       description: '1 = Monday … 7 = Sunday; of the day on which the window begins',
     }),
     start: Type.String({
-      pattern: String.raw`^(?:[01]\d|2[0-3]):[0-5]\d$`,
+      pattern: WINDOW_START,
       description: 'HH:mm, inclusive',
     }),
     end: Type.String({
-      pattern: String.raw`^(?:(?:[01]\d|2[0-3]):[0-5]\d|24:00)$`,
+      pattern: WINDOW_END,
       description:
         'HH:mm or 24:00, exclusive. Before `start`: on the next day; equal to it: 24 hours later',
     }),
@@ -45,13 +52,23 @@ const ScheduleInput = Type.Object(
   },
 );
 
+function within([minimum, maximum]: readonly [number, number]) {
+  return { minimum, maximum };
+}
+
 const settingFields = {
-  concurrency: Type.Integer({ minimum: 1, maximum: 500, description: 'Calls at one time' }),
-  cps: Type.Number({ minimum: 0.1, maximum: 20, description: 'Calls begun per second' }),
-  ring_timeout_s: Type.Integer({ minimum: 5, maximum: 120 }),
-  max_attempts: Type.Integer({ minimum: 1, maximum: 10, description: 'Calls to one number' }),
+  concurrency: Type.Integer({
+    ...within(CAMPAIGN_LIMITS.concurrency),
+    description: 'Calls at one time',
+  }),
+  cps: Type.Number({ ...within(CAMPAIGN_LIMITS.cps), description: 'Calls begun per second' }),
+  ring_timeout_s: Type.Integer(within(CAMPAIGN_LIMITS.ringTimeoutS)),
+  max_attempts: Type.Integer({
+    ...within(CAMPAIGN_LIMITS.maxAttempts),
+    description: 'Calls to one number',
+  }),
   retry_delay_s: Type.Integer({
-    ...{ minimum: 1, maximum: 604_800 },
+    ...within(CAMPAIGN_LIMITS.retryDelayS),
     description: 'From the end of a call to the next one to the same number',
   }),
   retry_on: Type.Array(Type.Enum([...RETRY_CAUSES]), {
@@ -65,11 +82,11 @@ const settingFields = {
     description: 'What happens at a voicemail box; kept for a later version like `amd`',
   }),
   stop_failure_pct: Type.Integer({
-    ...{ minimum: 0, maximum: 100 },
+    ...within(CAMPAIGN_LIMITS.stopFailurePct),
     description:
       'Pauses when so many of the last `stop_window` calls ended in congestion, auth_failed or carrier_error; 0 never does',
   }),
-  stop_window: Type.Integer({ minimum: 1, maximum: 1_000 }),
+  stop_window: Type.Integer(within(CAMPAIGN_LIMITS.stopWindow)),
 };
 
 const SettingsInput = Type.Partial(Type.Object(settingFields), closed);

@@ -3,6 +3,10 @@ import type { RuleText } from './problem.ts';
 
 export const CONTROL_RULES = {
   on_hold: () => ({ en: 'the call is on hold', zh: '通话处于保持状态' }),
+  agent_muted: () => ({
+    en: 'the agent is muted: the notice would not be heard',
+    zh: '座席已静音：对方听不到录音提示',
+  }),
   waiting_full: () => ({ en: 'too much waits to be said already', zh: '等待播报的内容过多' }),
   digits_full: () => ({ en: 'too many digits wait to be sent', zh: '等待发送的按键过多' }),
   no_keys: () => ({ en: 'the other side is no telephone', zh: '对方不是电话终端' }),

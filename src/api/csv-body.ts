@@ -1,11 +1,11 @@
 /** Tables as the body of a request: CSV (RFC 4180) with a header line. */
-import { parse } from 'csv-parse/sync';
 import type { FastifyRequest } from 'fastify';
+import { csvBlocks, csvText } from './csv-rows.ts';
 import { invalid } from './problem.ts';
 import type { ApiServer } from './routing.ts';
 
 export type CsvRow = {
-  /** Line of the file on which the row ends, from 1; the header is line 1. */
+  /** Line of the file on which the row begins, from 1; the header is line 1. */
   readonly line: number;
   /** By column, without the space around; columns are in lower case. */
   readonly cells: ReadonlyMap<string, string>;
@@ -27,7 +27,7 @@ export function acceptCsv(scope: ApiServer): void {
     { parseAs: 'buffer' },
     async (request: FastifyRequest, body: Buffer) => {
       if (request.headers['idempotency-key'] !== undefined) request.rawBody = body;
-      return body.toString('utf8');
+      return csvText(body);
     },
   );
 }
@@ -58,16 +58,13 @@ export function readCsv(
   return { columns, rows, rejected };
 }
 
-type Parsed = { readonly record: string[]; readonly info: { readonly lines: number } };
-
+/** A header that cannot be read is none. */
 function recordsOf(text: string, rejected: RejectedLine[]): { line: number; cells: string[] }[] {
-  // CRLF inside quotes would count as two lines.
-  const parsed: unknown = parse(text.replaceAll('\r\n', '\n'), {
-    ...{ bom: true, info: true, trim: true, skip_empty_lines: true, relax_column_count: true },
-    skip_records_with_error: true,
-    on_skip: (error) => {
-      rejected.push({ line: Number(error?.['lines'] ?? 0), reason: 'not readable as CSV' });
-    },
-  });
-  return (parsed as Parsed[]).map(({ record, info }) => ({ line: info.lines, cells: record }));
+  const records: { line: number; cells: string[] }[] = [];
+  for (const { line, cells } of [...csvBlocks(text)].flat()) {
+    if (cells !== null) records.push({ line, cells: [...cells] });
+    else if (records.length === 0) throw invalid('', 'csv');
+    else rejected.push({ line, reason: 'not readable as CSV' });
+  }
+  return records;
 }

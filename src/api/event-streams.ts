@@ -3,6 +3,7 @@ import { Readable } from 'node:stream';
 import type { FastifyReply } from 'fastify';
 import type { Clock } from '#lib/clock.ts';
 import { withDeadline } from '#lib/deadline.ts';
+import { whenClosed } from './closed-reply.ts';
 import { Problem } from './problem.ts';
 
 export type EventStreamsOptions = {
@@ -39,7 +40,7 @@ export class EventStreams {
     if (this.#open.size >= this.#options.max) throw new Problem('OVERLOADED');
     const over = new AbortController();
     this.#open.set(reply, over);
-    reply.raw.once('close', () => {
+    whenClosed(reply, () => {
       this.#open.delete(reply);
       over.abort();
       if (this.#open.size === 0) this.#onEmpty?.();

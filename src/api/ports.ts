@@ -57,7 +57,7 @@ export type RecordingFile = {
 export type RecordingFiles = {
   /** The call that it is of; null when the account has no such recording. */
   callOf(accountId: Id, recordingId: Id): Promise<Id | null>;
-  /** Null when the audio is gone. Errors: RECORDING_EXPIRED when its key was destroyed. */
+  /** Null when the audio is gone. Errors: RECORDING_EXPIRED when its key was destroyed, CALL_LIVE. */
   open(accountId: Id, recording: Pick<RecordingRow, 'id'>): Promise<RecordingFile | null>;
   /** Writes the audit row of somebody who is about to hear it. */
   noteHeard(actor: Actor, heard: HeardRecording): Promise<void>;

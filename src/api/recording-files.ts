@@ -42,6 +42,7 @@ export function createRecordingFiles(options: RecordingFilesOptions): RecordingF
       const kept = await recordings.find(accountId, id);
       if (kept === null) return null;
       if (kept.status === 'expired') throw new Problem('RECORDING_EXPIRED');
+      if (kept.status === 'active') throw new Problem('CALL_LIVE'); // its file is being written
       const raw = await findFile(options, kept.uri);
       if (raw === null) return null;
       return kept.key === null

@@ -84,7 +84,7 @@ export class SocketSession {
         expiresAtMs === null ? Number.POSITIVE_INFINITY : nowMs + expiresAtMs - clock.wallMs(),
     };
     socket.on('message', (data, isBinary) => this.#take(data, isBinary));
-    // ws answers each by itself.
+    // ws answers each by itself, and ends a client that does not read the answers.
     socket.on('ping', () => this.#heard());
     socket.on('pong', () => {
       this.#probeSentAtMs = null;
@@ -117,7 +117,8 @@ export class SocketSession {
       return;
     }
     this.#socket.send(JSON.stringify(frame), sent);
-    this.#refuseBehind();
+    if (this.#socket.bufferedAmount > MAX_BEHIND_BYTES)
+      this.close(4408, 'the client does not read');
   }
 
   /** What the client has not read, beyond what the kernel holds for it. */
@@ -209,16 +210,6 @@ export class SocketSession {
   #noteBad(message: string): void {
     if (++this.#badFrames >= MAX_BAD_FRAMES) return this.close(1008, 'BAD_FRAME');
     this.error('BAD_FRAME', message);
-  }
-
-  #takePing(): void {
-    this.#heard();
-    this.#refuseBehind();
-  }
-
-  #refuseBehind(): void {
-    if (this.#socket.bufferedAmount > MAX_BEHIND_BYTES)
-      this.close(4408, 'the client does not read');
   }
 
   #heard(): void {

@@ -6,6 +6,7 @@ import { AppError } from '#lib/errors.ts';
 import { MAX_RATE_HZ, MIN_RATE_HZ, readPcm, readWav } from '#lib/wav-read.ts';
 import { RecognisedSchema } from './ai-schemas.ts';
 import { AUDIO_BODY_BYTES as MAX_BYTES, boundUploads } from './audio-body.ts';
+import { whenClosed } from './closed-reply.ts';
 import { languageOf } from './language.ts';
 import { invalid, Problem } from './problem.ts';
 import { callerOf, type ApiServer } from './routing.ts';
@@ -109,7 +110,7 @@ function addRoute(scope: ApiServer, part: IntelligencePart): void {
     },
     handler: async (request, reply) => {
       const left = new AbortController();
-      reply.raw.once('close', () => left.abort());
+      whenClosed(reply, () => left.abort());
       const { pcm, rateHz, language } = speechOf(await uploadOf(request));
       const { accountId } = callerOf(request);
       const work = part.intelligence.recognise(accountId, pcm, rateHz, language, left.signal);

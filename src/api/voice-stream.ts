@@ -8,6 +8,7 @@ import { OUT_RATE_HZ } from '#sessions/sound-pieces.ts';
 import type { Said, VoiceEvent } from '#sessions/spoken-turn.ts';
 import type { VoiceRefusal, VoiceTurns } from '#sessions/voice-turns.ts';
 import { AUDIO_BODY_BYTES, AudioBody } from './audio-body.ts';
+import { whenClosed } from './closed-reply.ts';
 import { EventStreams, frameOf, sendEvents, type StreamEvent } from './event-streams.ts';
 import { languageOf, type Language } from './language.ts';
 import { invalid, Problem, toProblem, type ProblemCode } from './problem.ts';
@@ -208,7 +209,7 @@ function boundUploads(scope: ApiServer): void {
       isOn = false;
     };
     // Also when the client leaves.
-    reply.raw.once('close', request.uploadEnded);
+    whenClosed(reply, request.uploadEnded);
   });
 }
 

@@ -71,6 +71,22 @@ export const DEFAULT_CAMPAIGN_SETTINGS: CampaignSettings = {
   stopWindow: 20,
 };
 
+/** From and to, both included. */
+export const CAMPAIGN_LIMITS = {
+  concurrency: [1, 500],
+  cps: [0.1, 20],
+  ringTimeoutS: [5, 120],
+  maxAttempts: [1, 10],
+  retryDelayS: [1, 604_800],
+  stopFailurePct: [0, 100],
+  stopWindow: [1, 1_000],
+} as const satisfies Partial<Record<keyof CampaignSettings, readonly [number, number]>>;
+
+/** `HH:mm` at which a window begins; it may end at 24:00 besides. */
+export const WINDOW_START = String.raw`^(?:[01]\d|2[0-3]):[0-5]\d$`;
+export const WINDOW_END = String.raw`^(?:(?:[01]\d|2[0-3]):[0-5]\d|24:00)$`;
+export const MAX_WINDOWS = 50;
+
 export const MAX_TARGETS = 1_000_000;
 
 export type CampaignFields = {

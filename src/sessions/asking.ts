@@ -1,5 +1,4 @@
 /** What others than caller and agent want to be said in a conversation: words, sound, a private note (contract 2.7). */
-import type { AgentSpeech } from './agent-speech.ts';
 import type { Request, Requests } from './requests.ts';
 import type { CallStory } from './story.ts';
 import { MAX_WAITING, type FloorTask, type TurnContext, type TurnEvent } from './turn-types.ts';
@@ -9,7 +8,6 @@ type Untimed<T> = T extends unknown ? Omit<T, 'at'> : never;
 export type AskingOptions = {
   readonly story: CallStory;
   readonly requests: Requests;
-  readonly speech: AgentSpeech;
   /** What the turn machine knows; null when nothing will be said any more. */
   readonly turn: () => TurnContext | null;
   /** False while the notice before the conversation is said. */
@@ -26,14 +24,15 @@ export class Asking {
 
   /**
    * Says `text` after what is being said, or with `urgent` instead of it. Its turn; null when too much waits already or
-   * nothing will be said any more.
+   * nothing will be said any more. With `onOver` nothing cuts it short.
    */
   say(
     text: string,
     how: { readonly urgent: boolean; readonly interruptible: boolean },
     onOver?: Request['onOver'],
   ): number | null {
-    const request = { what: { kind: 'words', text } as const, ...(onOver ? { onOver } : {}) };
+    const kept = onOver === undefined ? {} : { isKept: true, onOver };
+    const request = { what: { kind: 'words', text } as const, ...kept };
     return this.#ask(request, { kind: 'asked', interruptible: how.interruptible }, how.urgent);
   }
 
@@ -41,6 +40,7 @@ export class Asking {
   play(
     sound: { readonly pcm: Int16Array; readonly title: string },
     how: { readonly repeats: boolean; readonly interruptible: boolean },
+    onOver: () => void,
   ): boolean {
     const { requests, send } = this.#options;
     const current = this.#options.turn()?.utterance ?? null;
@@ -49,7 +49,7 @@ export class Asking {
       send({ type: 'unask', utterance });
       requests.over(utterance, false);
     }
-    const request = { what: { kind: 'sound', ...sound } as const, repeats: how.repeats };
+    const request = { what: { kind: 'sound', ...sound } as const, repeats: how.repeats, onOver };
     const task = { kind: 'asked', interruptible: how.interruptible } as const;
     return this.#ask(request, task, current !== null && before.includes(current)) !== null;
   }
@@ -66,17 +66,14 @@ export class Asking {
   }
 
   #ask(request: Request, task: FloorTask, wantsFloor: boolean): number | null {
-    const { requests, speech, send } = this.#options;
+    const { requests, send } = this.#options;
     const turn = this.#options.turn();
     if (turn === null) return null;
-    // What must be heard whole, such as the notice of a recording, gives way to nobody.
-    const isKept = requests.get(turn.utterance)?.onOver !== undefined || !this.#options.isOpen();
+    const isKept = requests.get(turn.utterance)?.isKept === true || !this.#options.isOpen();
     const urgent = wantsFloor && !isKept;
     if (!urgent && turn.waiting.length >= MAX_WAITING) return null;
     const number = turn.lastNumber + 1;
     requests.add(number, request);
-    const speaking = speech.byNumber(turn.utterance);
-    if (speaking !== null) speaking.repeats = false;
     send({ type: 'ask', task, urgent });
     return number;
   }

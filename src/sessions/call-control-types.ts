@@ -18,6 +18,8 @@ export type ControlRefusal =
 /** Too much waits to be said (`waiting_full`) or sent (`digits_full`); a call without a telephone has no keys (`no_keys`). */
 export type ControlObstacle =
   | 'on_hold'
+  /** The notice of a recording would not be heard. */
+  | 'agent_muted'
   | 'waiting_full'
   | 'digits_full'
   | 'no_keys'
@@ -48,6 +50,8 @@ export type PlayOptions = {
   readonly title: string;
   readonly loop: boolean;
   readonly interruptible: boolean;
+  /** Once, when a sound that was taken is over or will not be played: nobody needs `pcm` any more. */
+  onOver?(): void;
 };
 
 export type DtmfOptions = {

@@ -5,14 +5,9 @@ import { AppError, toAppError } from '#lib/errors.ts';
 import type { Id } from '#lib/ids.ts';
 import type { Log } from '#lib/log.ts';
 import type { DtmfMode } from '#lib/trunk.ts';
-import type {
-  CallControl,
-  ControlObstacle,
-  ControlResult,
-  RecordingAction,
-} from './call-control-types.ts';
+import type { CallControl, ControlObstacle, ControlResult } from './call-control-types.ts';
 import { isLiveStatus } from './call-service-types.ts';
-import type { LiveControl } from './live-control.ts';
+import type { LiveControl, RecordingPermit } from './live-control.ts';
 import type { AccountDirectory, AccountPolicy, ContactPolicy, TrunkDirectory } from './ports.ts';
 import { mayRecord } from './recording-choice.ts';
 import type { CallStory } from './story.ts';
@@ -84,22 +79,17 @@ export class CallController implements CallControl {
   recording(
     ...[accountId, id, { action }]: Parameters<CallControl['recording']>
   ): ReturnType<CallControl['recording']> {
-    return this.#command(accountId, id, (call) => this.#record(call, action));
+    return this.#command(accountId, id, ({ story, control }) =>
+      control.recording(action, () => this.#permitFor(story)),
+    );
   }
 
-  async #record(
-    { story, control }: Controlled,
-    action: RecordingAction,
-  ): ReturnType<LiveControl['recording']> {
-    if (action !== 'start') return control.recording(action, null);
-    const { accountId, remoteNumber: number } = story;
+  async #permitFor({ accountId, remoteNumber: number }: CallStory): Promise<RecordingPermit> {
     const { contacts, clock, log } = this.#options;
     const policy = await this.#policyOf(accountId);
     const choice = { requested: true, agent: null, policy, byDefault: false };
-    if (!(await mayRecord(choice, { accountId, number, contacts, clock, log }))) {
-      return refuse('CONSENT_MISSING');
-    }
-    return control.recording(action, policy?.recordingNotice ?? null);
+    const isGiven = await mayRecord(choice, { accountId, number, contacts, clock, log });
+    return { isGiven, notice: policy?.recordingNotice ?? null };
   }
 
   async #policyOf(accountId: Id): Promise<AccountPolicy | null> {
@@ -142,7 +132,9 @@ export class CallController implements CallControl {
     if (control === null) return refuse('CALL_NOT_ACTIVE');
     try {
       const work = Promise.resolve(act({ story, control }));
-      return await withDeadline(work, COMMAND_MS, 'a command', clock);
+      const result = await withDeadline(work, COMMAND_MS, 'a command', clock);
+      // Whatever else was in its way: it came too late.
+      return !result.ok && story.isOver ? refuse('CALL_NOT_ACTIVE') : result;
     } catch (error) {
       if (story.isOver) return refuse('CALL_NOT_ACTIVE');
       if (error instanceof AppError && error.code === 'E_TIMEOUT') return refuse('TIMEOUT');

@@ -81,9 +81,14 @@ export class CallRecordings {
     return patch;
   }
 
-  /** The other side has heard the notice before the conversation (contract 4.6). */
-  noticeHeard(): void {
-    if (this.#awaiting !== null) this.#begin(this.#awaiting, true);
+  /** The notice before the conversation (contract 4.6) is over; `isWhole`: the other side has heard all of it. */
+  firstNoticeOver(isWhole: boolean): void {
+    if (this.#awaiting !== null) this.#noticeOver(this.#awaiting, isWhole);
+  }
+
+  /** Nobody hears the agent: a notice that is said now, or waits to be, counts as not heard. */
+  noticeUnheard(): void {
+    if (this.#awaiting !== null) this.#noticeOver(this.#awaiting, false);
   }
 
   // ---- Commands ----
@@ -96,6 +101,7 @@ export class CallRecordings {
   start(notice: string | null): RecordingChange {
     if (this.#current !== null) return this.resume();
     if (this.#awaiting !== null) return 'done'; // its notice is being said
+    if (this.#options.story.isOver) return 'notNow';
     const recording = this.#first ?? this.#newRecording(false);
     if (notice === null) {
       this.#begin(recording, false);
@@ -186,9 +192,15 @@ export class CallRecordings {
     const now = isoNow();
     const heard = wasHeard ? { notice_at: now } : {};
     const patch = { ...recording.patch, started_at: now, ...heard };
-    if (recording.isFirst) media.record();
-    else media.startRecording(recording.file.path, recording.file.seal);
     this.#first = null;
+    try {
+      if (recording.isFirst) media.record();
+      else media.startRecording(recording.file.path, recording.file.seal);
+    } catch (error) {
+      // The one before is stuck on its disk: that costs this recording, and not the call.
+      this.#options.log.error('recording.failed', { error: toAppError(error) });
+      return story.recordingEnded({ ...patch, status: 'failed' });
+    }
     this.#current = { ...recording, patch };
     // The notice's own message follows at once; without one there is nothing that would tell.
     if (wasHeard) story.recordingBegan(patch);

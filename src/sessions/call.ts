@@ -256,8 +256,8 @@ class RunningCall {
       log: this.#log,
       floor: this.#setup.floor ?? null,
       onEnd: (cause) => this.send({ type: 'turn.ended', cause }),
-      onNoticeHeard: () => {
-        if (!this.#isEnding()) this.#recordings.noticeHeard();
+      onNoticeOver: (isWhole) => {
+        if (!this.#isEnding()) this.#recordings.firstNoticeOver(isWhole);
       },
     });
     this.#conversation = conversation;

@@ -43,6 +43,8 @@ const MAX_CLAIMS = 4;
 const PLACE_MS = 10_000;
 /** How often it is asked whether calls can go out again. */
 const READY_MS = 500;
+/** Before somebody is tried again whose call could not be placed for a fault of ours. */
+const FAULT_MS = 60_000;
 const AWAY = { firstMs: 500, maxMs: 10_000 };
 const FLUSH_MS = 3_000;
 const RELEASE_MS = 1_000;
@@ -107,6 +109,8 @@ export class CampaignDialler {
     for (const event of news) {
       if (this.#told.has(event.id)) continue;
       this.#told.add(event.id);
+      // Whoever paused or ended it may rely on that at once, and not after the next look.
+      if (event.type !== 'campaign.started') this.#drop(event.data.campaign_id);
       this.#options.journal.append({ event, record: null, recording: null });
     }
     for (const id of this.#told) if (this.#told.size > MAX_TOLD) this.#told.delete(id);
@@ -142,6 +146,12 @@ export class CampaignDialler {
     } catch (error) {
       this.#log.debug('campaign.notReleased', { error }); // the lease ends by itself
     }
+  }
+
+  /** Dials it no more, unless the next look says so. */
+  #drop(campaignId: Id): void {
+    this.#leads.get(campaignId)?.gone.abort();
+    this.#leads.delete(campaignId);
   }
 
   // ---- When to do what ----
@@ -232,7 +242,8 @@ export class CampaignDialler {
   async #call(lead: Leading, target: ClaimedTarget): Promise<void> {
     const untilMs = lead.pacer.nextMs - this.#clock.now();
     if (untilMs > 0) await delay(untilMs, undefined, this.#clock);
-    if (this.#stop.signal.aborted || !lead.mayCallAt(this.#clock.wallMs())) {
+    const isOver = this.#stop.signal.aborted || lead.gone.signal.aborted;
+    if (isOver || !lead.mayCallAt(this.#clock.wallMs())) {
       this.#return(target);
       return;
     }
@@ -252,7 +263,8 @@ export class CampaignDialler {
     const giveUp = new AbortController();
     const timer = this.#clock.setTimer(() => giveUp.abort(), PLACE_MS);
     const onStop = (): void => giveUp.abort();
-    this.#stop.signal.addEventListener('abort', onStop, { once: true });
+    const signals = [this.#stop.signal, lead.gone.signal];
+    for (const signal of signals) signal.addEventListener('abort', onStop, { once: true });
     try {
       const placed = await calls.place(requestFor(lead, target, giveUp.signal));
       return placed.ok ? null : placed.refusal;
@@ -260,10 +272,13 @@ export class CampaignDialler {
       const { accountId } = lead.facts;
       this.#log.error('campaign.callFailed', { callId: target.callId, error });
       const hasBegun = (await calls.get(accountId, target.callId)) !== null;
-      return hasBegun ? null : { code: 'UNAVAILABLE', retryAfterS: null };
+      if (hasBegun) return null;
+      // Something about this one was not foreseen: the others come first.
+      this.#return(target, FAULT_MS);
+      return { code: 'UNAVAILABLE', retryAfterS: null };
     } finally {
       this.#clock.clearTimer(timer);
-      this.#stop.signal.removeEventListener('abort', onStop);
+      for (const signal of signals) signal.removeEventListener('abort', onStop);
     }
   }
 
@@ -285,14 +300,14 @@ export class CampaignDialler {
     if (isHopeless) await this.#pause(lead, 'no_route');
   }
 
-  #return(target: ClaimedTarget): void {
-    this.#book.end(target, (facts) => giveBack(facts, this.#clock.wallMs()));
+  #return(target: ClaimedTarget, delayMs = 0): void {
+    this.#book.end(target, (facts) => giveBack(facts, this.#clock.wallMs() + delayMs));
   }
 
   async #pause(lead: Leading, reason: string): Promise<void> {
     const { campaignId } = lead.facts;
     this.#log.warn('campaign.paused', { campaignId, reason });
-    this.#leads.delete(campaignId);
+    this.#drop(campaignId);
     this.tell(await this.#options.store.pause(campaignId, reason));
   }
 
@@ -323,7 +338,7 @@ export class CampaignDialler {
     this.tell(await store.startDue(wallMs));
     const leads = await store.lead(driver, MAX_LEADS, wallMs);
     const ids = new Set(leads.map(({ campaignId }) => campaignId));
-    for (const id of this.#leads.keys()) if (!ids.has(id)) this.#leads.delete(id);
+    for (const id of this.#leads.keys()) if (!ids.has(id)) this.#drop(id);
     for (const facts of leads) {
       const known = this.#leads.get(facts.campaignId);
       const lead = known ?? new Leading(facts, askedMs, this.#clock.now());
@@ -344,7 +359,6 @@ export class CampaignDialler {
     if (!lead.isDone && !isPast) return;
     const reason = lead.isDone ? null : 'end_at';
     const news = await this.#options.store.complete(campaignId, reason);
-    if (news.length > 0) this.#leads.delete(campaignId);
     this.tell(news);
   }
 

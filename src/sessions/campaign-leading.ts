@@ -15,6 +15,8 @@ export class Leading {
   facts: CampaignLead;
   /** A claim or a call of it is being made. */
   isBusy = false;
+  /** Aborted when this node dials it no more: whoever is claimed and not called yet is given back. */
+  readonly gone = new AbortController();
   #leaseEndsMs: number;
   #waitUntilMs = 0;
   #refusals = 0;

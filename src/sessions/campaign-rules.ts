@@ -7,6 +7,7 @@ import type {
   OpenClaim,
   RetryCause,
 } from '#lib/campaign.ts';
+import { RING_GRACE_S } from '#sip/types.ts';
 import type { CallRefusal } from './call-service-types.ts';
 
 /** How a call of a campaign ended. */
@@ -54,11 +55,12 @@ function isOurFault({ outcome, endedBy }: CallEnd): boolean {
   return OUR_FAILURES.has(outcome) || (outcome === 'cancelled' && endedBy === 'system');
 }
 
-/** A call that was lost with its node got no CANCEL: it may go on ringing, and nobody is to hear two calls at once. */
+/** A call that was lost with its node got no CANCEL: it may ring until its INVITE expires, and nobody is to hear two. */
 function retryAt(end: CallEnd, settings: CampaignSettings, nowMs: number): number {
   const delayMs = settings.retryDelayS * 1000;
   if (end.outcome !== 'node_lost') return end.endedAtMs + delayMs;
-  return Math.max(end.endedAtMs, nowMs) + Math.max(delayMs, settings.ringTimeoutS * 1000);
+  const ringMs = (settings.ringTimeoutS + RING_GRACE_S) * 1000;
+  return Math.max(end.endedAtMs, nowMs) + Math.max(delayMs, ringMs);
 }
 
 function endsWith(recent: string, outcome: Outcome, window: number): string {

@@ -9,7 +9,7 @@ import type { AudioPump } from './audio-pump.ts';
 import type { Request } from './requests.ts';
 import type { SpeakerFloor } from './speaker.ts';
 import type { CallStory } from './story.ts';
-import type { ReplyInput, TurnConfig, TurnEndCause } from './turn-types.ts';
+import type { ReplyInput, TurnConfig, TurnContext, TurnEndCause } from './turn-types.ts';
 
 /** How long a recogniser may take to read an utterance (providers.md 12.4). */
 const STT_FINAL_MS = 2000;
@@ -31,8 +31,8 @@ export type ConversationOptions = {
   /** Who of a squad replies. */
   readonly floor?: SpeakerFloor | null;
   onEnd(cause: TurnEndCause): void;
-  /** The other side has heard all of the notice. Before its message is told. */
-  onNoticeHeard(): void;
+  /** The notice is over; `isWhole`: the other side was sent all of it. Before its message is told. */
+  onNoticeOver(isWhole: boolean): void;
 };
 
 /** What the record keeps of a conversation besides its messages. */
@@ -41,6 +41,16 @@ export type ConversationFacts = {
   readonly tokens: number;
   readonly confidence: number | null;
 };
+
+/** A sound that is played over and over gives way to whatever is to be said after it. */
+export function endsLoop({ task, waiting, said, endCall }: TurnContext): boolean {
+  const isProtected = task.kind === 'asked' && !task.interruptible;
+  const isAsked = waiting.some(
+    (next) => next.task.kind !== 'reply' || next.task.input.kind !== 'dtmf',
+  );
+  // What may not be interrupted gives way to nothing that the caller does.
+  return isAsked || endCall || (!isProtected && (said || waiting.length > 0));
+}
 
 /** A turn in which nothing was heard. */
 export const NOTHING_SAID = { type: 'reply.queued', endCall: false, empty: true } as const;

@@ -12,6 +12,7 @@ import { Ears } from './ears.ts';
 import { CallerWords } from './caller-words.ts';
 import {
   configOf,
+  endsLoop,
   inputOf,
   NOTHING_SAID,
   NOTICE,
@@ -63,6 +64,7 @@ export class Conversation {
   #lastWords: (() => void) | null = null;
   #tokens = 0;
   #isClosed = false;
+  #isCallerMuted = false;
   /** Call time at which the notice was over and the caller is listened to; null before. */
   #openedAtMs: number | null = null;
 
@@ -96,7 +98,7 @@ export class Conversation {
     });
     this.#actor = createActor(turnMachine, { input: { config: configOf(options) } });
     this.asking = new Asking({
-      ...{ story, requests: this.#requests, speech: this.#speech },
+      ...{ story, requests: this.#requests },
       turn: () => (this.#isOver() ? null : this.#actor.getSnapshot().context),
       isOpen: () => this.#openedAtMs !== null,
       send: (event) => this.#send({ ...event, at: this.#at() }),
@@ -108,7 +110,11 @@ export class Conversation {
     const { notice, pump, log } = this.#options;
     for (const type of TURN_COMMANDS) this.#actor.on(type, (command) => this.#carryOut(command));
     this.#actor.subscribe({
-      next: (snapshot) => this.#arm(snapshot.context.deadlineAt),
+      next: ({ context }) => {
+        const saying = this.#speech.byNumber(context.utterance);
+        if (saying !== null && endsLoop(context)) saying.repeats = false;
+        this.#arm(context.deadlineAt);
+      },
       error: (error) => {
         log.error('turn.failed', { error: toAppError(error) });
         this.#options.onEnd('provider.failed');
@@ -137,12 +143,13 @@ export class Conversation {
       this.#tellFault(error);
     }
     if (this.#isClosed || utterance.audioMs > 0) return; // its end on the wire goes on from here
+    this.#options.onNoticeOver(false);
     this.#speech.forget(utterance);
     this.#open();
   }
 
   #noticeDone(event: MediaEvent & { readonly type: 'playout.done' }): void {
-    if (this.#speech.bySound(event.utterance)?.isWhole === true) this.#options.onNoticeHeard();
+    this.#options.onNoticeOver(this.#speech.bySound(event.utterance)?.isWhole === true);
     this.#speech.onEnded(event);
     this.#open();
   }
@@ -179,6 +186,7 @@ export class Conversation {
 
   /** The media plane keeps the caller from being heard (or does so no more). */
   muteCaller(on: boolean): void {
+    this.#isCallerMuted = on;
     this.#send({ type: 'caller.muted', at: this.#at(), on });
   }
 
@@ -272,7 +280,8 @@ export class Conversation {
   }
 
   onDtmf(digit: string, durationMs: number, mode: 'rfc4733' | 'info' | 'web'): void {
-    if (this.#isClosed) return;
+    // The media plane sees to the keys in its own packets; those by signalling are not forwarded either.
+    if (this.#isClosed || this.#isCallerMuted) return;
     const { story } = this.#options;
     story.fact('dtmf.received', { digit, duration_ms: Math.round(durationMs), mode });
     if (this.#time.stands) return; // the agent does not hear it

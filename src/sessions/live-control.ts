@@ -3,6 +3,7 @@ import { newId } from '#lib/ids.ts';
 import type { DtmfMode } from '#lib/trunk.ts';
 import type { AudioSide, MediaSession } from '#media/types.ts';
 import type {
+  ControlObstacle,
   ControlResult,
   DtmfOptions,
   PlayOptions,
@@ -26,28 +27,33 @@ export type LiveControlParts = {
   readonly media: () => MediaSession | null;
 };
 
+/** Whether the call may be recorded; `notice`: what must be heard before anything is, null: nothing. */
+export type RecordingPermit = { readonly isGiven: boolean; readonly notice: string | null };
+
 type RecordingStatus = { readonly recordingStatus: LiveCallView['recordingStatus'] };
 
 export class LiveControl {
   readonly #parts: LiveControlParts;
   readonly #muted = { caller: false, agent: false };
+  #latestRecording: Promise<unknown> = Promise.resolve();
 
   constructor(parts: LiveControlParts) {
     this.#parts = parts;
   }
 
   say({ text, interrupt, interruptible }: SayOptions): ControlResult<{ turn: number }> {
-    if (this.#parts.holding.isOn) return onHold();
+    if (this.#parts.holding.isOn) return obstacle('on_hold');
     const how = { urgent: interrupt, interruptible };
     const turn = this.#parts.conversation.asking.say(text, how);
     return turn === null ? this.#notSaid() : { ok: true, data: { turn } };
   }
 
   play(options: PlayOptions): ControlResult<{ playbackId: string; durationMs: number }> {
-    if (this.#parts.holding.isOn) return onHold();
+    if (this.#parts.holding.isOn) return obstacle('on_hold');
     const { pcm, title, loop: repeats, interruptible } = options;
     const sound = { pcm, title: `[Audio: ${title}]` };
-    const isTaken = this.#parts.conversation.asking.play(sound, { repeats, interruptible });
+    const how = { repeats, interruptible };
+    const isTaken = this.#parts.conversation.asking.play(sound, how, () => options.onOver?.());
     if (!isTaken) return this.#notSaid();
     return { ok: true, data: { playbackId: newId(), durationMs: Math.round(pcm.length / 8) } };
   }
@@ -63,11 +69,12 @@ export class LiveControl {
   }
 
   mute(side: AudioSide, on: boolean): ControlResult<{ side: AudioSide; on: boolean }> {
-    const { media, conversation } = this.#parts;
+    const { media, conversation, recordings } = this.#parts;
     if (this.#muted[side] !== on) {
       this.#muted[side] = on;
       media()?.mute({ side, on });
       if (side === 'caller') conversation.muteCaller(on);
+      else if (on) recordings.noticeUnheard();
     }
     return { ok: true, data: { side, on } };
   }
@@ -77,41 +84,45 @@ export class LiveControl {
     return isTaken ? { ok: true, data: { accepted: true } } : this.#notSaid();
   }
 
-  /** `notice`: what must be heard before anything is recorded; null: nothing. */
-  async recording(
+  /** One command after the other, in the order they came; `permit` is asked when a start has its turn. */
+  recording(
     action: RecordingAction,
-    notice: string | null,
+    permit: () => Promise<RecordingPermit>,
   ): Promise<ControlResult<RecordingStatus>> {
-    const change = await this.#changeRecording(action, notice);
-    if (change === 'notNow') return this.#notSaid();
-    if (change === 'onHold') return onHold();
-    if (change === 'notPossible') {
-      return { ok: false, refusal: 'INVALID_STATE', detail: 'not_recording' };
-    }
-    return { ok: true, data: { recordingStatus: this.#parts.story.snapshot().recordingStatus } };
+    const before = this.#latestRecording;
+    const result = (async () => {
+      await Promise.allSettled([before]);
+      if (action === 'start') return this.#startRecording(await permit());
+      const { recordings } = this.#parts;
+      if (action === 'stop') return this.#recordingDone(await recordings.stop());
+      return this.#recordingDone(action === 'pause' ? recordings.pause() : recordings.resume());
+    })();
+    this.#latestRecording = result;
+    return result;
   }
 
-  async #changeRecording(
-    action: RecordingAction,
-    notice: string | null,
-  ): Promise<RecordingChange | 'onHold'> {
+  #startRecording({ isGiven, notice }: RecordingPermit): ControlResult<RecordingStatus> {
     const { recordings, holding } = this.#parts;
-    if (action === 'stop') return recordings.stop();
-    if (action === 'pause') return recordings.pause();
-    if (action === 'resume') return recordings.resume();
-    // One file at a time: the one before must be complete.
-    await recordings.settled;
+    if (!isGiven) return { ok: false, refusal: 'CONSENT_MISSING' };
     // Nobody would hear the notice.
-    if (notice !== null && holding.isOn && !recordings.isRecording) return 'onHold';
-    return recordings.start(notice);
+    const needsNotice = notice !== null && !recordings.isRecording;
+    if (needsNotice && holding.isOn) return obstacle('on_hold');
+    if (needsNotice && this.#muted.agent) return obstacle('agent_muted');
+    return this.#recordingDone(recordings.start(notice));
+  }
+
+  #recordingDone(change: RecordingChange): ControlResult<RecordingStatus> {
+    if (change === 'notNow') return this.#notSaid();
+    if (change === 'notPossible') return obstacle('not_recording');
+    return { ok: true, data: { recordingStatus: this.#parts.story.snapshot().recordingStatus } };
   }
 
   #notSaid(): ControlResult<never> {
     if (this.#parts.story.isOver) return { ok: false, refusal: 'CALL_NOT_ACTIVE' };
-    return { ok: false, refusal: 'INVALID_STATE', detail: 'waiting_full' };
+    return obstacle('waiting_full');
   }
 }
 
-function onHold(): ControlResult<never> {
-  return { ok: false, refusal: 'INVALID_STATE', detail: 'on_hold' };
+function obstacle(detail: ControlObstacle): ControlResult<never> {
+  return { ok: false, refusal: 'INVALID_STATE', detail };
 }

@@ -139,10 +139,10 @@ export class Speaker {
   }
 
   /** Sentence by sentence: the first is heard while the others are made, and vendors limit the length of a text. */
-  async #sayAll(utterance: Utterance, text: string): Promise<void> {
+  async #sayAll(utterance: Utterance, text: string, voice = this.#voice): Promise<void> {
     const splitter = sentenceSplitter();
     for (const piece of [...splitter.push(text), ...splitter.end()])
-      await this.#say(utterance, piece, utterance.times);
+      await this.#say(utterance, piece, utterance.times, this.#language, voice);
   }
 
   /** However little of it is heard, the transcript names it. */
@@ -185,17 +185,15 @@ export class Speaker {
     return promptText(name, this.#language);
   }
 
-  /** The notice is the present agent's last word; whatever becomes of it, the next one speaks from here on. */
+  /** The notice is the present agent's last word; whatever becomes of it, the next one has the floor already. */
   async #handOver(utterance: Utterance, input: TurnInput): Promise<void> {
     const { signal } = utterance.abort;
     const how = { language: this.#language, signal };
     const next = (await this.#options.floor?.beforeReply(input, how)) ?? null;
     if (next === null) return;
-    try {
-      await this.#sayAll(utterance, `${next.notice}\n`);
-    } finally {
-      this.become(next.voice);
-    }
+    const leaving = this.#voice;
+    this.become(next.voice);
+    await this.#sayAll(utterance, `${next.notice}\n`, leaving);
   }
 
   /** An agent whose model fails before its first word gives the turn to another, if there is one. */
@@ -263,9 +261,9 @@ export class Speaker {
     text: string,
     times: TurnTimes,
     language = this.#language,
+    { providers, agent } = this.#voice,
   ): Promise<void> {
     times.mark('pieceReady');
-    const { providers, agent } = this.#voice;
     const base = utterance.addPiece(text);
     const request = { text, language, ...(agent.voice === null ? {} : { voice: agent.voice }) };
     const chunks = providers.tts.speak(request, utterance.abort.signal);

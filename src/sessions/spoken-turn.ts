@@ -64,6 +64,8 @@ export type SpokenTurnOptions = {
   readonly signal: AbortSignal;
 };
 
+const NOTHING: Said = { audio: null, text: null, results: [] };
+
 type Heard = {
   readonly input: string;
   readonly audio: UtteranceAudio | null;
@@ -83,7 +85,9 @@ const LONGEST_MS = 15 * 60_000;
 
 export class SpokenTurn {
   readonly events = new EventPipe<VoiceEvent>(ROOM_MS);
-  readonly #options: SpokenTurnOptions;
+  readonly #options: Omit<SpokenTurnOptions, 'said'>;
+  /** A recording of a minute is large: it is kept until it is read. */
+  #said: Said | null;
   readonly #startMs: number;
   readonly #utterance: Utterance;
   readonly #giveUp = new AbortController();
@@ -93,9 +97,10 @@ export class SpokenTurn {
   #wordsMs: number | null = null;
   #soundMs: number | null = null;
 
-  constructor(options: SpokenTurnOptions) {
+  constructor({ said: given, ...options }: SpokenTurnOptions) {
     const { clock, turn } = options;
     this.#options = options;
+    this.#said = given;
     this.#startMs = clock.now();
     const { messages } = turn.held.story;
     const said = messages.filter(({ role, content }) => role === 'assistant' && content !== '');
@@ -140,8 +145,9 @@ export class SpokenTurn {
 
   /** Null when there is nothing to answer. */
   async #listen(): Promise<Heard | null> {
-    const { turn, said } = this.#options;
-    const { held } = turn;
+    const { held } = this.#options.turn;
+    const said = this.#said ?? NOTHING;
+    this.#said = null;
     const { story } = held;
     const speech = said.audio === null ? null : await this.#recognise(said.audio);
     const text = speech === null ? said.text : joined(speech.segments).text;
@@ -265,7 +271,7 @@ export class SpokenTurn {
       give(splitter.end());
       if (part.type === 'end_call') this.#endsConversation = true;
       else if (part.type === 'language') held.language = part.language;
-      else if (part.type === 'tool_call') this.#calls.push(part.call);
+      else if (part.type === 'tool_call') this.#noteCall(part.call);
       else {
         this.#tellWords(part.text);
         pieces.tell({ text: part.text, pcm: part.pcm });
@@ -350,17 +356,17 @@ export class SpokenTurn {
     story.add({ role: 'assistant', content, ...latency, ...cut });
   }
 
+  #noteCall({ name, arguments: given }: ToolCall): void {
+    const { agent, turn, log } = this.#options;
+    const isOffered = agent.functions.some((each) => each.name === name);
+    if (isOffered) this.#calls.push({ id: newId(), name, arguments: given });
+    else log.warn('voice.unknownFunction', { conversationId: turn.conversationId, name });
+  }
+
   /** The turn ends with what it wants done: the answers come with the next request. */
   #askClient(): string[] {
-    const { agent, turn, log } = this.#options;
-    const offered = new Set(agent.functions.map(({ name }) => name));
-    const unknown = this.#calls.filter(({ name }) => !offered.has(name));
-    for (const { name } of unknown) {
-      log.warn('voice.unknownFunction', { conversationId: turn.conversationId, name });
-    }
-    const calls = this.#calls
-      .filter(({ name }) => offered.has(name))
-      .map(({ name, arguments: given }) => ({ id: newId(), name, arguments: given }));
+    const { turn } = this.#options;
+    const calls = this.#calls;
     if (calls.length === 0) return [];
     turn.held.story.add({ role: 'assistant', content: '', tool_calls: calls });
     for (const call of calls) this.events.tell({ type: 'function_call', call });

@@ -109,12 +109,14 @@ async function begin(
   });
   if (turn === 'squad' || turn === 'variables') throw new TypeError('neither was asked for');
   if (typeof turn === 'string') return refuse(turn);
+  // Nobody has learnt the id of a conversation that is refused its first turn.
+  const giveBack = () => turn.close(turn.isNew ? 'provider_error' : null);
   try {
     const agent = agentIn(turn);
     const own = await options.providersFor(agent);
     const refusal = isDeaf(own, said) ? 'recogniser' : unknownCall(turn, said);
     if (refusal !== null) {
-      turn.close(null);
+      giveBack();
       return refuse(refusal);
     }
     const providers = turn.held.story.usage.watch(own, agent.id);
@@ -126,7 +128,7 @@ async function begin(
     run(spoken);
     return { ok: true, conversationId: turn.conversationId, events: spoken.events };
   } catch (error) {
-    turn.close(null);
+    giveBack();
     throw error;
   }
 }

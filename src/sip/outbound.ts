@@ -11,7 +11,7 @@ import { encodeUser, parseNameAddr, quoteDisplayName } from './party.ts';
 import { parseReason, type Refusal } from './status.ts';
 import type { Headers, SentRequest, SrfLink, WireRequest, WireResponse } from './srf.ts';
 import { checkedTrunk, routeUriOf, uriHost } from './trunk.ts';
-import type { OutboundRequest, OutboundResult } from './types.ts';
+import { RING_GRACE_S, type OutboundRequest, type OutboundResult } from './types.ts';
 
 export type OutboundOptions = {
   readonly request: OutboundRequest;
@@ -293,6 +293,8 @@ function invitationHeaders(request: OutboundRequest, userAgent: string): Record<
     To: `<${toUri}>`,
     'Content-Type': 'application/sdp',
     Allow: ALLOW,
+    // After this the other side stops ringing by itself (RFC 3261 13.3.1): nobody is left to cancel when a node is lost.
+    Expires: String(Math.ceil(request.ringTimeoutMs / 1000) + RING_GRACE_S),
     'User-Agent': userAgent,
   };
 }

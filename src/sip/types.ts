@@ -83,6 +83,9 @@ export type InboundCall = {
   onCancel(listener: (end: SipEnd) => void): void;
 };
 
+/** An INVITE expires this much after the ring time: our CANCEL comes first, so that the end is ours to name. */
+export const RING_GRACE_S = 5;
+
 export type OutboundRequest = {
   readonly trunk: Trunk;
   readonly to: string;

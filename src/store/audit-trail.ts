@@ -10,6 +10,7 @@ import { toAppError } from '#lib/errors.ts';
 import type { Log } from '#lib/log.ts';
 import { writeAudit, type AuditEntry } from './audit.ts';
 import type { Database } from './pool.ts';
+import { isRefusedData } from './sql-errors.ts';
 
 export type AuditTrail = {
   /** Resolves once the row is written or waits to be, within a second. Never rejects. */
@@ -37,6 +38,8 @@ export function createAuditTrail(options: AuditTrailOptions): AuditTrail {
 class Trail implements AuditTrail {
   readonly #options: AuditTrailOptions;
   readonly #waiting: Waiting[] = [];
+  /** Rows that are being written for the first time. */
+  readonly #noting = new Set<Promise<void>>();
   #timer: TimerHandle | undefined;
   #failures = 0;
   #writing: Promise<void> | null = null;
@@ -50,10 +53,13 @@ class Trail implements AuditTrail {
     const { clock } = this.#options;
     // A row that comes late says when the act was.
     const acted_at = new Date(clock.wallMs()).toISOString();
-    const written = this.#write(actor, entry).catch((error: unknown) => {
-      const late = { ...entry, changes: { ...entry.changes, acted_at } };
-      this.#keep({ actor, entry: late }, error);
-    });
+    const written = this.#write(actor, entry)
+      .catch((error: unknown) => {
+        const late = { ...entry, changes: { ...entry.changes, acted_at } };
+        this.#keep({ actor, entry: late }, error);
+      })
+      .finally(() => this.#noting.delete(written));
+    this.#noting.add(written);
     try {
       await withDeadline(written, PATIENCE_MS, 'the audit log', clock);
     } catch (error) {
@@ -66,6 +72,7 @@ class Trail implements AuditTrail {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#options.clock.clearTimer(this.#timer);
+    await Promise.all(this.#noting);
     await this.#writing;
     await this.#writeWaiting();
     const left = this.#waiting.splice(0);
@@ -100,16 +107,26 @@ class Trail implements AuditTrail {
     );
   }
 
-  /** In order; stops at the first that fails. */
+  /** In order; stops at the first that fails, unless it always will. */
   async #writeWaiting(): Promise<void> {
     try {
       for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
-        await this.#write(next.actor, next.entry);
+        await this.#writeOrDrop(next);
         this.#waiting.shift();
         this.#failures = 0;
       }
     } catch (error) {
       this.#options.log.debug('audit.waiting', { rows: this.#waiting.length, error });
+    }
+  }
+
+  /** A row that the database refuses for what it is (its account is gone) must not hold up the others. */
+  async #writeOrDrop({ actor, entry }: Waiting): Promise<void> {
+    try {
+      await this.#write(actor, entry);
+    } catch (error) {
+      if (!isRefusedData(error)) throw error;
+      this.#options.log.error('audit.lost', { rows: 1, error });
     }
   }
 

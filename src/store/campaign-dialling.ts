@@ -94,8 +94,9 @@ export function createCampaignDialling(options: DiallingOptions): CampaignDialli
       const due = await database.withSystem((sql) => findDue(sql, nowMs));
       const news: CampaignEvent[] = [];
       for (const id of due) {
-        const start = (sql: Sql, { status }: Campaign) =>
-          status === 'scheduled'
+        // It may have been put off since it was found.
+        const start = (sql: Sql, { status, schedule: { startAt } }: Campaign) =>
+          status === 'scheduled' && !(startAt !== null && Date.parse(startAt) > nowMs)
             ? changeStatus(sql, id, { to: 'running', reason: 'scheduled' }, teller)
             : { news: [] };
         news.push(
@@ -216,8 +217,12 @@ type ClaimRow = {
   readonly id: Id;
   readonly phone: string;
   readonly name: string | null;
-  readonly variables: Record<string, unknown>;
+  readonly variables: unknown;
 };
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
 
 async function claim(sql: Sql, wish: ClaimWish): Promise<ClaimResult> {
   const { campaignId, driver } = wish;
@@ -233,7 +238,8 @@ async function claim(sql: Sql, wish: ClaimWish): Promise<ClaimResult> {
     (await claimOne(sql, wish, 'next_attempt_at <= $4 ORDER BY next_attempt_at')) ??
     (await claimOne(sql, wish, FRESH));
   if (row === null) return { kind: 'none' };
-  const { id: targetId, phone, name, variables } = row;
+  const { id: targetId, phone, name } = row;
+  const variables = isRecord(row.variables) ? row.variables : {}; // a row may be written past the API
   const target: ClaimedTarget = {
     ...{ campaignId, targetId, callId: wish.callId, phone, name, variables },
   };

@@ -1,12 +1,18 @@
 /** Rows of `campaigns` as campaigns, changes of their state, and the events that tell of them. */
 import type { Actor } from '#lib/actor.ts';
 import {
+  CAMPAIGN_LIMITS,
   DEFAULT_CAMPAIGN_SETTINGS,
+  MAX_WINDOWS,
+  RETRY_CAUSES,
+  WINDOW_END,
+  WINDOW_START,
   type Campaign,
   type CampaignEvent,
   type CampaignSchedule,
   type CampaignSettings,
   type CampaignStatus,
+  type CampaignWindow,
 } from '#lib/campaign.ts';
 import type { CampaignCounts } from '#lib/call-events.ts';
 import { newId, type Id } from '#lib/ids.ts';
@@ -74,13 +80,16 @@ export function countsOf(row: CampaignRow): CampaignCounts {
 
 type Stored = Readonly<Record<string, unknown>>;
 
-/** What a row leaves out, because it was written past the API, has its default. */
+/**
+ * Rows may be written past the API (the policies allow it): what they leave out, or what the API would have refused, has
+ * its default. A dialler serves many accounts, and none of them may stop it with a row, or call faster than is allowed.
+ */
 export function scheduleOf(stored: unknown): CampaignSchedule {
   const { start_at: startAt, end_at: endAt, windows, timezone } = stored as Stored;
   return {
     startAt: typeof startAt === 'string' ? startAt : null,
     endAt: typeof endAt === 'string' ? endAt : null,
-    windows: Array.isArray(windows) ? (windows as CampaignSchedule['windows']) : null,
+    windows: areWindows(windows) ? windows : null,
     timezone: typeof timezone === 'string' ? timezone : null,
   };
 }
@@ -106,9 +115,39 @@ const SETTING_NAMES = {
 export function settingsOf(stored: unknown): CampaignSettings {
   const given = Object.entries(SETTING_NAMES).flatMap(([name, column]) => {
     const value = (stored as Stored)[column];
-    return value === undefined || value === null ? [] : [[name, value]];
+    return isSound(name as keyof CampaignSettings, value) ? [[name, value]] : [];
   });
   return { ...DEFAULT_CAMPAIGN_SETTINGS, ...(Object.fromEntries(given) as object) };
+}
+
+function isSound(name: keyof CampaignSettings, value: unknown): boolean {
+  if (name === 'amd') return typeof value === 'boolean';
+  if (name === 'voicemail') return value === 'hangup' || value === 'message';
+  if (name === 'retryOn')
+    return Array.isArray(value) && value.every((each) => RETRY_CAUSES.includes(each));
+  const [least, most] = CAMPAIGN_LIMITS[name];
+  const isNumber = name === 'cps' ? typeof value === 'number' : Number.isInteger(value);
+  return isNumber && Number(value) >= least && Number(value) <= most;
+}
+
+const [START, END] = [new RegExp(WINDOW_START), new RegExp(WINDOW_END)];
+
+function areWindows(value: unknown): value is readonly CampaignWindow[] {
+  if (!Array.isArray(value) || value.length === 0 || value.length > MAX_WINDOWS) return false;
+  return value.every((each: unknown) => {
+    if (typeof each !== 'object' || each === null) return false;
+    const { weekdays, start, end } = each as Stored;
+    const areDays = Array.isArray(weekdays) && weekdays.every((day) => isWeekday(day));
+    return areDays && isTime(start, START) && isTime(end, END);
+  });
+}
+
+function isWeekday(value: unknown): boolean {
+  return Number.isInteger(value) && Number(value) >= 1 && Number(value) <= 7;
+}
+
+function isTime(value: unknown, pattern: RegExp): boolean {
+  return typeof value === 'string' && pattern.test(value);
 }
 
 export function settingsJson(settings: CampaignSettings): string {

@@ -8,7 +8,7 @@ import {
 } from '#lib/campaign.ts';
 import type { Id } from '#lib/ids.ts';
 import type { Page, PageQuery } from '#lib/page.ts';
-import { comparablePhone } from '#lib/phone.ts';
+import { comparablePhone, phoneForms } from '#lib/phone.ts';
 import { countryCodeOf } from './agent-choice.ts';
 import { writeAudit } from './audit.ts';
 import { lockCampaign } from './campaign-rows.ts';
@@ -125,7 +125,7 @@ async function add(
     const phone = comparablePhone(target.phone, code);
     if (!byPhone.has(phone)) byPhone.set(phone, target);
   }
-  const fresh = await notKnown(sql, campaignId, [...byPhone.keys()]);
+  const fresh = await notKnown(sql, campaignId, [...byPhone.keys()], code);
   const { targets_pending, targets_dialing, targets_done, targets_failed, targets_skipped } =
     campaign;
   const held = targets_pending + targets_dialing + targets_done + targets_failed + targets_skipped;
@@ -147,13 +147,18 @@ function isOver(status: CampaignStatus): boolean {
   return status === 'completed' || status === 'cancelled';
 }
 
-/** In the order given. */
-async function notKnown(sql: Sql, campaignId: Id, phones: readonly string[]): Promise<string[]> {
+/** In the order given. Those there may have been added under another country code: each spelling is looked for. */
+async function notKnown(
+  sql: Sql,
+  campaignId: Id,
+  phones: readonly string[],
+  countryCode: string | null,
+): Promise<string[]> {
   const known = await sql.rows<{ phone: string }>(
     'SELECT phone FROM campaign_targets WHERE campaign_id = $1 AND phone = ANY ($2::text[])',
-    [campaignId, phones],
+    [campaignId, phones.flatMap((phone) => phoneForms(phone, countryCode))],
   );
-  const there = new Set(known.map(({ phone }) => phone));
+  const there = new Set(known.map(({ phone }) => comparablePhone(phone, countryCode)));
   return phones.filter((phone) => !there.has(phone));
 }
 

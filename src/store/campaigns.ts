@@ -73,6 +73,7 @@ const SOURCE = {
   id: 'c.id',
 };
 const TARGET = 'campaign';
+const REMOVE_STEP = 50_000;
 
 export function createCampaigns(options: CampaignsOptions): Campaigns {
   const as = <T>(actor: Actor, work: (sql: Sql) => Promise<T>): Promise<T> =>
@@ -188,9 +189,17 @@ async function remove(sql: Sql, actor: Actor, id: Id): Promise<boolean | null> {
   const locked = await lockCampaign(sql, actor, id);
   if (locked === null) return null;
   if (!isChangeable(locked.status)) return false;
+  await removeTargets(sql, id);
   await sql.run('DELETE FROM campaigns WHERE id = $1 AND user_id = $2', [id, actor.accountId]);
   await audit(sql, actor, 'delete', id, { name: locked.name });
   return true;
+}
+
+/** In steps, each well within the time that one statement has; a million at one go is not, on a slow disk. */
+async function removeTargets(sql: Sql, campaignId: Id): Promise<void> {
+  const text = `DELETE FROM campaign_targets WHERE id = ANY (ARRAY(
+    SELECT id FROM campaign_targets WHERE campaign_id = $1 LIMIT ${REMOVE_STEP}))`;
+  while ((await sql.run(text, [campaignId])) > 0);
 }
 
 async function obey(

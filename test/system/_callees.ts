@@ -14,7 +14,9 @@ export type CarriedCall = {
   readonly sipCallId: string;
   readonly beganMs: number;
   endedMs: number | null;
-  how: number | 'cancelled' | 'bye' | 'cut' | null;
+  how: number | 'cancelled' | 'bye' | 'cut' | 'expired' | null;
+  /** When the other side was gone for good; the phone may have rung on. */
+  lostMs: number | null;
 };
 
 type Message = {
@@ -65,13 +67,23 @@ export class Callees {
     return this.#lines.size;
   }
 
-  /** The other side is gone for good: no phone rings or talks any more. */
-  cut(): void {
-    for (const line of this.#lines.values()) this.#end(line, 'cut');
+  /** Resolves when somebody else is called. */
+  async nextCall(timeoutMs: number): Promise<void> {
+    const signal = AbortSignal.timeout(timeoutMs);
+    const known = this.calls.length;
+    while (this.calls.length === known) await once(this.#socket, 'message', { signal });
+  }
+
+  /** The other side is gone for good: nobody talks any more, but what rings rings on, for nobody cancels it. */
+  lose(): void {
+    for (const line of this.#lines.values()) {
+      line.call.lostMs = performance.now();
+      if (line.answer !== null) this.#end(line, 'cut');
+    }
   }
 
   close(): void {
-    this.cut();
+    for (const line of this.#lines.values()) this.#end(line, 'cut');
     this.#socket.close();
   }
 
@@ -102,6 +114,7 @@ export class Callees {
     const number = /^INVITE sips?:([^@;]+)@/.exec(invite.start)?.[1] ?? '';
     const call: CarriedCall = {
       ...{ number, sipCallId, beganMs: performance.now(), endedMs: null, how: null },
+      lostMs: null,
     };
     this.calls.push(call);
     const attempt = this.calls.filter((each) => each.number === number).length;
@@ -110,7 +123,18 @@ export class Callees {
     this.#lines.set(sipCallId, line);
     this.#respond(invite, 100, 'Trying');
     this.#respond(invite, 180, 'Ringing');
-    line.timer = setTimeout(() => this.#decide(line), callee.ringMs);
+    const expiresMs = Number(headerOf(invite, 'expires') || 'Infinity') * 1_000;
+    const isExpiring = expiresMs < callee.ringMs;
+    line.timer = setTimeout(
+      () => (isExpiring ? this.#expire(line) : this.#decide(line)),
+      Math.min(expiresMs, callee.ringMs),
+    );
+  }
+
+  /** RFC 3261 13.3.1: the invitation has expired. */
+  #expire(line: Line): void {
+    this.#respond(line.invite, 487, 'Request Terminated');
+    this.#end(line, 'expired');
   }
 
   #decide(line: Line): void {
@@ -118,6 +142,10 @@ export class Callees {
     if (status !== 200) {
       this.#respond(line.invite, status, 'Refused');
       this.#end(line, status);
+      return;
+    }
+    if (line.call.lostMs !== null) {
+      this.#end(line, 'cut'); // picked up, and there is nobody
       return;
     }
     const body = `v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 9 RTP/AVP 8\r\n`;
@@ -202,12 +230,12 @@ function headerOf({ lines }: Pick<Message, 'lines'>, name: string): string {
   return found.slice(name.length + 1).trim();
 }
 
-/** The most calls that there were at one moment. */
+/** The most calls that there were at one moment; one whose other side is gone for good is nobody's any more. */
 export function mostAtOnce(calls: readonly CarriedCall[]): number {
   const steps = calls
-    .flatMap(({ beganMs, endedMs }) => [
+    .flatMap(({ beganMs, endedMs, lostMs }) => [
       { atMs: beganMs, by: 1 },
-      { atMs: endedMs ?? Number.POSITIVE_INFINITY, by: -1 },
+      { atMs: lostMs ?? endedMs ?? Number.POSITIVE_INFINITY, by: -1 },
     ])
     .sort((a, b) => a.atMs - b.atMs || a.by - b.by);
   let live = 0;

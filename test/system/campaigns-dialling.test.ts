@@ -1,5 +1,7 @@
 /** Campaigns over real SIP: a carrier with many phones, busy ones, silent ones, ones that answer, and trunks that fail. */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { eventually, startTestApp, type TestApp } from './_app.ts';
 import { Callees, mostAtOnce, mostInOneSecond, type Callee } from './_callees.ts';
@@ -222,6 +224,13 @@ test('a server that stops gives up what rings, and that is tried again; nobody i
     async () => callees.calls.length,
     (count) => count === 4,
   );
+  const claims = await systemRows(
+    first.databaseUrl,
+    "SELECT DISTINCT claimed_by AS by FROM campaign_targets WHERE status = 'dialing'",
+  );
+  // Made anew elsewhere, over the same data directory, a server must know these claims for its own.
+  const by = readFileSync(join(first.dataDir, 'dialler.id'), 'utf8');
+  assert.deepEqual(claims, [{ by }]);
   await first.app.stop(0);
   const rows = await systemRows<{ status: string; outcome: string }>(
     first.databaseUrl,

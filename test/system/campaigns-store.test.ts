@@ -160,7 +160,10 @@ test('rows written past the API are read as it would have written them', async (
     [{ windows: ['x'] }, { concurrency: 501, cps: -1, retry_delay_s: 0, stop_window: 0.5 }],
     [{ windows: [window, { ...window, end: 'x' }] }, { cps: 1e6, amd: 'x', retry_on: 'busy' }],
     [{ windows: [{ ...window, weekdays: ['1'] }] }, { voicemail: 'sing', retry_on: ['x'] }],
-    [{ windows: [], start_at: 5, timezone: 5 }, { stop_failure_pct: 101, cps: [] }],
+    [
+      { windows: [], start_at: 5, timezone: 5 },
+      { stop_failure_pct: 101, cps: [] },
+    ],
   ];
   for (const [schedule, settings] of odd) {
     await world.rows('UPDATE campaigns SET schedule = $1, settings = $2', [schedule, settings]);
@@ -404,7 +407,8 @@ test('at 300,000 targets counts, lists and claims read a handful of pages', asyn
   const world = await makeWorld(t);
   const id = await world.make();
   // 300,000 in one statement, as many batches of an import would leave them.
-  await world.rows(
+  await queryRows(
+    world.url,
     `INSERT INTO campaign_targets (user_id, campaign_id, phone, status, attempts, created_at)
      SELECT user_id, $1, '+1555' || n, CASE n % 3 WHEN 0 THEN 'done' WHEN 1 THEN 'failed' ELSE 'pending' END, 1,
             now() + n * interval '1 microsecond'

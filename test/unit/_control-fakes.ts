@@ -14,7 +14,9 @@ export type ControlFakes = {
   readonly audited: AuditEntry[];
   /** What every command is answered with; null: it takes effect. */
   answer: Extract<ControlResult<never>, { readonly ok: false }> | null;
-  sound: Awaited<ReturnType<AudioFileReader['decode']>>;
+  sound: Awaited<ReturnType<AudioFileReader['load']>>;
+  /** How often a sound was given back. */
+  released: number;
 };
 
 export function makeControl(): ControlFakes {
@@ -23,14 +25,15 @@ export function makeControl(): ControlFakes {
     commands: [],
     audited: [],
     answer: null,
-    sound: { ok: true, pcm: new Int16Array(8000) },
+    sound: { ok: true, pcm: new Int16Array(8000), release: () => undefined },
+    released: 0,
   };
   const act = async <T>(name: string, options: unknown, data: T): Promise<ControlResult<T>> => {
     fakes.commands.push([name, options]);
     return fakes.answer ?? { ok: true, data };
   };
   const control: CallControl = {
-    play: (_account, _id, { pcm, ...options }) =>
+    play: (_account, _id, { pcm, onOver: _onOver, ...options }) =>
       act(
         'play',
         { ...options, samples: pcm.length },
@@ -49,7 +52,12 @@ export function makeControl(): ControlFakes {
   };
   const ports: CallControlPorts = {
     control,
-    audioFiles: { decode: async () => fakes.sound },
+    audioFiles: {
+      load: async (_owner, fetch) => {
+        await fetch();
+        return fakes.sound.ok ? { ...fakes.sound, release: () => fakes.released++ } : fakes.sound;
+      },
+    },
     audit: { note: async (_actor: Actor, entry) => void fakes.audited.push(entry) },
   };
   return Object.assign(fakes, { ports });

@@ -293,7 +293,13 @@ export class FakeDialog implements SipDialog {
 
   onOffer(): void {}
   onAnswer(): void {}
-  onDtmf(): void {}
+
+  onDtmf(listener: (digit: string, durationMs: number) => void): void {
+    this.press = listener;
+  }
+
+  /** The far end sends a key by INFO. */
+  press: (digit: string, durationMs: number) => void = () => undefined;
 
   bye(): Promise<void> {
     this.log.push('bye');

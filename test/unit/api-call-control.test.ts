@@ -37,7 +37,7 @@ beforeEach(() => {
   fakes.control.commands.length = 0;
   fakes.control.audited.length = 0;
   fakes.control.answer = null;
-  fakes.control.sound = { ok: true, pcm: new Int16Array(8000) };
+  fakes.control.sound = { ok: true, pcm: new Int16Array(8000), release: () => undefined };
 });
 
 function live(changes: Partial<LiveCallView>): void {
@@ -169,7 +169,7 @@ test('sound that cannot be played', async () => {
     assert.equal(first?.rule ?? null, rule, fault);
     assert.doesNotMatch(first?.message ?? '', /wrong form|undefined/, fault);
   }
-  fakes.control.sound = { ok: true, pcm: new Int16Array(80) };
+  fakes.control.sound = { ok: true, pcm: new Int16Array(80), release: () => undefined };
   const unknown = await send('play', { recording_id: MISSING });
   assert.deepEqual([unknown.status, unknown.error.code], [422, 'REFERENCE_NOT_FOUND']);
   const scoped = { authorization: `Bearer ${fakes.addKey({ agentIds: [OTHER_AGENT] })}` };
@@ -249,7 +249,7 @@ test('what the call itself refuses', async () => {
 test('recording is for supervisors; the rest is for those who control calls', async () => {
   const expected: Record<string, Record<string, number>> = {
     viewer: { say: 403, recording: 403, play: 403 },
-    developer: { say: 200, recording: 403, play: 200 },
+    developer: { say: 200, recording: 403, play: 403 },
     supervisor: { say: 200, recording: 200, play: 200 },
   };
   for (const [role, statuses] of Object.entries(expected)) {
@@ -260,4 +260,26 @@ test('recording is for supervisors; the rest is for those who control calls', as
       assert.equal(answer.status, status, `${role}: ${name}`);
     }
   }
+});
+
+test('a sound is given back when the call does not take it, and nobody is noted for it', async () => {
+  fakes.control.released = 0;
+  fakes.control.answer = { ok: false, refusal: 'INVALID_STATE', detail: 'on_hold' };
+  assert.equal((await send('play', BODIES['play'] as object)).status, 409);
+  assert.deepEqual([fakes.control.released, fakes.control.audited], [1, []]);
+  fakes.control.answer = null;
+  assert.equal((await send('play', BODIES['play'] as object)).status, 200);
+  assert.equal(fakes.control.released, 1, 'the call has it now');
+});
+
+test('without the right to hear recordings, other sounds may be played', async () => {
+  const headers = { authorization: `Bearer ${fakes.addKey({ role: 'developer' })}` };
+  const secret = await send('play', { recording_id: MISSING }, { headers });
+  assert.equal(
+    `${secret.status} ${secret.error.code}`,
+    '403 FORBIDDEN',
+    'whether or not it exists',
+  );
+  const url = 'https://127.0.0.1/a.wav';
+  assert.equal((await send('play', { url }, { headers })).error.code, 'VALIDATION_FAILED');
 });

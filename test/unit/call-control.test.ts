@@ -297,3 +297,16 @@ test('dtmf: refused, too many, and one command after the other', async () => {
   assert.equal(rig.log.at(-1), 'info 2');
   await over(setup);
 });
+
+test('mute: keys of a muted caller reach nobody, however they come', async () => {
+  const setup = await answered();
+  const { control, accountId, id, rig } = setup;
+  await control.mute(accountId, id, { side: 'caller', on: true });
+  rig.dialog.press('7', 100);
+  await control.mute(accountId, id, { side: 'caller', on: false });
+  rig.dialog.press('8', 100);
+  await pass(rig, 2000);
+  assert.deepEqual(messages(rig).slice(1), ['user: [DTMF 8]', 'assistant: You said #8.']);
+  assert.equal(rig.types().filter((type) => type === 'dtmf.received').length, 1);
+  await over(setup);
+});

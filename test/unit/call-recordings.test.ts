@@ -3,8 +3,19 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AppError } from '#lib/errors.ts';
 import type { CallControllerOptions } from '#sessions/call-control.ts';
-import { answered, messages, over, pass, POLICY, refusal, SAY } from './_control-rig.ts';
-import { fakeTts } from './_fakes.ts';
+import {
+  answered,
+  messages,
+  over,
+  pass,
+  POLICY,
+  refusal,
+  SAY,
+  type Setup,
+} from './_control-rig.ts';
+import { fakeTts, settle } from './_fakes.ts';
+
+const NOTICED = { ...POLICY, recordingNotice: 'We record now' };
 
 test('recording: every command in every state', async () => {
   const setup = await answered();
@@ -142,4 +153,104 @@ test('recording: one that was on from the answer is stopped and begun anew', asy
   const ended = setup.rig.entries.find(({ event }) => event.type === 'call.ended')?.event;
   assert.ok(ended !== undefined);
   assert.equal((ended.data as { recording_status: string }).recording_status, 'ready');
+});
+
+test('recording: a notice before the conversation that failed does not stand in the way of another', async () => {
+  let fails = true;
+  const tts = {
+    vendor: 'fake',
+    async *speak(...args: Parameters<typeof fakeTts.speak>) {
+      if (fails && args[0].text.startsWith('We'))
+        throw new AppError('E_PROVIDER_SERVER', 'no voice');
+      yield* fakeTts.speak(...args);
+    },
+  };
+  const ports = { accounts: { settings: () => Promise.resolve(NOTICED) } };
+  const setup = await answered({ tts, ports, records: true, notice: 'We record now' });
+  const { control, accountId, id, rig } = setup;
+  assert.deepEqual(messages(rig), ['assistant: Hello there my friend']);
+  assert.ok(!rig.log.includes('record'));
+  fails = false;
+  assert.equal(refusal(await control.recording(accountId, id, { action: 'start' })), 'ok');
+  await pass(rig, 2000);
+  assert.equal(messages(rig).at(-1), 'assistant: We record now');
+  assert.ok(rig.log.includes('record'), 'the file that was chosen before the answer');
+  await over(setup);
+});
+
+test('recording: a notice under a muted agent is none', async () => {
+  const ports = { accounts: { settings: () => Promise.resolve(NOTICED) } };
+  const muting = (setup: Setup, on: boolean) =>
+    setup.control.mute(setup.accountId, setup.id, { side: 'agent', on });
+  const start = (setup: Setup) =>
+    setup.control.recording(setup.accountId, setup.id, { action: 'start' });
+  const isRecorded = ({ rig }: Setup): boolean =>
+    rig.log.some((line) => /^(media\.)?record/.test(line));
+
+  const before = await answered({ ports });
+  await muting(before, true);
+  assert.equal(refusal(await start(before)), 'INVALID_STATE agent_muted');
+  await muting(before, false);
+  assert.equal(refusal(await start(before)), 'ok');
+  await pass(before.rig, 300);
+  await muting(before, true);
+  await muting(before, false);
+  await pass(before.rig, 3000);
+  assert.ok(!isRecorded(before), 'a part of it was not heard');
+  assert.equal(before.rig.types().filter((type) => type === 'call-error').length, 1);
+  await over(before);
+
+  const first = await answered({ records: true, notice: 'We record now', greeted: false });
+  await muting(first, true);
+  await pass(first.rig, 3000);
+  assert.ok(!isRecorded(first));
+  await over(first);
+});
+
+test('recording: commands take effect in the order they came, and none after the end', async () => {
+  const asked = Promise.withResolvers<typeof POLICY>();
+  const setup = await answered({ ports: { accounts: { settings: () => asked.promise } } });
+  const { control, accountId, id, rig } = setup;
+  const act = (action: 'start' | 'stop') => control.recording(accountId, id, { action });
+  const both = [act('start'), act('stop')];
+  await pass(rig, 100);
+  asked.resolve(POLICY);
+  const [, stopped] = await Promise.all(both);
+  assert.deepEqual(stopped, { ok: true, data: { recordingStatus: 'ready' } });
+  assert.deepEqual(messages(rig).slice(1), [
+    ...['system: [Recording started]', 'system: [Recording stopped]'],
+  ]);
+  await over(setup);
+
+  const policy = Promise.withResolvers<typeof POLICY>();
+  const late = await answered({ ports: { accounts: { settings: () => policy.promise } } });
+  const begun = late.control.recording(late.accountId, late.id, { action: 'start' });
+  const paused = late.control.recording(late.accountId, late.id, { action: 'pause' });
+  late.rig.dialog.end('remote');
+  await settle();
+  policy.resolve(POLICY);
+  await settle();
+  assert.equal(refusal(await begun), 'CALL_NOT_ACTIVE');
+  assert.equal(refusal(await paused), 'CALL_NOT_ACTIVE');
+  assert.ok(!late.rig.log.some((line) => line.startsWith('media.record')));
+  await over(late);
+});
+
+test('recording: one that cannot begin costs no call', async () => {
+  const ports = { accounts: { settings: () => Promise.resolve(NOTICED) } };
+  for (const given of [{}, { ports }]) {
+    const setup = await answered(given);
+    setup.rig.media.startRecording = () => {
+      throw new AppError('E_CONFLICT', 'the one before is not finished');
+    };
+    const options = { action: 'start' } as const;
+    const started = await setup.control.recording(setup.accountId, setup.id, options);
+    assert.ok(started.ok);
+    await pass(setup.rig, 2000);
+    assert.equal(setup.rig.setup.story.snapshot().recordingStatus, 'failed');
+    assert.ok(!setup.rig.setup.story.isOver, 'the call goes on');
+    const said = await setup.control.say(setup.accountId, setup.id, SAY);
+    assert.equal(refusal(said), 'ok');
+    await over(setup);
+  }
 });

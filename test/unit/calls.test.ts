@@ -168,24 +168,6 @@ test('what is refused before anybody is dialled', async () => {
   }
 });
 
-test('a campaign leaves lines of the account and of the node for everybody else', async () => {
-  const rows: [limits: ServiceOptions, lines: number, CallRefusal['code']][] = [
-    [{ settings: { maxConcurrentCalls: 5 } }, 4, 'CONCURRENCY_LIMIT'],
-    [{ settings: { maxConcurrentCalls: 11 }, changes: { maxCalls: 100 } }, 9, 'CONCURRENCY_LIMIT'],
-    [{ changes: { maxCalls: 5 } }, 4, 'OVERLOADED'],
-    // Where there is one line only, nothing can be kept.
-    [{ settings: { maxConcurrentCalls: 1 } }, 1, 'CONCURRENCY_LIMIT'],
-  ];
-  for (const [options, lines, code] of rows) {
-    const { calls } = createService({ ...options, dial: () => new Promise(() => undefined) });
-    const campaign = { ...TO, campaignId: NOBODY };
-    for (let line = 0; line < lines; line++) assert.ok((await calls.place(campaign)).ok, code);
-    const refused = await calls.place(campaign);
-    assert.equal(refused.ok ? 'ok' : refused.refusal.code, code, `${lines} lines`);
-    assert.equal((await calls.place(TO)).ok, lines > 1, 'a single call still goes out');
-  }
-});
-
 test('what may be dialled, and how it is', async () => {
   type Allowed = [
     name: string,

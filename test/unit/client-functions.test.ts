@@ -128,7 +128,8 @@ test('a model that asks for ever is asked no more', async () => {
       },
       tts: fakeTts,
     },
-    ...{ callId: 'c', announceOnly: false, media, history: () => [], onUsage: () => undefined },
+    ...{ callId: 'c', announceOnly: false, media, clock, history: () => [] },
+    onUsage: () => undefined,
     ...{ functions: { ask: async () => '{}' }, floor: null },
   });
   const utterance = new Utterance(1, 1, new TurnTimes(() => clock.now()));

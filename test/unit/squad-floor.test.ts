@@ -11,6 +11,10 @@ import { silentLog } from '#lib/log.ts';
 import type { ProviderSet, TurnInput } from '#providers/contract.ts';
 import type { Question } from '#sessions/completion.ts';
 import { SquadFloor, type Handover, type SquadFloorOptions } from '#sessions/squad-floor.ts';
+import { TurnTimes } from '#sessions/latency.ts';
+import { Speaker, type Voice } from '#sessions/speaker.ts';
+import { Utterance } from '#sessions/utterance.ts';
+import { FakeMedia } from './_fakes.ts';
 import { agentCalled, FRONT, MONEY, planOf, SQUAD, TECH } from './_squad-kit.ts';
 
 const said = (text: string): TurnInput => ({ kind: 'speech', text, audio: null });
@@ -239,7 +243,11 @@ test('variables: what the call was placed with is told to every member', async (
       [MONEY, FRONT],
     ],
   );
-  assert.equal(await kit.floor.afterFailure('en', new AbortController().signal), null, 'nobody stands in for the primary');
+  assert.equal(
+    await kit.floor.afterFailure('en', new AbortController().signal),
+    null,
+    'nobody stands in for the primary',
+  );
 });
 
 test('an agent with mask_at_rest masks what is said from its turn on', async () => {
@@ -248,4 +256,50 @@ test('an agent with mask_at_rest masks what is said from its turn on', async () 
   assert.equal(kit.masked, 0);
   await kit.before(said('installation'));
   assert.equal(kit.masked, 1);
+});
+
+test('a notice that is cut: who was handed the call speaks next, also while the old voice hangs', async () => {
+  const clock = new SimulatedClock();
+  const heard: string[] = [];
+  const hangs = Promise.withResolvers<void>();
+  const voiceOf = (name: string): Voice => ({
+    agent: agentCalled(name, name),
+    providers: {
+      llm: {
+        vendor: name,
+        async *reply() {
+          yield { type: 'text', text: `${name} here.` };
+          return undefined;
+        },
+      },
+      tts: {
+        vendor: name,
+        async *speak({ text }) {
+          heard.push(`${name}: ${text.trim()}`);
+          if (text.startsWith('Transferring')) await hangs.promise;
+          yield { pcm: new Int16Array(800), marks: [] };
+        },
+      },
+    },
+  });
+  const handovers: (Handover | null)[] = [{ voice: voiceOf(MONEY), notice: 'Transferring.' }, null];
+  const speaker = new Speaker({
+    ...voiceOf(FRONT),
+    ...{ callId: 'c', announceOnly: false, media: new FakeMedia(clock, []), clock },
+    ...{ history: () => [], onUsage: () => undefined, functions: { ask: async () => '{}' } },
+    floor: {
+      beforeReply: async () => handovers.shift() ?? null,
+      afterFailure: async () => null,
+    },
+  });
+  const utterances = [1, 2].map((n) => new Utterance(n, n, new TurnTimes(() => clock.now())));
+  const [first, second] = utterances as [Utterance, Utterance];
+  const reply = { kind: 'reply', input: said('x') } as const;
+  const cut = assert.rejects(speaker.speak(first, reply), { code: 'E_ABORTED' });
+  for (let i = 0; i < 10; i++) await setImmediate();
+  first.abort.abort();
+  await speaker.speak(second, reply);
+  hangs.resolve();
+  await cut;
+  assert.deepEqual(heard, [`${FRONT}: Transferring.`, `${MONEY}: ${MONEY} here.`]);
 });

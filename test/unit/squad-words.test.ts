@@ -53,7 +53,7 @@ test('what is refused is not asked for', () => {
     ["it's not about an invoice, it's about the installation", 'm2'],
     ["I'm not calling about my refund", 'm0'],
     ["I really don't want any order tracking", 'm0'],
-    ["I don’t want technical support but a refund", 'm1'],
+    ['I don’t want technical support but a refund', 'm1'],
     ['我不要退款，我要技术支持', 'm2'],
     ['不是发票的问题，是安装', 'm2'],
     ['不需要退款', 'm0'],
@@ -72,7 +72,11 @@ test('what is refused is not asked for', () => {
     ['不用退款，但是要退款的发票', 'm1'],
   ];
   for (const [input, agentId] of rows) {
-    assert.equal(routeByWords(TEAM, { input, before: [], currentId: 'm0' }).agentId, agentId, input);
+    assert.equal(
+      routeByWords(TEAM, { input, before: [], currentId: 'm0' }).agentId,
+      agentId,
+      input,
+    );
   }
 });
 

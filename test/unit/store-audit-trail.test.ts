@@ -33,9 +33,11 @@ function start() {
   };
   const trail = createAuditTrail({
     database: {
-      withAccount: async (_account, _actor, use) => {
+      withAccount: async (account, _actor, use) => {
         if (state.hangs !== null) await state.hangs;
         if (state.isAway) throw new AppError('E_DATABASE_UNREACHABLE', 'away');
+        const cause = Object.assign(new Error('no such user'), { code: '23503' });
+        if (account === 'gone') throw new AppError('E_REFERENCE', 'no such user', { cause });
         return use(sql);
       },
     },
@@ -88,6 +90,33 @@ test('a database that hangs holds nobody up, and no row is written twice', async
   await pass(5000);
   assert.deepEqual(actions(rows), ['recording.pause']);
   await trail.close();
+});
+
+test('a row that is refused for what it is holds up no other', async () => {
+  const { trail, rows, logged, state, pass } = start();
+  state.isAway = true;
+  await trail.note({ ...ACTOR, accountId: 'gone' }, act('recording.start'));
+  await trail.note(ACTOR, act('recording.stop'));
+  state.isAway = false;
+  await pass(2000);
+  assert.deepEqual(actions(rows), ['recording.stop']);
+  assert.equal(logged.at(-1), 'audit.lost');
+  await trail.close();
+});
+
+test('closing waits for what is being written', async () => {
+  const { trail, rows, state } = start();
+  const hang = Promise.withResolvers<void>();
+  state.hangs = hang.promise;
+  const noted = trail.note(ACTOR, act('recording.start'));
+  let isClosed = false;
+  const closed = trail.close().then(() => (isClosed = true));
+  await settle();
+  assert.ok(!isClosed);
+  state.hangs = null;
+  hang.resolve();
+  await Promise.all([noted, closed]);
+  assert.deepEqual(actions(rows), ['recording.start']);
 });
 
 test('closing tries once more, and says what is lost', async () => {

@@ -334,3 +334,63 @@ test('random walks: whatever happens, all that was asked for is said once', () =
     }
   }
 });
+
+test('random walks: whatever was asked, said, muted and taken back, silence ends the call', () => {
+  for (let seed = 1; seed <= 300; seed++) {
+    let state = seed * 104_729;
+    const pick = (count: number): number => {
+      state = (state * 1_103_515_245 + 12_345) & 0x7fff_ffff;
+      return (state >> 8) % count;
+    };
+    const machine = start({
+      ...{ waits: pick(4) === 0, saidBefore: pick(2), reads: pick(2) === 0 },
+      ...{ bargeIn: pick(4) > 0, hangupAfterMs: 30_000 },
+    });
+    let at = 0;
+    let floor = 0;
+    const send = (event: TurnEvent): void => {
+      for (const command of machine.send(event)) {
+        const [what, number] = command.split(' ');
+        if (what === 'yield') assert.equal(Number(number), floor, `seed ${seed}: ${command}`);
+        if (what === 'take') floor = Number(number);
+      }
+    };
+    floor = machine.context().utterance;
+    for (let step = 0; step < 80; step++) {
+      at += pick(900);
+      const last = machine.context().lastNumber;
+      const said = pick(5) === 0 ? pick(last + 2) : machine.context().utterance;
+      const events: TurnEvent[] = [
+        ask(at, [WORDS, PROTECTED, NOTE][pick(3)] as FloorTask, pick(4) === 0),
+        { type: 'unask', at, utterance: pick(last + 2) },
+        { type: 'caller.muted', at, on: pick(2) === 0 },
+        { type: 'open', at },
+        { type: 'text', at },
+        { type: 'interrupt', at },
+        started(at),
+        stopped(at, Math.max(0, at - pick(1500)), at),
+        { type: 'stt.partial', at, text: 'stop it now' },
+        final(at, ['stop it now', '', 'mhm'][pick(3)] as string),
+        dtmf(at, '1'),
+        queued(at, said, pick(20) === 0, pick(5) === 0),
+        { type: 'reply.failed', at, utterance: said },
+        done(at, said),
+        done(at, said),
+        tick(machine.context().deadlineAt ?? at),
+      ];
+      send(events[pick(events.length)] as TurnEvent);
+      const { waiting, lastNumber } = machine.context();
+      assert.ok(waiting.length <= MAX_WAITING);
+      assert.ok(lastNumber >= last, 'numbers only rise');
+    }
+    send({ type: 'open', at });
+    send({ type: 'caller.muted', at, on: false });
+    for (let left = 0; left < 200 && machine.state() !== '"done"'; left++) {
+      if (machine.context().speaking) send(stopped(at, at, at));
+      const { deadlineAt, utterance } = machine.context();
+      if (deadlineAt === null) send(done(at, utterance));
+      else send(tick((at = Math.max(at, deadlineAt))));
+    }
+    assert.equal(machine.state(), '"done"', `seed ${seed}: ${JSON.stringify(machine.context())}`);
+  }
+});

@@ -1,10 +1,14 @@
 /** `POST /v1/voice/stream` over a service that tests hold in their hands: forms, refusals, events, the end of the server. */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
+import type { ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import type { AddressInfo } from 'node:net';
+import type { FastifyReply } from 'fastify';
+import { EventStreams } from '#api/event-streams.ts';
 import type { ApiServer } from '#api/routing.ts';
+import { SimulatedClock } from '#lib/clock.ts';
 import { AppError } from '#lib/errors.ts';
 import { EventPipe } from '#sessions/event-pipe.ts';
 import type { VoiceEvent } from '#sessions/spoken-turn.ts';
@@ -332,37 +336,46 @@ test('clients that leave while it is found out who they are take no place with t
   const key = fakes.addKey();
   const { identity } = fakes.ports;
   let opened = Promise.withResolvers<void>();
-  let waiting = 0;
-  const byPrefix: typeof identity.keys.byPrefix = async (prefix) => {
-    waiting++;
+  const findKey: typeof identity.keys.findKey = async (prefix) => {
     await opened.promise;
-    return identity.keys.byPrefix(prefix);
+    return identity.keys.findKey(prefix);
   };
-  const ports = { ...fakes.ports, identity: { ...identity, keys: { ...identity.keys, byPrefix } } };
+  const ports = { ...fakes.ports, identity: { ...identity, keys: { findKey } } };
   const api = await makeApi({ ...fakes, ports });
   t.after(() => api.close());
   await api.listen({ host: '127.0.0.1', port: 0 });
   const { port } = api.server.address() as AddressInfo;
+  let asked = 0;
+  let gone = 0;
+  api.server.on('request', (_request, response: ServerResponse) => {
+    asked++;
+    response.once('close', () => gone++);
+  });
   const leave = async (type: string, body: string, times: number): Promise<void> => {
     opened = Promise.withResolvers<void>();
-    waiting = 0;
-    const closed = Array.from({ length: times }, async () => {
-      const socket = connect(port, '127.0.0.1');
+    [asked, gone] = [0, 0];
+    const sockets = Array.from({ length: times }, () => connect(port, '127.0.0.1'));
+    for (const socket of sockets) {
       socket.write(
         `POST ${PATH} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${key}\r\ncontent-type: ${type}\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
       );
-      const [own] = (await once(api.server, 'connection')) as [typeof socket];
-      const gone = once(own, 'close');
-      while (waiting < times) await settle();
-      socket.destroy();
-      await gone;
-    });
-    await Promise.all(closed);
+    }
+    while (asked < times) await settle();
+    for (const socket of sockets) socket.destroy();
+    while (gone < times) await settle();
     opened.resolve();
     await settle();
     const { status, text } = await askOf(api, { key, type, body: Buffer.from(body) });
     assert.equal(status, 200, text);
   };
   await leave('audio/pcm', 'abcd', 20);
-  await leave('application/json', '{"text":"hi"}', 140);
+});
+
+test('an answer whose client has left already takes no place among the streams', () => {
+  const streams = new EventStreams({ clock: new SimulatedClock(), max: 1 });
+  const reply = (destroyed: boolean) =>
+    ({ raw: Object.assign(new EventEmitter(), { destroyed }) }) as unknown as FastifyReply;
+  assert.equal(streams.enter(reply(true)).signal.aborted, true);
+  assert.equal(streams.enter(reply(false)).signal.aborted, false);
+  assert.throws(() => streams.enter(reply(false)), { problem: 'OVERLOADED' });
 });

@@ -228,6 +228,25 @@ test('a function ends the turn; the next one brings its result, and the model go
   assert.equal(await refusalOf(kit.begin({ results }, { conversationId })), 0);
 });
 
+test('a model that wants nothing but what it was not offered has failed', async () => {
+  const kit = makeVoiceKit(LOOK_UP);
+  kit.says = () => parts(wants('no_such'));
+  const { events } = await takeAll(kit.begin({ text: 'where is it?' }));
+  assert.equal(errorOf(events).code, 'E_PROVIDER_SERVER');
+});
+
+test('a conversation that was begun for nothing does not stay open', async () => {
+  const kit = makeVoiceKit();
+  const { push } = kit.journal;
+  kit.journal.push = (...entries) => {
+    kit.fault = new AppError('E_CONFIG', 'no such vendor any more');
+    return push.apply(kit.journal, entries);
+  };
+  await assert.rejects(kit.begin({ text: 'hi' }), { code: 'E_CONFIG' });
+  assert.equal(kit.desk.openCount, 0);
+  assert.equal(kit.journal.at(-1)?.event.type, 'call.ended');
+});
+
 test('whoever says something else instead has not answered, which the model is told; calls outlive a restart', async () => {
   const before = makeVoiceKit(LOOK_UP);
   before.says = () => parts(wants('look_up'), wants('no_such'));
