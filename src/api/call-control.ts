@@ -117,11 +117,11 @@ function addPlay(app: ApiServer, part: CallControlPart): void {
       const { loop = false, interruptible = true } = request.body;
       const { id } = request.params;
       const caller = callerOf(request);
-      // To play a recording is to hear it (contract 1.3).
-      if (request.body.recording_id !== undefined && !can(caller.role, 'sup'))
-        throw new Problem('FORBIDDEN');
       const source = sourceOf(request.body);
       await refuseUnlessTalking(part, caller, id);
+      // To play a recording is to hear it (contract 1.3).
+      if (source.recordingId !== undefined && !can(caller.role, 'sup'))
+        throw new Problem('FORBIDDEN');
       const { pcm, title, release } = await soundOf(part, caller, source);
       const options = { pcm, title, loop, interruptible, onOver: release };
       const done = await command(part, caller, id, (control) =>

@@ -287,7 +287,9 @@ function defaultHeaders(problem: ProblemCode): Record<string, string> {
   return isSoon ? { 'retry-after': '1' } : {};
 }
 
-export type RuleText = (params: Readonly<Record<string, unknown>>) => Readonly<Record<Language, string>>;
+export type RuleText = (
+  params: Readonly<Record<string, unknown>>,
+) => Readonly<Record<Language, string>>;
 
 const RULE_TEXTS: Readonly<Record<string, RuleText>> = {
   ...CONTROL_RULES,

@@ -51,7 +51,7 @@ export type PlayOptions = {
   readonly loop: boolean;
   readonly interruptible: boolean;
   /** Once, when a sound that was taken is over or will not be played: nobody needs `pcm` any more. */
-  onOver?(): void;
+  readonly onOver?: () => void;
 };
 
 export type DtmfOptions = {

@@ -77,7 +77,7 @@ export class Callees {
   /** The other side is gone for good: nobody talks any more, but what rings rings on, for nobody cancels it. */
   lose(): void {
     for (const line of this.#lines.values()) {
-      line.call.lostMs = performance.now();
+      line.call.lostMs ??= performance.now();
       if (line.answer !== null) this.#end(line, 'cut');
     }
   }

@@ -4,7 +4,7 @@ import { test, type TestContext } from 'node:test';
 
 import { ADMIN_KEY, eventually, freshDatabase, startTestApp, type TestApp } from './_app.ts';
 import { queryRows } from './_database.ts';
-import { hasSound, LivePhone, pause } from './_control-kit.ts';
+import { hasSound, isSilent, LivePhone, pause } from './_control-kit.ts';
 import { header, SDP, SipPeer } from './_sip-peer.ts';
 import { atEnd } from './_store.ts';
 import { startProxy } from './_tcp-proxy.ts';
@@ -32,6 +32,22 @@ async function agentSide(server: TestApp, id: string): Promise<Int16Array> {
 const lines = (messages: readonly { role: string; content: string }[]): string[] =>
   messages.filter(({ role }) => role === 'system').map(({ content }) => content);
 
+/** The first file is complete; the second is being written, and paused. */
+async function playsRecordings(server: TestApp, phone: LivePhone): Promise<void> {
+  const [first, second] = await eventually(
+    () => sql(server.databaseUrl, 'SELECT id, status FROM recordings ORDER BY started_at'),
+    (rows) => rows[0]?.['status'] === 'ready' && rows[1]?.['status'] === 'active',
+  );
+  const refused = await phone.command('play', { recording_id: second?.['id'] });
+  assert.equal((refused.body['error'] as { code: string }).code, 'CALL_LIVE');
+  const from = phone.now;
+  const { duration_ms: durationMs } = await phone.done('play', { recording_id: first?.['id'] });
+  assert.ok((durationMs as number) > 200);
+  await pause((durationMs as number) + 500);
+  assert.ok(!isSilent(phone.since(from)), 'it is heard');
+  await phone.quiet();
+}
+
 test('recording by command: two files, and what was paused is in neither', async (t) => {
   const server = await startTestApp(t, { CALLYARD_RECORDING: 'false' }, { script: SCRIPT });
   const phone = await LivePhone.dial(t, server);
@@ -51,6 +67,7 @@ test('recording by command: two files, and what was paused is in neither', async
   await phone.hears('Your name is noted.');
   await phone.quiet();
   assert.deepEqual(await record('pause'), { recording_status: 'active' });
+  await playsRecordings(server, phone);
   await phone.done('say', { text: 'Your card ends with four two.' });
   await phone.hears('Your card ends with four two.');
   await phone.quiet();
@@ -95,7 +112,7 @@ test('recording by command: two files, and what was paused is in neither', async
     [phone.id],
   );
   const actions = audited.map((row) => row['action']);
-  for (const action of ['start', 'pause', 'resume', 'stop'])
+  for (const action of ['start', 'pause', 'resume', 'stop', 'play'])
     assert.ok(actions.includes(`recording.${action}`), action);
 });
 

@@ -191,7 +191,11 @@ test('a pause and a cancellation let the calls under way finish and begin no oth
   const { server, callees } = world;
   const targets = Array.from({ length: 12 }, (_, at) => ({ phone: `+15550${100 + at}` }));
   const id = await launch(world, targets, { concurrency: 3, cps: 20 });
-  await until(server, id, ({ counts }) => counts['dialing'] === 3);
+  // Claimed is not called yet: who is claimed only would be given back.
+  await eventually(
+    async () => callees.calls.length,
+    (count) => count === 3,
+  );
   assert.equal((await server.post(`${URL}/${id}/pause`, {})).status, 200);
   const held = await until(server, id, ({ counts }) => counts['dialing'] === 0);
   assert.deepEqual([held.status, held.counts['done'], held.counts['pending']], ['paused', 3, 9]);

@@ -18,7 +18,7 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const CALLEES = Number(process.env['TEST_CALLEES'] ?? 1_000);
 const KILLS = Number(process.env['TEST_CAMPAIGN_KILLS'] ?? 20);
 const SETTINGS = {
-  ...{ concurrency: 14, cps: 20, ring_timeout_s: 5, max_attempts: 3, retry_delay_s: 2 },
+  ...{ concurrency: 12, cps: 20, ring_timeout_s: 5, max_attempts: 3, retry_delay_s: 2 },
   stop_failure_pct: 0,
 };
 /**
@@ -100,7 +100,9 @@ class Node {
 function calleeOf(number: string, attempt: number): Callee {
   const at = Number(number.slice(-4));
   const ringMs = 20 + (at % 7) * 40;
-  const talking = { status: 200, ringMs, talkMs: 100 + (at % 5) * 150 };
+  // Some talk for so long that the pace alone would have four times as many calls at once as there may be.
+  const isLong = at >= 100 && at < 160;
+  const talking = { status: 200, ringMs, talkMs: isLong ? 2_500 : 100 + (at % 5) * 150 };
   if (at % 100 === 0) return { status: 480, ringMs: 60_000 };
   if (at % 20 === 1) return { status: 486, ringMs };
   if (at % 10 === 2) return attempt === 1 ? { status: 486, ringMs } : talking;
@@ -201,7 +203,7 @@ test(
     assert.equal(rows.length, CALLEES);
     assert.equal((campaign.counts['done'] ?? 0) + (campaign.counts['failed'] ?? 0), CALLEES);
     assert.ok(most <= SETTINGS.concurrency, `${most} at once`);
-    if (CALLEES >= 1_000) assert.equal(most, SETTINGS.concurrency, 'the cap was put to the test');
+    assert.equal(most, SETTINGS.concurrency, 'the cap was put to the test');
     const without = attempts - calls.length;
     assert.ok(without <= KILLS * MAX_CLAIMS, `${without} attempts without a call`);
     assert.ok(fastest <= SETTINGS.cps + WIRE_TOLERANCE, `${fastest} within a second`);

@@ -222,6 +222,8 @@ test('what cannot be heard: gone, expired, without its key, damaged at either en
   const { files, put, rows, logged, recording } = await setUp(t);
   const { sealed } = made(CHUNK + 1000);
   assert.equal(await files.open(ACCOUNT, recording), null, 'no row');
+  await put(sealed, { status: 'active' });
+  await assert.rejects(files.open(ACCOUNT, recording), { problem: 'CALL_LIVE' });
   await put(sealed, { status: 'expired', key: null });
   await assert.rejects(files.open(ACCOUNT, recording), { problem: 'RECORDING_EXPIRED' });
   await put(sealed, { key: null });
