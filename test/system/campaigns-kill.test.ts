@@ -100,9 +100,9 @@ class Node {
 function calleeOf(number: string, attempt: number): Callee {
   const at = Number(number.slice(-4));
   const ringMs = 20 + (at % 7) * 40;
-  // Some talk for so long that the pace alone would have four times as many calls at once as there may be.
-  const isLong = at >= 100 && at < 160;
-  const talking = { status: 200, ringMs, talkMs: isLong ? 2_500 : 100 + (at % 5) * 150 };
+  // Some talk for so long that the pace alone would have three times as many calls at once as there may be.
+  const isLong = at >= 100 && at < 145;
+  const talking = { status: 200, ringMs, talkMs: isLong ? 2_000 : 50 + (at % 5) * 100 };
   if (at % 100 === 0) return { status: 480, ringMs: 60_000 };
   if (at % 20 === 1) return { status: 486, ringMs };
   if (at % 10 === 2) return attempt === 1 ? { status: 486, ringMs } : talking;
