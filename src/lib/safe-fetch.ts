@@ -64,10 +64,6 @@ export function urlFault(text: string, reach: Reach): UrlFault | null {
   return url.protocol === 'http:' && reach.allowHttp !== true && !mayBeNamed ? 'https' : null;
 }
 
-export function isAllowedUrl(text: string, reach: Reach): boolean {
-  return urlFault(text, reach) === null;
-}
-
 /**
  * The answer, whatever its status. Errors: E_URL_NOT_ALLOWED, E_TIMEOUT, E_ABORTED, E_TOO_LARGE, E_UNREACHABLE (with
  * `details.reason`, e.g. ECONNREFUSED). Messages name the host at most, never path, query or answer.
