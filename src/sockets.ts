@@ -1,6 +1,6 @@
 /** Plugs calls, the resampler and the audit log into the sockets of the facade. */
 import type { SocketPorts } from '#api/socket-attach.ts';
-import { loadStreamResampling } from '#media/stream-resampler.ts';
+import { loadStreamResampling } from '#lib/stream-resampler.ts';
 import type { CallAttaching } from '#sessions/call-attach-types.ts';
 import { noteListening } from '#store/listened.ts';
 import type { Database } from '#store/pool.ts';

@@ -1,5 +1,6 @@
 /** The shape of an agent (contract 2.3), as a body and as an answer. */
 import { Type, type Static, type TProperties } from 'typebox';
+import { BUILTIN_TOOLS, VOICEMAIL_ACTIONS } from '#lib/agent-config.ts';
 import { EXAMPLE_ID, IdSchema, nullable, TimeSchema } from './schemas.ts';
 
 const closed = { additionalProperties: false } as const;
@@ -13,6 +14,8 @@ const text = (maxLength: number, description?: string) =>
   Type.String({ maxLength, ...(description === undefined ? {} : { description }) });
 const integer = (minimum: number, maximum: number, standard: number) =>
   Type.Integer({ minimum, maximum, description: `Default ${standard}` });
+const dial = (description: string) =>
+  Type.Number({ minimum: 0, maximum: 1, description: `${description}. Default 0.5` });
 const freeForm = (description: string) =>
   Type.Unsafe<Record<string, unknown>>({ type: 'object', description });
 
@@ -37,6 +40,8 @@ const Turn = strict({
   barge_in: optional(Type.Boolean({ description: 'Default true' })),
   barge_in_confirm_ms: optional(integer(0, 10_000, 500)),
   false_barge_in_ms: optional(integer(0, 60_000, 2_000)),
+  responsiveness: optional(dial('0: waits long for more words; 1: answers as soon as it may')),
+  interruption_sensitivity: optional(dial('0: only plain words interrupt; 1: any speech does')),
 });
 
 const Silence = strict({
@@ -52,6 +57,41 @@ const FunctionSchema = strict({
   parameters: freeForm('JSON Schema of the arguments; at most 16 KiB'),
   url: optional(text(2_048, 'Called with the arguments; without it the client answers')),
   timeout_ms: optional(integer(100, 60_000, 5_000)),
+});
+
+const Tools = strict({
+  builtins: optional(
+    Type.Array(Type.Enum([...BUILTIN_TOOLS]), {
+      maxItems: BUILTIN_TOOLS.length,
+      uniqueItems: true,
+      description: 'Built-in tools that the model may use; default none',
+    }),
+  ),
+  mcp_servers: optional(
+    Type.Array(
+      strict({
+        name: Type.String({ pattern: '^[A-Za-z0-9_-]{1,24}$' }),
+        url: text(2_048, 'Streamable HTTP; under the same rules as a function’s address'),
+      }),
+      { maxItems: 4, description: 'Servers of tools (Model Context Protocol)' },
+    ),
+  ),
+});
+
+const Filler = strict({
+  after_ms: optional(integer(500, 60_000, 2_000)),
+  long_after_ms: optional(integer(500, 60_000, 10_000)),
+  text: optional(text(200)),
+  long_text: optional(text(200)),
+});
+
+const Voicemail = strict({
+  action: optional(
+    Type.Enum([...VOICEMAIL_ACTIONS], {
+      description: 'What is done when a machine answers a call with `amd`; default hang_up',
+    }),
+  ),
+  message: optional(text(500, 'Said after the beep by `message`')),
 });
 
 const configFields = {
@@ -83,6 +123,11 @@ const configFields = {
   max_duration_s: optional(integer(10, 14_400, 3_600)),
   max_history: optional(integer(0, 10_000, 40)),
   functions: optional(Type.Array(FunctionSchema, { maxItems: 64 })),
+  tools: optional(Tools),
+  filler: optional(Filler),
+  fallback_phrase: optional(text(200, 'Said instead of a reply that moderation withheld')),
+  memory_calls: optional(integer(0, 20, 0)),
+  voicemail: optional(Voicemail),
   variables: optional(
     Type.Unsafe<Record<string, string>>({
       type: 'object',
@@ -127,7 +172,12 @@ export const OPTIONAL_FIELDS = {
     'barge_in',
     'barge_in_confirm_ms',
     'false_barge_in_ms',
+    'responsiveness',
+    'interruption_sensitivity',
   ],
+  tools: ['builtins', 'mcp_servers'],
+  filler: ['after_ms', 'long_after_ms', 'text', 'long_text'],
+  voicemail: ['action', 'message'],
   silence: ['prompt_after_s', 'prompts', 'prompt_text', 'hangup_after_s'],
   function: ['url', 'timeout_ms'],
   stt: ['fallback'],

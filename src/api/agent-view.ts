@@ -24,7 +24,7 @@ export function agentView(agent: StoredAgent): AgentView {
   const config = agent.config;
   const shown: Record<string, unknown> = withNulls(config, OPTIONAL_FIELDS.agent);
   for (const kind of VENDOR_KINDS) shown[kind] = vendorView(config[kind], OPTIONAL_FIELDS[kind]);
-  for (const part of ['turn', 'silence'] as const) {
+  for (const part of ['turn', 'silence', 'tools', 'filler', 'voicemail'] as const) {
     shown[part] = isObject(config[part]) ? withNulls(config[part], OPTIONAL_FIELDS[part]) : null;
   }
   const functions = config['functions'];
@@ -75,7 +75,7 @@ export function configIdsIn(body: Config): ReadonlyMap<string, Id> {
 /** What the schema cannot say. */
 function refuseBad(config: Config, name: string, reach: Reach): void {
   const faults = new Faults();
-  const { language, turn, functions, variables, metadata } = config;
+  const { language, turn, functions, tools, variables, metadata } = config;
   if (name.trim() === '') faults.add('/name', 'minLength', { limit: 1 });
   if (language !== undefined && language !== null && !isLanguage(language)) {
     faults.add('/language', 'language');
@@ -91,6 +91,13 @@ function refuseBad(config: Config, name: string, reach: Reach): void {
     if (fault !== null) faults.add(`${at}/url`, fault);
     // The names inside are those of arguments, whatever their length.
     faults.list.push(...freeFormFaults({ schema: each.parameters }, `${at}/parameters`));
+  }
+  for (const [index, { name: server, url }] of (tools?.mcp_servers ?? []).entries()) {
+    const at = `/tools/mcp_servers/${index}`;
+    if (names.has(`mcp ${server}`)) faults.add(`${at}/name`, 'distinct');
+    names.add(`mcp ${server}`);
+    const fault = urlFault(url, reach);
+    if (fault !== null) faults.add(`${at}/url`, fault);
   }
   for (const [path, value] of freeFormsIn(config)) faults.list.push(...freeFormFaults(value, path));
   for (const [field, value] of [

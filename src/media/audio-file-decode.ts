@@ -1,7 +1,7 @@
 /** Sound files as people have them (WAV, MP3), as mono PCM at 8 kHz. Heavy work: for a thread of its own. */
 import { MPEGDecoder } from 'mpg123-decoder';
-import { G711 } from './g711.ts';
-import { loadStreamResampling, type StreamResampling } from './stream-resampler.ts';
+import { G711 } from '#lib/g711.ts';
+import { loadStreamResampling, type StreamResampling } from '#lib/stream-resampler.ts';
 import { SAMPLE_RATE_HZ } from './types.ts';
 
 /** `format`: neither WAV nor MP3, or damaged; `codec`: a WAV of a kind that is not read; `seconds`: too long. */

@@ -1,5 +1,5 @@
 /** How samples travel in RTP payloads: G.711, and 16-bit linear (RFC 3551 4.5.11) between our own threads. */
-import { decodeG711, encodeG711, G711, type G711Codec } from './g711.ts';
+import { decodeG711, encodeG711, G711, type G711Codec } from '#lib/g711.ts';
 import type { Codec } from './types.ts';
 
 export type PayloadCodec = {

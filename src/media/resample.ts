@@ -1,48 +1,13 @@
 /** Sample rate conversion of whole recordings to 8 kHz, by the Speex resampler; yields to others while it works. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { AppError } from '#lib/errors.ts';
+import { loadSpeex, type SpeexModule } from '#lib/speex.ts';
 import { SAMPLE_RATE_HZ } from './types.ts';
 
-const RESAMPLER = '@echogarden/speex-resampler-wasm/simd';
 const QUALITY = 5;
 const IN_SAMPLES = 4_096;
 /** Blocks between two turns of the event loop: about 10 ms of work. */
 const BLOCKS_A_TURN = 16;
-
-/** What we use of the package, which has no types. */
-export type SpeexModule = {
-  readonly HEAP16: Int16Array;
-  readonly HEAP32: Int32Array;
-  _malloc(bytes: number): number;
-  _free(pointer: number): void;
-  _speex_resampler_init(
-    channels: number,
-    fromHz: number,
-    toHz: number,
-    quality: number,
-    error: number,
-  ): number;
-  _speex_resampler_destroy(state: number): void;
-  _speex_resampler_process_int(
-    state: number,
-    channel: number,
-    input: number,
-    inputLength: number,
-    output: number,
-    outputLength: number,
-  ): number;
-  _speex_resampler_skip_zeros(state: number): number;
-  _speex_resampler_get_input_latency(state: number): number;
-};
-
-let loading: Promise<SpeexModule> | undefined;
-
-export function loadSpeex(): Promise<SpeexModule> {
-  loading ??= import(RESAMPLER).then((module: { readonly default: () => Promise<SpeexModule> }) =>
-    module.default(),
-  );
-  return loading;
-}
 
 /** Mono PCM at `fromHz` (4,000 to 192,000) as mono PCM at 8 kHz, in step with the input. Errors: E_MEDIA. */
 export async function toTelephoneRate(pcm: Int16Array, fromHz: number): Promise<Int16Array> {

@@ -25,7 +25,8 @@ export type SttEvent =
       readonly endMs: number | null;
       readonly language: Language | null;
     }
-  | { readonly type: 'error'; readonly error: Error };
+  /** `isFatal`: the session hears nothing any more; utterances not read yet will not be. */
+  | { readonly type: 'error'; readonly error: Error; readonly isFatal?: boolean };
 
 export type SttSession = {
   /** Caller audio in order, any chunk size; the buffer may be reused after the call returns. */
@@ -42,6 +43,8 @@ export type SttSession = {
 
 export type SttProvider = {
   readonly vendor: string;
+  /** Gives back what is kept open between calls. Idempotent. */
+  close?(): void;
   /** True when `final` events carry text; false for `local`, which hears but does not read. */
   readonly reads: boolean;
   open(options: {
@@ -127,6 +130,7 @@ export type Completion = {
 
 export type LlmProvider = {
   readonly vendor: string;
+  close?(): void;
   /** First words of a call whose agent has no greeting of its own; null or absent: the installation's prompt. */
   greeting?(language: Language): string | null;
   /**
@@ -159,6 +163,7 @@ export type TtsRequest = {
 
 export type TtsProvider = {
   readonly vendor: string;
+  close?(): void;
   /**
    * Yields 8 kHz PCM as it is made (a view: read it only), with word marks counted from the utterance's start, rising;
    * a mark may come in a later chunk than its audio. A text with nothing to say in it yields nothing.
@@ -169,29 +174,64 @@ export type TtsProvider = {
 
 // ---- Realtime (speech to speech) ----
 
+/**
+ * `generation` numbers the model's replies, rising from 1: what belongs to one that was interrupted is not told any more.
+ * Every event comes from the vendor's socket, never from inside a call of the session's functions.
+ */
 export type RealtimeEvent =
-  | { readonly type: 'audio'; readonly pcm: Int16Array; readonly generation: number }
-  | { readonly type: 'user_transcript'; readonly text: string; readonly isFinal: boolean }
-  | { readonly type: 'agent_transcript'; readonly text: string; readonly isFinal: boolean }
+  /** The model has begun to hear the caller: what it was saying is void if it says so by `interrupt`. */
   | { readonly type: 'speech_started' }
+  | { readonly type: 'speech_stopped' }
+  /** What the caller said; partial texts are whole, not pieces. */
+  | { readonly type: 'user_transcript'; readonly text: string; readonly isFinal: boolean }
+  | { readonly type: 'turn_started'; readonly generation: number }
+  /** 8 kHz; faster than real time. */
+  | { readonly type: 'audio'; readonly pcm: Int16Array; readonly generation: number }
+  /** The next words of the reply. */
+  | { readonly type: 'agent_text'; readonly text: string; readonly generation: number }
+  | { readonly type: 'tool_call'; readonly call: ToolCall; readonly generation: number }
   | { readonly type: 'turn_done'; readonly generation: number }
-  | { readonly type: 'error'; readonly error: Error };
+  | { readonly type: 'usage'; readonly usage: LlmUsage }
+  /** `isFatal`: the session is over, and can be opened anew. */
+  | { readonly type: 'error'; readonly error: Error; readonly isFatal: boolean };
 
 export type RealtimeSession = {
+  /** Caller audio in order, 8 kHz, any chunk size; the buffer may be reused after the call returns. */
   push(pcm: Int16Array): void;
-  /** The caller heard only `heardMs` of generation `generation`; everything after is void. */
+  /** The model says this, word for word where the vendor can, as its next reply. */
+  say(text: string): void;
+  /** As if the caller had said it; answered at once. */
+  text(text: string): void;
+  /** Answers a `tool_call`; `content` is JSON. The model goes on when all calls of its reply are answered. */
+  toolResult(id: string, content: string): void;
+  /** The caller heard only `heardMs` of generation `generation`; everything after is void, also at the vendor. */
   interrupt(generation: number, heardMs: number): void;
+  /** Idempotent. */
   close(): void;
 };
 
 export type RealtimeProvider = {
   readonly vendor: string;
-  open(options: {
-    readonly callId: string;
-    readonly language: Language;
-    readonly instructions: string;
-    onEvent(event: RealtimeEvent): void;
-  }): Promise<RealtimeSession>;
+  /** Whether the model may ask for tools. */
+  readonly hasTools: boolean;
+  close?(): void;
+  /**
+   * Resolves when the model listens. Errors: E_PROVIDER_*, E_TIMEOUT, E_ABORTED, E_CONFIG. `history`: what was said
+   * before, for a session that takes over from another. `codec`: of the call's line; a vendor that speaks G.711 then gets
+   * and gives the very bytes of the line.
+   */
+  open(
+    options: {
+      readonly callId: string;
+      readonly language: Language;
+      readonly instructions: string;
+      readonly tools: readonly ToolSpec[];
+      readonly history: readonly ChatMessage[];
+      readonly codec: 'PCMA' | 'PCMU' | 'L16';
+      onEvent(event: RealtimeEvent): void;
+    },
+    signal: AbortSignal,
+  ): Promise<RealtimeSession>;
 };
 
 /** The providers of one call. */

@@ -1,6 +1,6 @@
 /** Speech as clients of `/v1/voice/stream` get it (contract 2.4): 16 kHz, in pieces of at most 200 ms. */
 import { SAMPLE_RATE_HZ } from '#media/types.ts';
-import type { StreamResampler, StreamResampling } from '#media/stream-resampler.ts';
+import type { StreamResampler, StreamResampling } from '#lib/stream-resampler.ts';
 
 export const OUT_RATE_HZ = 16_000;
 const MAX_PIECE_SAMPLES = OUT_RATE_HZ / 5;

@@ -8,7 +8,7 @@ import { withDeadline } from '#lib/deadline.ts';
 import { AppError, toAppError } from '#lib/errors.ts';
 import { newId } from '#lib/ids.ts';
 import type { Log } from '#lib/log.ts';
-import type { StreamResampling } from '#media/stream-resampler.ts';
+import type { StreamResampling } from '#lib/stream-resampler.ts';
 import type {
   ChatMessage,
   Language,

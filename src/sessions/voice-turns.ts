@@ -5,7 +5,7 @@ import { withDeadline } from '#lib/deadline.ts';
 import { toAppError } from '#lib/errors.ts';
 import type { Id } from '#lib/ids.ts';
 import type { Log } from '#lib/log.ts';
-import { loadStreamResampling } from '#media/stream-resampler.ts';
+import { loadStreamResampling } from '#lib/stream-resampler.ts';
 import type { ProviderSet } from '#providers/contract.ts';
 import { pendingCalls } from './pending-calls.ts';
 import { agentFor } from './placing.ts';

@@ -1,5 +1,11 @@
 /** An agent row as a call uses it: `config` jsonb (contract 2.3) with every default filled in. */
-import type { AgentConfig, AgentFunction } from '#lib/agent-config.ts';
+import {
+  BUILTIN_TOOLS,
+  VOICEMAIL_ACTIONS,
+  type AgentConfig,
+  type AgentFunction,
+  type VendorWishes,
+} from '#lib/agent-config.ts';
 import type { Id } from '#lib/ids.ts';
 
 export type AgentRow = {
@@ -29,6 +35,8 @@ export function agentOf(row: AgentRow): AgentConfig {
   const turn = objectOf(config['turn']);
   const silence = objectOf(config['silence']);
   const tts = objectOf(config['tts']);
+  const filler = objectOf(config['filler']);
+  const voicemail = objectOf(config['voicemail']);
   return {
     id: row.id,
     accountId: row.user_id,
@@ -36,24 +44,27 @@ export function agentOf(row: AgentRow): AgentConfig {
     systemPrompt: textOf(config['system_prompt']) ?? DEFAULT_AGENT_CONFIG.system_prompt,
     greeting: textOf(config['greeting']),
     language: languageOf(textOf(config['language']) ?? row.account_language),
-    vendors: {
-      stt: textOf(objectOf(config['stt'])['vendor']),
-      llm: textOf(llm['vendor']),
-      tts: textOf(tts['vendor']),
-    },
-    vendorConfigs: {
-      stt: textOf(objectOf(config['stt'])['config_id']),
-      llm: textOf(llm['config_id']),
-      tts: textOf(tts['config_id']),
-    },
+    mode: config['mode'] === 'realtime' ? 'realtime' : 'cascade',
+    vendors: byKind((kind) => textOf(objectOf(config[kind])['vendor'])),
+    vendorConfigs: byKind((kind) => textOf(objectOf(config[kind])['config_id'])),
+    vendorOptions: byKind((kind) => objectOf(objectOf(config[kind])['options'])),
+    fallbacks: byKind((kind) => wishesOf(objectOf(config[kind])['fallback'])),
     llm: {
       model: textOf(llm['model']),
       temperature: numberOf(llm['temperature'], 0, 2),
       maxTokens: numberOf(llm['max_tokens'], 1, 100_000),
     },
     voice: textOf(tts['voice']),
+    speech: {
+      speed: numberOf(tts['speed'], 0.5, 2),
+      volume: numberOf(tts['volume'], 0, 2),
+      realtimeVoice: textOf(objectOf(config['realtime'])['voice']),
+    },
     turn: {
       endpointMinMs: numberOf(turn['endpoint_min_ms'], 0, 10_000) ?? 500,
+      endpointMaxMs: numberOf(turn['endpoint_max_ms'], 0, 60_000) ?? 3_000,
+      responsiveness: numberOf(turn['responsiveness'], 0, 1) ?? 0.5,
+      interruptionSensitivity: numberOf(turn['interruption_sensitivity'], 0, 1) ?? 0.5,
       bargeIn: booleanOf(turn['barge_in']) ?? true,
       bargeInConfirmMs: numberOf(turn['barge_in_confirm_ms'], 0, 10_000) ?? 500,
       falseBargeInMs: numberOf(turn['false_barge_in_ms'], 0, 60_000) ?? 2_000,
@@ -65,12 +76,48 @@ export function agentOf(row: AgentRow): AgentConfig {
       hangupAfterS: numberOf(silence['hangup_after_s'], 1, 14_400) ?? 30,
     },
     functions: functionsOf(config['functions']),
+    tools: toolsOf(objectOf(config['tools'])),
+    filler: {
+      afterMs: numberOf(filler['after_ms'], 500, 60_000) ?? 2_000,
+      longAfterMs: numberOf(filler['long_after_ms'], 500, 60_000) ?? 10_000,
+      text: textOf(filler['text']),
+      longText: textOf(filler['long_text']),
+    },
+    fallbackPhrase: textOf(config['fallback_phrase']),
+    memoryCalls: numberOf(config['memory_calls'], 0, 20) ?? 0,
+    voicemail: {
+      action: VOICEMAIL_ACTIONS.find((each) => each === voicemail['action']) ?? 'hang_up',
+      message: textOf(voicemail['message']),
+    },
     maxDurationS: numberOf(config['max_duration_s'], 10, 14_400) ?? 3_600,
     maxHistory: numberOf(config['max_history'], 0, 10_000) ?? 40,
     recording: booleanOf(config['recording']),
     variables: stringsOf(config['variables']),
     autoSummary: booleanOf(config['auto_summary']) ?? true,
     maskAtRest: booleanOf(objectOf(config['metadata'])['mask_at_rest']) ?? false,
+  };
+}
+
+function byKind<T>(read: (kind: 'stt' | 'llm' | 'tts' | 'realtime') => T) {
+  return { stt: read('stt'), llm: read('llm'), tts: read('tts'), realtime: read('realtime') };
+}
+
+function wishesOf(value: unknown): VendorWishes {
+  return (Array.isArray(value) ? value : []).map(objectOf).map((each) => ({
+    vendor: textOf(each['vendor']),
+    configId: textOf(each['config_id']),
+    options: objectOf(each['options']),
+  }));
+}
+
+function toolsOf(tools: Record<string, unknown>): NonNullable<AgentConfig['tools']> {
+  const { builtins, mcp_servers: servers } = tools;
+  return {
+    builtins: BUILTIN_TOOLS.filter((name) => Array.isArray(builtins) && builtins.includes(name)),
+    mcpServers: (Array.isArray(servers) ? servers : []).map(objectOf).flatMap((each) => {
+      const [name, url] = [textOf(each['name']), textOf(each['url'])];
+      return name === null || url === null ? [] : [{ name, url }];
+    }),
   };
 }
 

@@ -21,6 +21,8 @@ const RATE_PER_S = 10;
 const TALK_MS = 300;
 const LOOKS = 8;
 const MAX_GROWTH_BYTES = 3 * 1024 * 1024;
+/** Housekeeping that happens to wait at one look and not at another; what leaks with a call in twenty is a hundred. */
+const LOOSE_TIMERS = 4;
 
 let folder = '';
 let server: Callyard;
@@ -79,7 +81,7 @@ test(`${CALLS} calls at ${RATE_PER_S}/s of ${TALK_MS} ms each`, async () => {
   assert.equal(atEnd.actors, before.actors, 'live XState actors');
   const shown = `${before.insight.timers.length} -> ${atEnd.insight.timers.length}`;
   assert.ok(
-    atEnd.insight.timers.length <= before.insight.timers.length,
+    atEnd.insight.timers.length <= before.insight.timers.length + LOOSE_TIMERS,
     `timers ${shown}:\n${atEnd.insight.timers.join('\n')}`,
   );
   for (const kind of ['UDPWrap', 'TCPServerWrap', 'MessagePort', 'Worker']) {

@@ -1,7 +1,7 @@
 /** An hour of call on a simulated clock: the recording keeps to the RTP clock. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { G711 } from '#media/g711.ts';
+import { G711 } from '#lib/g711.ts';
 import { AUDIO, MemoryDisk, PHONE, rtp, testChain } from '../unit/_media.ts';
 
 const codes = (value: number): Uint8Array =>

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { decodeAudioFile, type AudioFileResult } from '#media/audio-file-decode.ts';
-import { G711 } from '#media/g711.ts';
+import { G711 } from '#lib/g711.ts';
 
 type Kind = { codec: number; bits: number; channels?: number; rate?: number; extensible?: boolean };
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CompoundPacket, SenderReportPacket } from 'rtp.js/packets';
-import { G711 } from '#media/g711.ts';
+import { G711 } from '#lib/g711.ts';
 import type { MediaEvent } from '#media/types.ts';
 import { AUDIO, PHONE, rtp, testChain, type TestChain } from './_media.ts';
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SimulatedClock } from '#lib/clock.ts';
-import { G711 } from '#media/g711.ts';
+import { G711 } from '#lib/g711.ts';
 import { holdTune } from '#media/hold-tune.ts';
 import { RecordingFile } from '#media/recording-file.ts';
 import { TapReader } from '#media/tap-reader.ts';

@@ -5,7 +5,7 @@ import { DigitQueue } from '#media/digit-queue.ts';
 import { DtmfReceiver } from '#media/dtmf-receiver.ts';
 import type { DtmfJob } from '#media/dtmf-sender.ts';
 import { DTMF_DIGITS, dtmfFrequencies, renderTone } from '#media/dtmf-tones.ts';
-import { G711 } from '#media/g711.ts';
+import { G711 } from '#lib/g711.ts';
 import { AUDIO, testChain, type SentPacket, type TestChain } from './_media.ts';
 
 const FRAME = 160;

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
-import { decodeG711, encodeG711, G711, type G711Codec } from '#media/g711.ts';
+import { decodeG711, encodeG711, G711, type G711Codec } from '#lib/g711.ts';
 
 const CODECS: readonly [G711Codec, string][] = [
   ['PCMA', 'a-law'],

@@ -11,7 +11,7 @@ import { Tickets } from '#api/socket-tickets.ts';
 import { callSkin } from '#api/ws-call-frames.ts';
 import { readStart, voiceSkin } from '#api/ws-voice-frames.ts';
 import { SimulatedClock } from '#lib/clock.ts';
-import { loadStreamResampling } from '#media/stream-resampler.ts';
+import { loadStreamResampling } from '#lib/stream-resampler.ts';
 import type { CallFrame } from '#sessions/call-frames.ts';
 import { ACCOUNT, AGENT, LIVE } from './_api-fakes.ts';
 

@@ -101,7 +101,7 @@ test('an agent row gets every default, and nonsense in it is passed over', () =>
       ...{ turn: { barge_in: false }, silence: { prompts: 0 }, variables: { name: 'Li' } },
     },
   });
-  assert.deepEqual(full.vendors, { stt: null, llm: 'openai', tts: 'local' });
+  assert.deepEqual(full.vendors, { stt: null, llm: 'openai', tts: 'local', realtime: null });
   assert.deepEqual([full.language, full.turn.bargeIn, full.silence.prompts], ['en', false, 0]);
   assert.deepEqual([full.llm.temperature, full.voice, full.recording], [0, 'v', false]);
   assert.deepEqual(full.variables, { name: 'Li' });

@@ -1,6 +1,6 @@
 /** Sample rate conversion of audio as it flows, by the Speex resampler: 20 ms in, 20 ms out, about 3 ms late. */
-import { AppError } from '#lib/errors.ts';
-import { loadSpeex, type SpeexModule } from './resample.ts';
+import { AppError } from './errors.ts';
+import { loadSpeex, type SpeexModule } from './speex.ts';
 
 const QUALITY = 5;
 const IN_SAMPLES = 2_048;
