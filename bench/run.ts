@@ -1,6 +1,7 @@
 /** `npm run bench -- NAME` runs bench/NAME.bench.ts, without a name all of them; exit code 1 when a floor is missed. */
 import { readdirSync } from 'node:fs';
 import { printResults, type BenchResult } from './_result.ts';
+import { withoutSeeds } from './_seed.ts';
 
 type BenchModule = { readonly run: () => Promise<readonly BenchResult[]> };
 
@@ -10,7 +11,7 @@ const names = readdirSync(import.meta.dirname)
   .filter((file) => file.endsWith(SUFFIX))
   .map((file) => file.slice(0, -SUFFIX.length))
   .sort();
-const wanted = process.argv.slice(2);
+const wanted = withoutSeeds(process.argv.slice(2));
 const unknown = wanted.filter((name) => !names.includes(name));
 if (unknown.length > 0) {
   process.stderr.write(`no bench ${unknown.join(', ')}; there are: ${names.join(', ')}\n`);
