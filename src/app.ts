@@ -11,7 +11,7 @@ import { toAppError } from '#lib/errors.ts';
 import type { Log } from '#lib/log.ts';
 import { normalizePhone } from '#lib/phone.ts';
 import { unrestricted, type Trunk, type TrunkSource } from '#lib/trunk.ts';
-import { createAudioFiles } from '#media/audio-file.ts';
+import { createAudioFiles, type AudioFiles } from '#media/audio-file.ts';
 import { createMediaEngine } from '#media/media-client.ts';
 import type { MediaEngine } from '#media/types.ts';
 import { createProviders, type Providers } from '#providers/registry.ts';
@@ -39,6 +39,7 @@ import { startSipEngine } from './sip-engine.ts';
 import { socketPorts } from './sockets.ts';
 import { openSquads } from './squads.ts';
 import { createTelemetry } from './telemetry.ts';
+import { openTools } from './tools.ts';
 import { openTrunkParts } from './trunk-parts.ts';
 import { startVendors } from './vendors.ts';
 import { openWebhooks } from './webhooks.ts';
@@ -131,7 +132,7 @@ async function startBase(config: Config, log: Log, owner: AsyncDisposableStack) 
   owner.defer(() => providers.close());
   const vendors = startVendors({
     ...{ database: store.database, sealer: store.sealer, providers, log },
-    aliyunMetaUrl: config.aliyunMetaUrl,
+    ...{ aliyunMetaUrl: config.aliyunMetaUrl, aliyunNlsUrl: config.aliyunNlsUrl },
   });
   owner.defer(() => vendors.close());
   const hub = new EventHub((error) => log.error('event.listenerFailed', { error }));
@@ -154,7 +155,19 @@ async function startBase(config: Config, log: Log, owner: AsyncDisposableStack) 
   owner.defer(() => intelligence.close());
   const squads = openSquads({ store, providers, vendors, telemetry, intelligence, node, log });
   owner.defer(() => squads.close());
-  const talking = { intelligence, squads, voiceTurns: squads.voiceTurns };
+  const audioFiles = createAudioFiles();
+  const tools = openTools({
+    ...{
+      store,
+      audioFiles,
+      log,
+      userAgent: USER_AGENT,
+      reach: { allowPrivate: config.outboundAllow },
+    },
+    providersFor: squads.forCalls.providersFor,
+  });
+  owner.defer(() => tools.close());
+  const talking = { intelligence, squads, voiceTurns: squads.voiceTurns, audioFiles, tools };
   return {
     dataDir,
     node,
@@ -192,6 +205,7 @@ function makeCalls(config: Config, log: Log, timing: AppTiming, parts: Base & Li
     deps: {
       ...callDeps(bindTo(config.rtpHost, media), (call) => recordings.newRecording(call), log),
       onEnded: intelligence.callEnded,
+      phrases: squads.phrases,
     },
     sip,
     journal: telemetry.journal,
@@ -205,6 +219,7 @@ function makeCalls(config: Config, log: Log, timing: AppTiming, parts: Base & Li
     maxCalls: config.maxCalls,
     ...timing,
     ...squads.forCalls,
+    talk: parts.tools.talk,
     normaliseNumber: normalizePhone,
     shownAddress,
   });
@@ -227,7 +242,14 @@ async function openFacade(
   });
   const reach = { allowPrivate: config.outboundAllow };
   const webhooks = openWebhooks({
-    ...{ store, reach, metrics: telemetry.metrics, node, log },
+    ...{
+      store,
+      reach,
+      metrics: telemetry.metrics,
+      node,
+      log,
+      toolSecrets: parts.tools.toolSecrets,
+    },
     userAgent: USER_AGENT,
   });
   owner.defer(() => webhooks.close());
@@ -237,7 +259,7 @@ async function openFacade(
     environmentNumber: environmentTrunk?.fromNumber ?? null,
   });
   owner.defer(() => campaigns.close());
-  const callControl = openCallControl(calls, store, log, owner);
+  const callControl = openCallControl(calls, store, parts.audioFiles, log, owner);
   const answering = { ...answeringPorts(store, config.countryCode), ...squads.ports };
   const sockets = await socketPorts(calls, database);
   return { families, reach, webhooks, campaigns, callControl, answering, sockets };
@@ -246,12 +268,13 @@ async function openFacade(
 function openCallControl(
   calls: Calls,
   { database }: Store,
+  audioFiles: AudioFiles,
   log: Log,
   owner: AsyncDisposableStack,
 ): ApiPorts['callControl'] {
   const audit = createAuditTrail({ database, clock: systemClock, log });
   owner.defer(() => audit.close());
-  return { control: calls.control, audioFiles: createAudioFiles(), audit };
+  return { control: calls.control, audioFiles, audit };
 }
 
 function callDeps(media: MediaEngine, newRecording: CallDeps['newRecording'], log: Log): CallDeps {

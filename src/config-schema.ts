@@ -225,6 +225,10 @@ export const SETTINGS = {
     env: 'CALLYARD_ALIYUN_META_URL',
     doc: 'address of the Aliyun token service, for a proxy; default: Aliyun’s own',
   }),
+  aliyunNlsUrl: optional({
+    env: 'CALLYARD_ALIYUN_NLS_URL',
+    doc: 'WebSocket address of the Aliyun speech gateway, for a proxy or a private network; default: that of the account’s region',
+  }),
   logLevel: Type.Union(
     ['trace', 'debug', 'info', 'warn', 'error', 'silent'].map((level) => Type.Literal(level)),
     {

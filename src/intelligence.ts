@@ -26,7 +26,7 @@ export type IntelligenceOptions = {
 
 /** A call or a conversation in writing whose last events are journaled. */
 type Ended = {
-  readonly story: Pick<CallStory, 'callId' | 'accountId' | 'transcript' | 'summaryReady'>;
+  readonly story: Pick<CallStory, 'callId' | 'accountId' | 'transcript' | 'usage' | 'summaryReady'>;
   readonly agent: AgentConfig;
 };
 
@@ -52,7 +52,10 @@ export function openIntelligence(options: IntelligenceOptions): RunningIntellige
   const rows = createSummaries(store.database);
   const { intelligence, summaries } = createIntelligence({
     completion: createCompletion({
-      llmFor: async (accountId, agent) => (await providersOf(accountId, agent)).llm,
+      llmFor: async (accountId, agent, count) => {
+        const set = await providersOf(accountId, agent);
+        return (count?.(set) ?? set).llm;
+      },
     }),
     speech: createSpeechToText({
       clock,
@@ -74,9 +77,9 @@ export function openIntelligence(options: IntelligenceOptions): RunningIntellige
     intelligence,
     callEnded: ({ story, agent }) => {
       if (!agent.autoSummary) return;
-      const { callId, accountId, transcript: messages } = story;
+      const { callId, accountId, transcript: messages, usage } = story;
       const tell = story.summaryReady.bind(story);
-      worker.callEnded({ callId, accountId, agentId: agent.id, messages, tell });
+      worker.callEnded({ callId, accountId, agentId: agent.id, messages, usage, tell });
     },
     start: () => worker.start(),
     close: () => worker.close(),

@@ -7,6 +7,7 @@ import type { AgentConfig } from '#lib/agent-config.ts';
 import type { Log } from '#lib/log.ts';
 import type { SquadPorts } from '#api/squads.ts';
 import type { ProviderSet } from '#providers/contract.ts';
+import { PhraseStore } from '#providers/phrase-store.ts';
 import type { Providers } from '#providers/registry.ts';
 import { createCompletion, ModelDesk, type AgentModel } from '#sessions/completion.ts';
 import type { CallsOptions } from '#sessions/calls.ts';
@@ -40,6 +41,8 @@ export type RunningSquads = {
   readonly forCalls: Required<Pick<CallsOptions, 'providersFor' | 'texts' | 'squads'>>;
   /** Conversations with one agent, spoken turn by turn. */
   readonly voiceTurns: VoiceTurns;
+  /** Sound of what is said in many calls, which they share with the spoken turns. */
+  readonly phrases: PhraseStore;
   close(): Promise<void>;
 };
 
@@ -49,9 +52,10 @@ export function openSquads(options: SquadsOptions): RunningSquads {
   const clock = systemClock;
   const squads = createSquads({ database: store.database, log });
   const completion = createCompletion({
-    llmFor: async (accountId, agent) => {
+    llmFor: async (accountId, agent, count) => {
       const own = await vendors.forCalls(accountId);
-      return options.providers.forAgent(agent ?? NO_WISH, own).llm;
+      const set = options.providers.forAgent(agent ?? NO_WISH, own);
+      return (count?.(set) ?? set).llm;
     },
   });
   const providersFor = async (agent: AgentConfig): Promise<ProviderSet> =>
@@ -72,10 +76,14 @@ export function openSquads(options: SquadsOptions): RunningSquads {
       lastMs: Date.parse(lastAt),
     })),
   );
-  const voiceTurns = createVoiceTurns({ desk, agents: store.agents, clock, log, providersFor });
+  const phrases = new PhraseStore({ clock });
+  const voiceTurns = createVoiceTurns({
+    ...{ desk, agents: store.agents, clock, log, providersFor, phrases },
+  });
   return {
     ports: { squads, squadTalk: desk },
     voiceTurns,
+    phrases,
     forCalls: { providersFor, texts: desk, squads: { squads, desk: models } },
     async close() {
       await voiceTurns.close();

@@ -4,6 +4,7 @@ import { CallMetrics, createMetrics, type Metrics } from '#lib/metrics.ts';
 import type { MediaStats } from '#media/types.ts';
 import type { ProviderSet } from '#providers/contract.ts';
 import { ProviderHealth } from '#providers/health.ts';
+import type { PoolMember } from '#providers/pool/member.ts';
 import type { Providers } from '#providers/registry.ts';
 import type { CallJournal } from '#sessions/ports.ts';
 
@@ -34,7 +35,9 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
   const health = new ProviderHealth({
     clock: systemClock,
     onFailed: (kind, provider) => metrics.aiFailed.inc({ kind, provider }),
+    members: () => providers.members(),
   });
+  countPool(metrics, providers);
   // The installation's own vendors are listed from the start, before any call has used them.
   health.watch(providers.forAgent({ vendors: { stt: null, llm: null, tts: null } }));
   return {
@@ -50,4 +53,24 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
     providersFor: (...of) => health.watch(providers.forAgent(...of)),
     mediaClosed: (stats) => metrics.rtpLost.inc(stats.lost),
   };
+}
+
+/** No label names an account: those at one vendor are told together. */
+function countPool(metrics: Metrics, providers: Pick<Providers, 'members' | 'onEvents'>): void {
+  const labelsOf = ({ kind, vendor }: PoolMember) => ({ kind, provider: vendor });
+  providers.onEvents({
+    requested: (member) => metrics.aiRequests.inc(labelsOf(member)),
+    failed: (member, failure) => metrics.aiFailures.inc({ ...labelsOf(member), class: failure }),
+    failedOver: (from) => metrics.aiFailovers.inc(labelsOf(from)),
+  });
+  metrics.onCollect(() => {
+    metrics.aiBreakersOpen.reset();
+    metrics.aiRateLimit.reset();
+    for (const member of providers.members()) {
+      if (!member.isRemote) continue;
+      const isOpen = member.breaker.state === 'open';
+      metrics.aiBreakersOpen.inc(labelsOf(member), isOpen ? 1 : 0);
+      metrics.aiRateLimit.inc(labelsOf(member), member.rate.perS);
+    }
+  });
 }

@@ -6,8 +6,9 @@ import { AppError, toAppError } from '#lib/errors.ts';
 import type { Id } from '#lib/ids.ts';
 import type { Log } from '#lib/log.ts';
 import { createTokenSource } from '#providers/aliyun/token.ts';
+import type { VendorAccount as UsedAccount } from '#providers/accounts.ts';
 import type { Providers } from '#providers/registry.ts';
-import { createVendorTokens } from '#sessions/vendor-tokens.ts';
+import { createVendorTokens, type VendorTokens } from '#sessions/vendor-tokens.ts';
 import type { Database } from '#store/pool.ts';
 import { createProviderConfigs } from '#store/provider-configs.ts';
 import { startRewrapping } from '#store/rewrap.ts';
@@ -19,6 +20,7 @@ import {
   type VendorAccounts,
 } from '#store/vendor-accounts.ts';
 import { createTokenRows } from '#store/vendor-tokens.ts';
+import { createSpeechProxies } from './speech-proxies.ts';
 
 export type VendorsOptions = {
   readonly database: Database;
@@ -26,13 +28,15 @@ export type VendorsOptions = {
   readonly providers: Pick<Providers, 'probe'>;
   /** CALLYARD_ALIYUN_META_URL */
   readonly aliyunMetaUrl: string | null;
+  /** CALLYARD_ALIYUN_NLS_URL */
+  readonly aliyunNlsUrl: string | null;
   readonly log: Log;
 };
 
 export type Vendors = {
   readonly ports: VendorPorts;
   /** The account's own vendors by priority, for a call that begins. Never rejects: without the database it is what is known. */
-  forCalls(accountId: Id): Promise<readonly VendorAccount[]>;
+  forCalls(accountId: Id): Promise<readonly (VendorAccount & Pick<UsedAccount, 'token'>)[]>;
   close(): Promise<void>;
 };
 
@@ -42,8 +46,9 @@ const CALL_TIMEOUT_MS = 1_000;
 
 /** Errors: E_CONFIG. */
 export function startVendors(options: VendorsOptions): Vendors {
-  const { database, sealer, providers, aliyunMetaUrl, log } = options;
-  checkAddress(aliyunMetaUrl);
+  const { database, sealer, providers, aliyunMetaUrl, aliyunNlsUrl: gatewayUrl, log } = options;
+  checkAddress('CALLYARD_ALIYUN_META_URL', aliyunMetaUrl, 'http');
+  checkAddress('CALLYARD_ALIYUN_NLS_URL', gatewayUrl, 'ws');
   const accounts = createVendorAccounts({ database, sealer, log });
   const onChange = (accountId: Id): void => accounts.forget(accountId);
   const tokens = createVendorTokens({
@@ -52,17 +57,26 @@ export function startVendors(options: VendorsOptions): Vendors {
     fetchToken: createTokenSource({ metaUrl: aliyunMetaUrl }),
   });
   const stopRewrapping = startRewrapping({ database, sealer, log });
+  const asked = {
+    byId: async (accountId: Id, id: Id) => {
+      const found = await accounts.byId(accountId, id);
+      return found === null ? null : withTokens(found, tokens, gatewayUrl);
+    },
+    providers,
+  };
   return {
     ports: {
       speech: createSpeechConfigs({ database, sealer, onChange }),
       providers: createProviderConfigs({ database, sealer, onChange }),
       tokens,
-      probe: (accountId, id) => probe(accounts, providers, accountId, id),
+      aliyunSpeech: createSpeechProxies({ tokens, accounts, gatewayUrl }),
+      probe: (accountId, id) => probe(asked, accountId, id),
     },
     async forCalls(accountId) {
       try {
-        const known = accounts.forCalls(accountId);
-        return await withDeadline(known, CALL_TIMEOUT_MS, 'the accounts at vendors');
+        const asked = accounts.forCalls(accountId);
+        const known = await withDeadline(asked, CALL_TIMEOUT_MS, 'the accounts at vendors');
+        return known.map((account) => withTokens(account, tokens, gatewayUrl));
       } catch (error) {
         log.warn('vendorAccounts.unread', { accountId, error });
         return [];
@@ -75,20 +89,39 @@ export function startVendors(options: VendorsOptions): Vendors {
   };
 }
 
-function checkAddress(aliyunMetaUrl: string | null): void {
-  if (aliyunMetaUrl === null) return;
-  const { protocol, username, password } = URL.parse(aliyunMetaUrl) ?? {};
-  if (/^https?:$/.test(protocol ?? '') && username === '' && password === '') return;
-  throw new AppError('E_CONFIG', 'CALLYARD_ALIYUN_META_URL must be an http or https address');
+/** A call's vendors take their tokens where everybody does, and reach the gateway that the installation names. */
+function withTokens(
+  account: VendorAccount,
+  tokens: VendorTokens,
+  gatewayUrl: string | null,
+): VendorAccount & Pick<UsedAccount, 'token'> {
+  if (account.vendor !== 'aliyun') return account;
+  const gateway = gatewayUrl === null ? {} : { gateway_url: gatewayUrl };
+  return {
+    ...account,
+    options: { ...gateway, ...account.options },
+    token: (refused) => tokens.forAccount(account.accountId, refused),
+  };
+}
+
+/** Errors: E_CONFIG naming the setting. */
+function checkAddress(setting: string, address: string | null, scheme: 'http' | 'ws'): void {
+  if (address === null) return;
+  const { protocol, username, password } = URL.parse(address) ?? {};
+  const isFit = protocol === `${scheme}:` || protocol === `${scheme}s:`;
+  if (isFit && username === '' && password === '') return;
+  throw new AppError(
+    'E_CONFIG',
+    `${setting} must be ${scheme === 'ws' ? 'a' : 'an'} ${scheme} or ${scheme}s address`,
+  );
 }
 
 async function probe(
-  accounts: VendorAccounts,
-  providers: Pick<Providers, 'probe'>,
+  { byId, providers }: Pick<VendorAccounts, 'byId'> & { providers: Pick<Providers, 'probe'> },
   accountId: Id,
   id: Id,
 ): ReturnType<VendorPorts['probe']> {
-  const account = await accounts.byId(accountId, id);
+  const account = await byId(accountId, id);
   // The accounts for everything have routes of their own.
   if (account === null || account.kind === 'speech') return null;
   const startMs = systemClock.now();

@@ -10,6 +10,7 @@ import { createWebhookQueue } from '#store/webhook-queue.ts';
 import { createWebhookSender } from '#store/webhook-sender.ts';
 import { WebhookWorker } from '#store/webhook-worker.ts';
 import { createWebhooks } from '#store/webhooks.ts';
+import type { ToolSecrets } from '#store/tool-secrets.ts';
 
 export type WebhookParts = {
   readonly ports: WebhookPorts;
@@ -22,6 +23,8 @@ export type WebhookParts = {
 export type WebhookPartsOptions = {
   readonly store: Pick<Store, 'database' | 'sealer' | 'projection'>;
   readonly reach: Reach;
+  /** Shown beside the webhooks'. */
+  readonly toolSecrets: ToolSecrets;
   readonly metrics: Pick<Metrics, 'webhookDeliveries'>;
   readonly userAgent: string;
   readonly node: string;
@@ -42,6 +45,7 @@ export function openWebhooks(options: WebhookPartsOptions): WebhookParts {
   projection.onDeliveries(onDue);
   return {
     ports: {
+      toolSecrets: options.toolSecrets,
       webhooks: createWebhooks({ database, sealer, clock, onDue }),
       deliveries: createWebhookDeliveries({ database, sender, node, clock, onDue }),
     },

@@ -12,8 +12,11 @@ const strict = <T extends TProperties>(fields: T, more: object = {}) =>
   Type.Object(fields, { ...closed, ...more });
 const text = (maxLength: number, description?: string) =>
   Type.String({ maxLength, ...(description === undefined ? {} : { description }) });
-const integer = (minimum: number, maximum: number, standard: number) =>
-  Type.Integer({ minimum, maximum, description: `Default ${standard}` });
+const integer = (minimum: number, maximum: number, standard: number, what?: string) =>
+  Type.Integer({
+    ...{ minimum, maximum },
+    description: what === undefined ? `Default ${standard}` : `${what}. Default ${standard}`,
+  });
 const dial = (description: string) =>
   Type.Number({ minimum: 0, maximum: 1, description: `${description}. Default 0.5` });
 const freeForm = (description: string) =>
@@ -35,8 +38,8 @@ const withFallback = {
 };
 
 const Turn = strict({
-  endpoint_min_ms: optional(integer(0, 10_000, 500)),
-  endpoint_max_ms: optional(integer(0, 60_000, 3_000)),
+  endpoint_min_ms: optional(integer(0, 10_000, 200, 'The least silence, ms, that ends a turn')),
+  endpoint_max_ms: optional(integer(0, 60_000, 3_000, 'The most, whatever was said')),
   barge_in: optional(Type.Boolean({ description: 'Default true' })),
   barge_in_confirm_ms: optional(integer(0, 10_000, 500)),
   false_barge_in_ms: optional(integer(0, 60_000, 2_000)),
@@ -126,7 +129,12 @@ const configFields = {
   tools: optional(Tools),
   filler: optional(Filler),
   fallback_phrase: optional(text(200, 'Said instead of a reply that moderation withheld')),
-  memory_calls: optional(integer(0, 20, 0)),
+  memory_calls: optional(
+    Type.Integer({
+      ...{ minimum: 0, maximum: 20 },
+      description: 'So many of a caller’s latest calls are told to the model; default 0: none',
+    }),
+  ),
   voicemail: optional(Voicemail),
   variables: optional(
     Type.Unsafe<Record<string, string>>({

@@ -80,9 +80,9 @@ function refuseBad(config: Config, name: string, reach: Reach): void {
   if (language !== undefined && language !== null && !isLanguage(language)) {
     faults.add('/language', 'language');
   }
-  const [least, most] = [turn?.endpoint_min_ms ?? 500, turn?.endpoint_max_ms ?? 3_000];
+  const [least, most] = [turn?.endpoint_min_ms ?? 200, turn?.endpoint_max_ms ?? 3_000];
   if (least > most) faults.add('/turn/endpoint_max_ms', 'minimum', { limit: least });
-  const names = new Set<string>();
+  const names = new Set<string>(tools?.builtins ?? []);
   for (const [index, each] of (functions ?? []).entries()) {
     const at = `/functions/${index}`;
     if (names.has(each.name)) faults.add(`${at}/name`, 'distinct');

@@ -42,11 +42,17 @@ const MAX_UPLOADS = 16;
 /** More uploads at one time than memory is meant for are refused before their bodies are read. Errors: OVERLOADED. */
 export function boundUploads(scope: ApiServer): void {
   let uploads = 0;
-  scope.addHook('onRequest', async (_request, reply) => {
+  scope.addHook('onRequest', async (request, reply) => {
     if (uploads >= MAX_UPLOADS) throw new Problem('OVERLOADED');
     uploads++;
+    let isIn = true;
+    const end = (): void => {
+      if (isIn) uploads--;
+      isIn = false;
+    };
+    request.uploadEnded = end;
     // Also when the client leaves.
-    whenClosed(reply, () => uploads--);
+    whenClosed(reply, end);
   });
 }
 

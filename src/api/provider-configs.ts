@@ -44,14 +44,30 @@ const credentials = Type.Unsafe<Record<string, string>>({
   description: 'Secrets by name, e.g. `api_key`: kept sealed, never returned. At most 16 KiB',
 });
 
+function price(description: string) {
+  return Type.Optional(Type.Number({ minimum: 0, maximum: 1_000_000, description }));
+}
+
 const furtherFields = {
   options: Type.Optional(vendorOptions('What is no secret, e.g. `base_url` and `model`')),
   prices: Type.Optional(
-    Type.Unsafe<Record<string, number>>({
-      type: 'object',
-      additionalProperties: { type: 'number', minimum: 0 },
-      description: 'What a unit costs, by its name',
-    }),
+    Type.Object(
+      {
+        stt_per_minute: price('A minute of recognised audio'),
+        tts_per_1k_chars: price('1,000 characters of spoken text'),
+        llm_per_1m_input: price('1,000,000 tokens read'),
+        llm_per_1m_output: price('1,000,000 tokens written'),
+        realtime_per_minute: price('A minute of a speech-to-speech session'),
+        currency: Type.Optional(
+          Type.String({ pattern: '^[A-Z]{3}$', description: 'That of the account, and no other' }),
+        ),
+      },
+      {
+        additionalProperties: false,
+        description:
+          'What the vendor charges; a call costs what it has used of the units named here',
+      },
+    ),
   ),
   priority: Type.Optional(
     Type.Integer({
@@ -95,9 +111,9 @@ export const ProviderConfigSchema = Type.Object(
     name: Type.String(),
     has_credentials: Type.Boolean(),
     options: Type.Unsafe<Readonly<Record<string, unknown>>>({ type: 'object' }),
-    prices: Type.Unsafe<Readonly<Record<string, number>>>({
+    prices: Type.Unsafe<Readonly<Record<string, number | string>>>({
       type: 'object',
-      additionalProperties: { type: 'number' },
+      additionalProperties: { type: ['number', 'string'] },
     }),
     priority: Type.Integer(),
     is_active: Type.Boolean(),
@@ -114,7 +130,7 @@ export const ProviderConfigSchema = Type.Object(
         name: 'Main model',
         has_credentials: true,
         options: { base_url: 'https://llm.example.com/v1', model: 'my-model' },
-        prices: {},
+        prices: { llm_per_1m_input: 2.5, llm_per_1m_output: 10, currency: 'CNY' },
         priority: 100,
         is_active: true,
         created_at: '2026-01-01T00:00:00.000Z',
@@ -175,6 +191,7 @@ function addCreate(app: ApiServer, part: ProviderConfigsPart): void {
     },
     handler: async (request, reply) => {
       const wanted = wholeOf(request.body);
+      await refuseCurrency(part, actorOf(request), wanted);
       const made = await fromStore(
         part,
         part.providers.create(actorOf(request), {
@@ -258,6 +275,7 @@ function addReplace(app: ApiServer, part: ProviderConfigsPart): void {
     },
     handler: async (request) => {
       const wanted = wholeOf(request.body);
+      await refuseCurrency(part, actorOf(request), wanted);
       const changed = part.providers.update(actorOf(request), request.params.id, wanted);
       const config = existing(await fromStore(part, changed));
       return ok(configView(config), savedText('saved', languageOfRequest(request)));
@@ -285,6 +303,7 @@ function addPatch(app: ApiServer, part: ProviderConfigsPart): void {
     },
     handler: async (request) => {
       const changes = changesOf(request.body);
+      await refuseCurrency(part, actorOf(request), changes);
       const changed = part.providers.update(actorOf(request), request.params.id, changes);
       const config = existing(await fromStore(part, changed));
       return ok(configView(config), savedText('saved', languageOfRequest(request)));
@@ -406,7 +425,6 @@ function wholeOf(
 function changesOf(body: Static<typeof PatchBody>): Partial<ProviderConfigFields> {
   const { is_active: isActive, ...rest } = body;
   if (rest.credentials !== undefined) refuseFreeForm(rest.credentials, '/credentials');
-  if (rest.prices !== undefined) refuseFreeForm(rest.prices, '/prices');
   if (rest.options !== undefined) {
     refuseOptions(rest.options, '/options');
     refuseAddress(rest.options['base_url']);
@@ -419,6 +437,17 @@ function refuseAddress(baseUrl: unknown): void {
   if (baseUrl === undefined) return;
   const { protocol = '' } = (typeof baseUrl === 'string' ? URL.parse(baseUrl) : null) ?? {};
   if (!/^https?:$/.test(protocol)) throw invalid('/options/base_url', 'address');
+}
+
+/** Money is not converted: a price in another currency would never be counted. */
+async function refuseCurrency(
+  part: ProviderConfigsPart,
+  actor: ReturnType<typeof actorOf>,
+  { prices }: Pick<Partial<ProviderConfigFields>, 'prices'>,
+): Promise<void> {
+  if (prices?.['currency'] === undefined) return;
+  const currency = await fromStore(part, part.providers.currency(actor));
+  if (prices['currency'] !== currency) throw invalid('/prices/currency', 'currency', { currency });
 }
 
 function configView(config: ProviderConfig): Static<typeof ProviderConfigSchema> {

@@ -110,7 +110,7 @@ export function recordOfLive(call: LiveCallView, messages: readonly Message[]): 
     recording: null,
     quality: null,
     latency: null,
-    cost: null,
+    cost: call.cost ?? null,
     summaryMeta: null,
     createdAt: call.startTime,
     updatedAt: call.endTime ?? call.answerTime ?? call.startTime,

@@ -189,7 +189,7 @@ function addRoutes(app: ApiServer, options: ApiOptions, parts: RouteParts): void
   addCallSockets(app, { ...web, log, spendCall: (caller) => spendCall(limiters, caller) });
   addVoiceStreamRoute(app, { voiceTurns: ports.voiceTurns, clock, log });
   addFamilyRoutes(app, { ...web, ...ports.families, readiness: ports.readiness, version });
-  addVendorRoutes(app, { ...ports.vendors, clock });
+  addVendorRoutes(app, { ...ports.vendors, clock, log });
   addTrunkRoutes(app, { ...ports.trunks, calls: ports.calls, clock });
   addIntelligenceRoutes(app, { ...source, intelligence: ports.intelligence });
   addAnsweringRoutes(app, { ...ports.answering, reach: ports.reach, clock });

@@ -38,6 +38,8 @@ export type SocketRoute<P extends TObject, Q extends TObject> = {
   readonly role?: string;
   /** The client need not say anything: that its library answers is enough. Default: silence closes (contract 2.5). */
   readonly mayListenOnly?: boolean;
+  /** Without a frame for so long the socket is closed with 4408. Default 15 s. */
+  readonly silenceMs?: number;
   readonly schema: {
     readonly operationId: string;
     readonly tags: readonly string[];
@@ -93,7 +95,7 @@ export function addSocketRoute<P extends TObject = NoFields, Q extends TObject =
     },
     wsHandler: (socket, request) => {
       request.endWork?.();
-      const session = sockets.enter(socket, request, route.mayListenOnly);
+      const session = sockets.enter(socket, request, route);
       if (session === null) return;
       void open(session, () => route.open(session, asked(request)));
     },

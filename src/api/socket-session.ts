@@ -45,6 +45,8 @@ export type SessionOptions = {
   readonly log: Log;
   /** An answered probe counts as a word of the client. */
   readonly mayListenOnly: boolean;
+  /** Default 15 s. */
+  readonly silenceMs?: number;
   /** The connection is gone. Once. */
   readonly onGone: () => void;
 };
@@ -59,6 +61,7 @@ export class SocketSession {
   readonly #options: SessionOptions;
   readonly #clock: Clock;
   readonly #watch: Watch;
+  readonly #silenceMs: number;
   #handlers: SocketHandlers | null = null;
   #isOpen = true;
   #badFrames = 0;
@@ -71,13 +74,14 @@ export class SocketSession {
     this.#socket = socket;
     this.#options = options;
     this.#clock = clock;
+    this.#silenceMs = options.silenceMs ?? SILENCE_MS;
     this.grant = grant;
     this.requestId = options.requestId;
     this.log = options.log;
     const nowMs = clock.now();
     const { expiresAtMs } = grant;
     this.#watch = {
-      silenceAtMs: nowMs + SILENCE_MS,
+      silenceAtMs: nowMs + this.#silenceMs,
       probeAtMs: nowMs + PROBE_EVERY_MS,
       recheckAtMs: nowMs + grant.recheckMs,
       expiresAtMs:
@@ -133,6 +137,11 @@ export class SocketSession {
     return true;
   }
 
+  /** The client is being served: its silence begins anew. */
+  noteWork(): void {
+    this.#heard();
+  }
+
   /** What a code means, in the client's language. */
   textOf(code: SocketErrorCode): string {
     return socketText(code, this.#options.language);
@@ -152,7 +161,8 @@ export class SocketSession {
   /** Tells the client why, and closes with the code that belongs to it. */
   fail(thrown: unknown): void {
     const problem = this.#problemOf(thrown);
-    this.#sendError(problem.problem, socketText(problem, this.#options.language), true);
+    const text = socketText(problem, this.#options.language);
+    this.#sendError(problem.problem, text, true, problem.vendorCode);
     this.close(closeCodeOf(problem), problem.problem);
   }
 
@@ -171,9 +181,15 @@ export class SocketSession {
     this.#lingering = this.#clock.setTimer(() => this.#socket.terminate(), LINGER_MS);
   }
 
-  #sendError(code: SocketErrorCode, message: string | undefined, fatal: boolean): void {
+  #sendError(
+    code: SocketErrorCode,
+    message: string | undefined,
+    fatal: boolean,
+    vendorCode: string | null = null,
+  ): void {
     const text = message ?? socketText(code, this.#options.language);
-    this.send({ type: 'error', code, message: text, fatal });
+    const details = vendorCode === null ? {} : { details: { vendor_code: vendorCode } };
+    this.send({ type: 'error', code, message: text, fatal, ...details });
   }
 
   #problemOf(thrown: unknown): Problem {
@@ -213,7 +229,7 @@ export class SocketSession {
   }
 
   #heard(): void {
-    this.#watch.silenceAtMs = this.#clock.now() + SILENCE_MS;
+    this.#watch.silenceAtMs = this.#clock.now() + this.#silenceMs;
   }
 
   // ---- What is watched ----
@@ -229,7 +245,8 @@ export class SocketSession {
     const nowMs = this.#clock.now();
     const watch = this.#watch;
     if (nowMs >= watch.expiresAtMs) return this.close(4401, 'TOKEN_EXPIRED');
-    if (nowMs >= watch.silenceAtMs) return this.close(4408, 'silent for 15 s');
+    if (nowMs >= watch.silenceAtMs)
+      return this.close(4408, `silent for ${this.#silenceMs / 1_000} s`);
     if (nowMs >= watch.probeAtMs) this.#probe(nowMs);
     if (nowMs >= watch.recheckAtMs) {
       watch.recheckAtMs = nowMs + this.grant.recheckMs;

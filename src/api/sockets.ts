@@ -51,7 +51,11 @@ export class Sockets {
   }
 
   /** Null: there are too many, and the socket is on its way out. */
-  enter(socket: WebSocket, request: FastifyRequest, mayListenOnly = false): SocketSession | null {
+  enter(
+    socket: WebSocket,
+    request: FastifyRequest,
+    { mayListenOnly = false, silenceMs }: { mayListenOnly?: boolean; silenceMs?: number } = {},
+  ): SocketSession | null {
     const { grant } = request;
     if (grant === null) throw new AppError('E_INTERNAL', 'a socket was opened by nobody');
     const { accountId } = grant.caller;
@@ -61,6 +65,7 @@ export class Sockets {
     this.#perAccount.set(accountId, count + 1);
     const session: SocketSession = new SocketSession(socket, {
       ...{ grant, clock, log, mayListenOnly },
+      ...(silenceMs === undefined ? {} : { silenceMs }),
       requestId: request.id,
       language: languageOf(request.headers['accept-language']),
       onGone: () => this.#leave(session, accountId),

@@ -3,9 +3,11 @@ import type { Clock } from '#lib/clock.ts';
 import { withDeadline } from '#lib/deadline.ts';
 import { AppError } from '#lib/errors.ts';
 import type { Id } from '#lib/ids.ts';
+import type { Log } from '#lib/log.ts';
 import type { VendorTokens } from '#sessions/vendor-tokens.ts';
 import type { ProviderConfigs } from '#store/provider-configs.ts';
 import type { SpeechConfigs } from '#store/speech-configs.ts';
+import type { AliyunSpeech } from './aliyun-speech-port.ts';
 import type { Language } from './language.ts';
 import { Problem } from './problem.ts';
 
@@ -16,11 +18,12 @@ export type VendorPorts = {
   readonly speech: SpeechConfigs;
   readonly providers: ProviderConfigs;
   readonly tokens: VendorTokens;
+  readonly aliyunSpeech: AliyunSpeech;
   /** Null when the account has no such provider-config. Errors: E_DATABASE*. */
   probe(accountId: Id, configId: Id): Promise<ProbeResult | null>;
 };
 
-export type VendorsPart = VendorPorts & { readonly clock: Clock };
+export type VendorsPart = VendorPorts & { readonly clock: Clock; readonly log: Log };
 
 /** Two tries of 3 s, and what it takes to find that another node is at it. */
 const VENDOR_TIMEOUT_MS = 15_000;

@@ -11,7 +11,7 @@ export function addVendorRoutes(app: ApiServer, part: VendorsPart): void {
   app.addSchema(VolcengineConfigSchema);
   app.addSchema(ProviderConfigSchema);
   addAliyunConfigRoutes(app, part);
-  addAliyunSpeechRoutes(app);
+  addAliyunSpeechRoutes(app, part);
   addVolcengineRoutes(app, part);
   addProviderConfigRoutes(app, part);
 }

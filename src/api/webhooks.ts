@@ -13,6 +13,7 @@ import { Problem, type FieldFault } from './problem.ts';
 import { fromStore } from './record-source.ts';
 import { actorOf, type ApiServer } from './routing.ts';
 import { answers, IdParams, ok, PaginationSchema, ref } from './schemas.ts';
+import { addToolSecretRoutes } from './tool-secret.ts';
 import { addDeliveryRoutes } from './webhook-deliveries.ts';
 import { refuseBound, type WebhooksPart } from './webhook-part.ts';
 import {
@@ -35,6 +36,7 @@ export function addWebhookRoutes(app: ApiServer, part: WebhooksPart): void {
   addDelete(app, part);
   addRotate(app, part);
   addDeliveryRoutes(app, part);
+  addToolSecretRoutes(app, part);
 }
 
 function addCreate(app: ApiServer, part: WebhooksPart): void {

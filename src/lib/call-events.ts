@@ -3,6 +3,7 @@
  * Public shapes are those of the HTTP contract (sections 2.0, 2.1 and 3): snake_case, times as ISO-8601 strings.
  */
 import type { Id } from './ids.ts';
+import type { Money } from './prices.ts';
 
 export type Direction = 'inbound' | 'outbound';
 export type Channel = 'phone' | 'web' | 'external' | 'text';
@@ -110,7 +111,8 @@ export type EventData = {
     readonly outcome: Outcome;
     readonly ended_by: EndedBy;
     readonly recording_status: string;
-    readonly cost: null;
+    /** Of its vendors, as far as their prices are known; null: none is. */
+    readonly cost: Money | null;
     readonly quality: Quality | null;
     readonly latency: Latency | null;
   };
@@ -292,6 +294,9 @@ export type UsagePatch = {
   readonly realtime_seconds?: number;
   readonly llm_tokens_in?: number;
   readonly llm_tokens_out?: number;
+  /** Of these units, with at most 6 decimals; absent: no price is known. */
+  readonly cost?: number;
+  readonly currency?: string;
 };
 
 /** An event of a call and what it changes. */

@@ -115,6 +115,50 @@ function speechMetrics(registers: Registry[]) {
       labelNames: ['kind', 'provider'],
       registers,
     }),
+    ...poolMetrics(registers),
+  };
+}
+
+function poolMetrics(registers: Registry[]) {
+  const labelNames = ['kind', 'provider'] as const;
+  let refresh = (): void => undefined;
+  return {
+    /** `listener` sets the gauges of the pool, each time that they are read. */
+    onCollect: (listener: () => void): void => {
+      refresh = listener;
+    },
+    aiRequests: new Counter({
+      name: 'callyard_ai_requests_total',
+      help: 'Requests and sessions asked of speech and language vendors',
+      labelNames,
+      registers,
+    }),
+    aiFailures: new Counter({
+      name: 'callyard_ai_failures_total',
+      help: 'Failures of vendors by what they say of them: auth, quota, server, idle, param, content',
+      labelNames: ['kind', 'provider', 'class'],
+      registers,
+    }),
+    aiFailovers: new Counter({
+      name: 'callyard_ai_failovers_total',
+      help: 'Times that another vendor or account was asked because this one had failed or was too slow',
+      labelNames,
+      registers,
+    }),
+    aiBreakersOpen: new Gauge({
+      name: 'callyard_ai_breakers_open',
+      help: 'Accounts at the vendor that are not asked for the moment, after their failures',
+      labelNames,
+      registers,
+      // Registered before the other gauge of the pool, and so read before it.
+      collect: () => refresh(),
+    }),
+    aiRateLimit: new Gauge({
+      name: 'callyard_ai_rate_limit',
+      help: 'Requests a second that the vendor is given, its accounts together',
+      labelNames,
+      registers,
+    }),
   };
 }
 

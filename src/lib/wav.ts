@@ -7,8 +7,11 @@ const SAMPLE_RATE_HZ = 8000;
 const CHANNELS = 2;
 const PCM = 1;
 
-/** The 44 bytes before `dataBytes` bytes of samples. */
-export function wavHeader(dataBytes: number): Uint8Array {
+/** The 44 bytes before `dataBytes` bytes of 16-bit samples. */
+export function wavHeader(
+  dataBytes: number,
+  { sampleRateHz = SAMPLE_RATE_HZ, channels = CHANNELS } = {},
+): Uint8Array {
   const bytes = new Uint8Array(WAV_HEADER_BYTES);
   const view = new DataView(bytes.buffer);
   const text = (at: number, tag: string): void => {
@@ -19,10 +22,10 @@ export function wavHeader(dataBytes: number): Uint8Array {
   text(8, 'WAVEfmt ');
   view.setUint32(16, 16, true);
   view.setUint16(20, PCM, true);
-  view.setUint16(22, CHANNELS, true);
-  view.setUint32(24, SAMPLE_RATE_HZ, true);
-  view.setUint32(28, SAMPLE_RATE_HZ * WAV_FRAME_BYTES, true);
-  view.setUint16(32, WAV_FRAME_BYTES, true);
+  view.setUint16(22, channels, true);
+  view.setUint32(24, sampleRateHz, true);
+  view.setUint32(28, sampleRateHz * channels * 2, true);
+  view.setUint16(32, channels * 2, true);
   view.setUint16(34, 16, true);
   text(36, 'data');
   view.setUint32(40, dataBytes, true);

@@ -10,6 +10,7 @@ import { CallRecording } from './call-recording.ts';
 import { CallTaps } from './call-taps.ts';
 import { Concealment } from './concealment.ts';
 import { DtmfReceiver } from './dtmf-receiver.ts';
+import { EchoGuard } from './echo-guard.ts';
 import { JitterBuffer } from './jitter-buffer.ts';
 import type { Pacer } from './pacer.ts';
 import { Playout } from './playout.ts';
@@ -73,6 +74,7 @@ export class MediaChain {
   readonly #receiver: RtpReceiver;
   readonly #jitter = new JitterBuffer();
   readonly #concealment = new Concealment();
+  readonly #echo = new EchoGuard();
   readonly #dtmf: DtmfReceiver;
   readonly #vad: Vad;
   readonly #playout: Playout;
@@ -113,10 +115,16 @@ export class MediaChain {
       if (this.#isCallerMuted) return;
       parts.emit({ type: 'dtmf', atMs: this.#callMs(), digit, durationMs });
     });
-    this.#vad = new Vad(parts.classifier, {
-      started: (startMs, wireMs) => this.#onSpeechStarted(startMs, wireMs),
-      stopped: (startMs, endMs, wireMs) =>
+    const heard = {
+      started: (startMs: number, wireMs: number) => this.#onSpeechStarted(startMs, wireMs),
+      lasted: (startMs: number, speechMs: number) =>
+        parts.emit({ type: 'speech.lasted', atMs: this.#callMs(), startMs, speechMs }),
+      stopped: (startMs: number, endMs: number, wireMs: number) =>
         parts.emit({ type: 'speech.stopped', atMs: this.#callMs(), startMs, endMs, wireMs }),
+    };
+    this.#vad = new Vad(parts.classifier, heard, {
+      isEcho: (frame, startMs, isLoud) =>
+        this.#echo.isEcho(frame, Math.round(startMs * SAMPLES_PER_MS), isLoud),
     });
     this.#playout = new Playout(
       parts.playoutRing,
@@ -143,8 +151,8 @@ export class MediaChain {
   describe(): string {
     return [
       'in:  socket -> source latch -> RTP parse -> sequence -> { telephone events, decode }',
-      '     decode -> { mute -> VAD (on arrival) -> barge-in pause, jitter buffer }',
-      '     jitter buffer -> concealment -> { mute -> caller ring, recorder left, taps }   (every 20 ms)',
+      '     decode -> { mute -> echo guard, VAD (on arrival) -> barge-in pause, jitter buffer }',
+      '     jitter buffer -> concealment -> { mute, echo guard -> caller ring, recorder left, taps }   (every 20 ms)',
       'out: playout ring -> playout -> { recorder right, mute } -> loop or digits in its place',
       '     -> encode -> RTP -> socket, taps   (paced)',
     ].join('\n');
@@ -181,8 +189,9 @@ export class MediaChain {
     this.#playout.flush(count, position);
   }
 
-  armBargeIn(on: boolean): void {
+  armBargeIn(on: boolean, confirmMs = Number.POSITIVE_INFINITY): void {
     this.#isArmed = on;
+    this.#vad.confirmAfter(on ? confirmMs : Number.POSITIVE_INFINITY);
   }
 
   /** The caller's voice is heard by listeners and the recording only. */
@@ -317,6 +326,7 @@ export class MediaChain {
       return;
     }
     this.#parts.transport.send(this.output.next());
+    this.#echo.sent(this.output.sent, Math.round((dueMs - this.#startedMs) * SAMPLES_PER_MS));
     this.#playout.sent();
     this.recording.agent(this.output.recorded);
   }
@@ -325,10 +335,13 @@ export class MediaChain {
   #pullCaller(callMs: number): void {
     const until = callMs * SAMPLES_PER_MS - this.#jitter.depth;
     while (this.#jitter.readPosition <= until) {
+      const position = this.#jitter.readPosition;
       const present = this.#jitter.take(this.#callerFrame);
       if (this.#dtmf.isOpen) this.#concealment.expectSilence();
       this.#concealment.fill(this.#callerFrame, present);
-      this.#parts.callerRing.push(this.#isCallerMuted ? this.#silentFrame : this.#callerFrame);
+      // What comes back of the agent's own words is not the caller's: nobody is to read it.
+      const isHeard = !this.#isCallerMuted && !this.#echo.isOwn(position);
+      this.#parts.callerRing.push(isHeard ? this.#callerFrame : this.#silentFrame);
       this.recording.caller(this.#callerFrame);
       this.taps.caller(this.#callerFrame);
     }

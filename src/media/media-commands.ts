@@ -36,7 +36,7 @@ function carryOut(chain: MediaChain, command: ChainCommand, context: CommandCont
     case 'flush':
       return chain.flush(command.count, command.position);
     case 'arm':
-      return chain.armBargeIn(command.on);
+      return chain.armBargeIn(command.on, command.confirmMs);
     case 'mute':
       if (command.side === 'agent') chain.output.mute(command.on);
       else chain.muteCaller(command.on);

@@ -40,7 +40,13 @@ export type MediaCommand =
       readonly count: number;
       readonly position: number;
     }
-  | { readonly type: 'arm'; readonly session: number; readonly on: boolean }
+  | {
+      readonly type: 'arm';
+      readonly session: number;
+      readonly on: boolean;
+      /** Absent: nobody asks how long speech lasts. */
+      readonly confirmMs?: number;
+    }
   | {
       readonly type: 'mute';
       readonly session: number;

@@ -155,8 +155,9 @@ export class ClientSession implements MediaSession {
     this.#command({ type: 'flush', session: this.#parts.id, ...this.#writer.flush() });
   }
 
-  armBargeIn(on: boolean): void {
-    this.#command({ type: 'arm', session: this.#parts.id, on });
+  armBargeIn(on: boolean, confirmMs?: number): void {
+    const confirm = confirmMs === undefined ? {} : { confirmMs };
+    this.#command({ type: 'arm', session: this.#parts.id, on, ...confirm });
   }
 
   mute({ side, on }: { readonly side: AudioSide; readonly on: boolean }): void {

@@ -8,8 +8,11 @@ import type { RecordingSeal } from '#lib/sealed-audio.ts';
 export const SAMPLE_RATE_HZ = 8000;
 export const FRAME_MS = 20;
 export const FRAME_SAMPLES = 160;
-/** The detector waits this long after the last frame of speech before it says that speech has stopped. */
-export const VAD_HANGOVER_MS = 440;
+/**
+ * The detector waits this long after the last frame of speech before it says that speech has stopped: longer than the
+ * closure of a consonant, shorter than any pause between turns. Whether the turn is over is not its decision.
+ */
+export const VAD_HANGOVER_MS = 200;
 
 /** `L16` (linear, lossless) is spoken between our own threads only: calls without SIP. */
 export type Codec = 'PCMA' | 'PCMU' | 'L16';
@@ -85,6 +88,13 @@ export type MediaEvent =
       readonly atMs: number;
       readonly startMs: number;
       readonly wireMs: number;
+    }
+  /** Armed with `confirmMs`: so much speech, pauses left out, has been heard since `startMs`. Once for each speech. */
+  | {
+      readonly type: 'speech.lasted';
+      readonly atMs: number;
+      readonly startMs: number;
+      readonly speechMs: number;
     }
   /** `endMs` is the end of the last frame of speech, `atMs` when the hangover ran out; `wireMs` arrival of that frame. */
   | {
@@ -222,9 +232,10 @@ export type MediaSession = {
   flush(): void;
   /**
    * Barge-in arming: while armed, the worker itself pauses playout as soon as its detector sees speech
-   * (design.md 4.5: within 80 ms of the first speech packet) and tells by `playout.paused` and `speech.started`.
+   * (design.md 4.5: within 80 ms of the first speech packet) and tells by `playout.paused` and `speech.started`. Speech
+   * that lasts `confirmMs` is told by `speech.lasted`, also if it began before.
    */
-  armBargeIn(on: boolean): void;
+  armBargeIn(on: boolean, confirmMs?: number): void;
   /**
    * That side is not forwarded; the recording keeps both as they were said. `agent`: silence is sent, playout goes on
    * consuming (marks, `heardMs` and events as ever). `caller`: `readCaller` gives silence, and detector, barge-in and

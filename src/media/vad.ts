@@ -15,11 +15,18 @@ export type SpeechClassifier = {
 export type VadOptions = {
   /** Non-speech after the last frame of speech that ends the utterance. */
   readonly hangoverMs?: number;
+  /**
+   * Whether a frame is the agent's own voice coming back. Asked about every frame; the answer counts for one that would
+   * be speech (`isLoud`). `startMs`: its call time.
+   */
+  readonly isEcho?: (frame: Int16Array, startMs: number, isLoud: boolean) => boolean;
 };
 
 /** `startMs` and `endMs` are call times of the audio; `wireMs` is when that audio arrived. */
 export type VadListener = {
   started(startMs: number, wireMs: number): void;
+  /** `confirmMs` of speech have been heard since `startMs`. */
+  lasted?(startMs: number, speechMs: number): void;
   stopped(startMs: number, endMs: number, wireMs: number): void;
 };
 
@@ -63,6 +70,7 @@ export class Vad {
   readonly #classifier: SpeechClassifier;
   readonly #listener: VadListener;
   readonly #hangoverMs: number;
+  readonly #isEcho: VadOptions['isEcho'];
   readonly #frame = new Int16Array(FRAME_SAMPLES);
   #fill = 0;
   /** Sum of squares of what is in the frame so far. */
@@ -73,6 +81,10 @@ export class Vad {
   #recent = 0;
   #isSpeaking = false;
   #startMs = 0;
+  /** Frames of speech since the start, in ms. */
+  #speechMs = 0;
+  #confirmMs = Number.POSITIVE_INFINITY;
+  #isConfirmed = false;
   #lastSpeechEndMs = 0;
   #lastSpeechWireMs = 0;
   #candidateMs = 0;
@@ -84,6 +96,13 @@ export class Vad {
     this.#classifier = classifier;
     this.#listener = listener;
     this.#hangoverMs = options.hangoverMs ?? VAD_HANGOVER_MS;
+    this.#isEcho = options.isEcho;
+  }
+
+  /** From here on speech of this length is told, once, also if it has begun. Infinity: it is not. */
+  confirmAfter(ms: number): void {
+    this.#confirmMs = ms;
+    this.#isConfirmed = false;
   }
 
   get isSpeaking(): boolean {
@@ -125,7 +144,9 @@ export class Vad {
     const voiced = level >= DIGITAL_SILENCE && this.#classifier.isSpeech(this.#frame);
     this.#energy = 0;
     const gate = Math.max(ABSOLUTE_GATE, this.#floor * GATE_FACTOR);
-    const isSpeech = voiced && level > gate;
+    const isLoud = voiced && level > gate;
+    const isEcho = this.#isEcho?.(this.#frame, this.#frameStartMs, isLoud) === true;
+    const isSpeech = isLoud && !isEcho;
     if (level < this.#floor) this.#floor = Math.max(level, 1);
     else this.#floor *= voiced ? 1.0015 : 1.02;
     if (this.#frameStartMs - this.#lastEndMs > FRAME_MS * 3) this.#recent = 0;
@@ -138,15 +159,25 @@ export class Vad {
   #hear(wireMs: number): void {
     this.#lastSpeechEndMs = this.#frameStartMs + FRAME_MS;
     this.#lastSpeechWireMs = wireMs;
-    if (this.#isSpeaking) return;
+    this.#speechMs += FRAME_MS;
+    if (this.#isSpeaking) return this.#confirm();
     if (this.#recent === 1) {
       this.#candidateMs = this.#frameStartMs;
       this.#candidateWireMs = wireMs;
+      this.#speechMs = FRAME_MS;
       return;
     }
     this.#isSpeaking = true;
+    this.#isConfirmed = false;
     this.#startMs = this.#candidateMs;
     this.#listener.started(this.#startMs, this.#candidateWireMs);
+    this.#confirm();
+  }
+
+  #confirm(): void {
+    if (this.#isConfirmed || this.#speechMs < this.#confirmMs) return;
+    this.#isConfirmed = true;
+    this.#listener.lasted?.(this.#startMs, this.#speechMs);
   }
 
   #stopAfterHangover(untilMs: number): void {

@@ -1,19 +1,26 @@
-/** Which of an account's own vendor accounts a call uses (contract 2.3), and what is in one. */
+/** Which of an account's own vendor accounts a call may use (contract 2.3), and what is in one. */
 import { AppError } from '#lib/errors.ts';
+import type { ProviderKind } from './contract.ts';
+import type { VendorToken } from './vendor.ts';
 
 /** An active account at a vendor, secrets opened; store/vendor-accounts.ts has the same shape and more. */
 export type VendorAccount = {
   readonly id: string;
   /** `speech`: one account for everything the vendor offers. */
-  readonly kind: 'stt' | 'llm' | 'tts' | 'realtime' | 'speech';
+  readonly kind: ProviderKind | 'speech';
   readonly vendor: string;
   readonly name: string;
   /** Null: they could not be opened. */
   readonly credentials: Readonly<Record<string, string>> | null;
   readonly options: Readonly<Record<string, unknown>>;
+  /** As stored (lib/prices.ts), in the account's currency where they name none. */
+  readonly prices?: Readonly<Record<string, unknown>>;
+  readonly currency?: string;
+  /** The lowest is used first; among equals of one vendor their `balance` decides. */
+  readonly priority?: number;
+  /** Of vendors whose access tokens are renewed elsewhere; null: there is no account to get one with. */
+  readonly token?: (refused?: string) => Promise<VendorToken | null>;
 };
-
-export type Kind = 'stt' | 'llm' | 'tts';
 
 /** What an agent says of one kind; null where it says nothing. */
 export type Wish = { readonly vendor: string | null; readonly configId: string | null };
@@ -27,30 +34,32 @@ export type LlmSettings = {
 const OPENAI_URL = 'https://api.openai.com/v1';
 
 /**
- * The vendor account for one kind, or null when the installation's settings decide. `accounts` are in order of priority;
- * `isComplete` tells which of them there is a client for, with all that it needs: others are passed over unless the agent
- * insists. Errors: E_CONFIG when it insists on an account that does not fit.
+ * The vendor accounts for one kind, in the order of `accounts` (by priority); empty when the installation's settings
+ * decide. Errors: E_CONFIG when the agent insists on one that does not fit.
  */
-export function chooseAccount(
-  kind: Kind,
+export function accountsFor(
+  kind: ProviderKind,
   wish: Wish,
   accounts: readonly VendorAccount[],
-  isComplete: (account: VendorAccount) => boolean,
-): VendorAccount | null {
+): readonly VendorAccount[] {
   const fitting = accounts.filter((account) => isFor(account, kind));
-  if (wish.configId !== null) return insisted(kind, wish, fitting);
-  const vendor = wish.vendor;
+  if (wish.configId !== null) return [insisted(kind, wish, fitting)];
   const usable = fitting.filter(({ credentials }) => credentials !== null);
-  if (vendor !== null) return usable.find((account) => account.vendor === vendor) ?? null;
+  const { vendor } = wish;
+  if (vendor !== null) return usable.filter((account) => account.vendor === vendor);
   // An account for everything is used by agents that name its vendor.
-  return usable.find((account) => account.kind === kind && isComplete(account)) ?? null;
+  return usable.filter((account) => account.kind === kind);
 }
 
-function isFor(account: VendorAccount, kind: Kind): boolean {
+function isFor(account: VendorAccount, kind: ProviderKind): boolean {
   return account.kind === kind || (account.kind === 'speech' && kind !== 'llm');
 }
 
-function insisted(kind: Kind, wish: Wish, fitting: readonly VendorAccount[]): VendorAccount {
+function insisted(
+  kind: ProviderKind,
+  wish: Wish,
+  fitting: readonly VendorAccount[],
+): VendorAccount {
   const setting = `the agent's ${kind}.config_id`;
   const account = fitting.find(({ id }) => id === wish.configId);
   if (account === undefined) {
@@ -76,7 +85,10 @@ export function describeAccount({ kind, vendor, name }: VendorAccount): string {
 }
 
 /** Address, key and model of an OpenAI-compatible account, from its options or its credentials; empty when not there. */
-export function llmSettingsOf({ credentials, options }: VendorAccount): LlmSettings {
+export function llmSettingsOf({
+  credentials,
+  options,
+}: Pick<VendorAccount, 'credentials' | 'options'>): LlmSettings {
   const textOf = (name: string): string => {
     const value = options[name] ?? credentials?.[name];
     return typeof value === 'string' ? value : '';

@@ -3,6 +3,8 @@
  * per call; sessions are owned by the call and closing is idempotent. PCM is 16-bit mono at 8 kHz unless said.
  */
 
+import type { PriceTable } from '#lib/prices.ts';
+
 export type Language = 'zh' | 'en';
 
 /** A caller utterance as audio, for vendors (and the built-in agent) that work on sound. */
@@ -45,8 +47,12 @@ export type SttProvider = {
   readonly vendor: string;
   /** Gives back what is kept open between calls. Idempotent. */
   close?(): void;
+  /** A call has begun: what saves time at the first word is made ready. Returns at once, never throws. */
+  warm?(): void;
   /** True when `final` events carry text; false for `local`, which hears but does not read. */
   readonly reads: boolean;
+  /** Connects, lets the vendor hear a moment of silence, and leaves. Errors: E_PROVIDER_*, E_TIMEOUT, E_ABORTED, E_CONFIG. */
+  check?(signal: AbortSignal): Promise<void>;
   open(options: {
     readonly callId: string;
     readonly language: Language;
@@ -131,6 +137,8 @@ export type Completion = {
 export type LlmProvider = {
   readonly vendor: string;
   close?(): void;
+  /** As `SttProvider.warm`. */
+  warm?(): void;
   /** First words of a call whose agent has no greeting of its own; null or absent: the installation's prompt. */
   greeting?(language: Language): string | null;
   /**
@@ -159,11 +167,15 @@ export type TtsRequest = {
   readonly text: string;
   readonly language: Language;
   readonly voice?: string;
+  /** `always`: said in many calls, its sound is worth keeping; `never`: it is not; absent: once it is said again. */
+  readonly keep?: 'always' | 'never';
 };
 
 export type TtsProvider = {
   readonly vendor: string;
   close?(): void;
+  /** As `SttProvider.warm`. */
+  warm?(): void;
   /**
    * Yields 8 kHz PCM as it is made (a view: read it only), with word marks counted from the utterance's start, rising;
    * a mark may come in a later chunk than its audio. A text with nothing to say in it yields nothing.
@@ -215,6 +227,8 @@ export type RealtimeProvider = {
   /** Whether the model may ask for tools. */
   readonly hasTools: boolean;
   close?(): void;
+  /** As `SttProvider.warm`. */
+  warm?(): void;
   /**
    * Resolves when the model listens. Errors: E_PROVIDER_*, E_TIMEOUT, E_ABORTED, E_CONFIG. `history`: what was said
    * before, for a session that takes over from another. `codec`: of the call's line; a vendor that speaks G.711 then gets
@@ -239,12 +253,49 @@ export type ProviderSet = {
   readonly stt: SttProvider;
   readonly llm: LlmProvider;
   readonly tts: TtsProvider;
+  /** Instead of the three above, where the agent's mode is realtime; else null. */
+  readonly realtime?: RealtimeProvider | null;
+  /** The same providers, with a tap on every single vendor behind them. Absent: they are single vendors themselves. */
+  readonly tapped?: (tap: ProviderTap) => ProviderSet;
 };
+
+export type ProviderKind = 'stt' | 'llm' | 'tts' | 'realtime';
+
+/** Whose work it is: one vendor, on one account, at what prices (null: not known). */
+export type ProviderName = {
+  readonly vendor: string;
+  readonly prices: PriceTable | null;
+};
+
+/** Stands between a vendor and whoever asks it: counts, measures. What it gives back does the same work. */
+export type ProviderTap = {
+  stt(provider: SttProvider, name: ProviderName): SttProvider;
+  llm(provider: LlmProvider, name: ProviderName): LlmProvider;
+  tts(provider: TtsProvider, name: ProviderName): TtsProvider;
+  realtime(provider: RealtimeProvider, name: ProviderName): RealtimeProvider;
+};
+
+/** `set` with `tap` on every single vendor in it. */
+export function tapped(set: ProviderSet, tap: ProviderTap): ProviderSet {
+  if (set.tapped !== undefined) return set.tapped(tap);
+  const nameOf = ({ vendor }: { readonly vendor: string }) => ({ vendor, prices: null });
+  const { stt, llm, tts, realtime } = set;
+  return {
+    stt: tap.stt(stt, nameOf(stt)),
+    llm: tap.llm(llm, nameOf(llm)),
+    tts: tap.tts(tts, nameOf(tts)),
+    ...(realtime === undefined
+      ? {}
+      : { realtime: realtime && tap.realtime(realtime, nameOf(realtime)) }),
+  };
+}
 
 /** Fixed words that every installation can say in both languages, synthesised once and cached. */
 export type PromptName =
   | 'greeting'
   | 'still_there'
   | 'goodbye_silence'
+  | 'limit_warning'
   | 'goodbye_limit'
-  | 'apology';
+  | 'apology'
+  | 'withheld';

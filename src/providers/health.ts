@@ -2,14 +2,26 @@
 import type { Clock } from '#lib/clock.ts';
 import { AppError } from '#lib/errors.ts';
 import { RollingMedian } from '#lib/metrics.ts';
-import type { LlmProvider, ProviderSet, SttProvider, SttSession, TtsProvider } from './contract.ts';
-
-export type ProviderKind = 'stt' | 'llm' | 'tts';
+import {
+  tapped,
+  type LlmProvider,
+  type ProviderKind,
+  type ProviderSet,
+  type ProviderTap,
+  type RealtimeProvider,
+  type SttProvider,
+  type SttSession,
+  type TtsProvider,
+} from './contract.ts';
+import type { PoolMember } from './pool/member.ts';
 
 export type ProviderHealthState = {
   readonly kind: ProviderKind;
   readonly vendor: string;
-  /** `down`: the last 3 requests failed; `degraded`: one in five of the last 20 did. */
+  /**
+   * `down`: the last 3 requests failed, or no account of the vendor is asked now, after its failures; `degraded`: one in
+   * five of the last 20 failed, or one of its accounts is not asked.
+   */
   readonly state: 'up' | 'degraded' | 'down';
   /** Median time to the first word, text or sound of the latest requests; null before the first. */
   readonly p50Ms: number | null;
@@ -19,6 +31,8 @@ export type ProviderHealthOptions = {
   readonly clock: Clock;
   /** Told of each request that failed. */
   readonly onFailed: (kind: ProviderKind, vendor: string) => void;
+  /** What the pool knows of the providers; absent: nothing. */
+  readonly members?: () => readonly PoolMember[];
 };
 
 const WINDOW = 20;
@@ -59,23 +73,27 @@ export class ProviderHealth {
 
   /** The same providers, watched. */
   watch(set: ProviderSet): ProviderSet {
-    return {
-      stt: this.#watchStt(set.stt),
-      llm: this.#watchLlm(set.llm),
-      tts: this.#watchTts(set.tts),
+    const tap: ProviderTap = {
+      stt: (stt) => this.#watchStt(stt),
+      llm: (llm) => this.#watchLlm(llm),
+      tts: (tts) => this.#watchTts(tts),
+      realtime: (realtime) => this.#watchRealtime(realtime),
     };
+    return tapped(set, tap);
   }
 
   /** In the order in which they were first used. */
   list(): readonly ProviderHealthState[] {
     const nowMs = this.#options.clock.now();
+    const members = this.#options.members?.() ?? [];
     return [...this.#vendors].map(([key, vendor]) => {
       const [kind = '', name = ''] = key.split(' ', 2);
       const p50Ms = vendor.firstMs.value;
+      const own = members.filter((each) => each.kind === kind && each.vendor === name);
       return {
         kind: kind as ProviderKind,
         vendor: name,
-        state: vendor.stateAt(nowMs),
+        state: worse(vendor.stateAt(nowMs), stateOf(own)),
         p50Ms: p50Ms === null ? null : Math.round(p50Ms),
       };
     });
@@ -84,8 +102,7 @@ export class ProviderHealth {
   #watchStt(stt: SttProvider): SttProvider {
     const request = this.#requests('stt', stt.vendor);
     return {
-      vendor: stt.vendor,
-      reads: stt.reads,
+      ...stt,
       open: (options) => {
         let utterance: Watch | null = null;
         const session = stt.open({
@@ -111,7 +128,7 @@ export class ProviderHealth {
     const request = this.#requests('llm', llm.vendor);
     const { complete } = llm;
     return {
-      vendor: llm.vendor,
+      ...llm,
       greeting: (language) => llm.greeting?.(language) ?? null,
       // Its time is not noted: a whole answer would look like a late first word.
       ...(complete === undefined ? {} : { complete: watchedQuestion(complete.bind(llm), request) }),
@@ -137,7 +154,7 @@ export class ProviderHealth {
   #watchTts(tts: TtsProvider): TtsProvider {
     const request = this.#requests('tts', tts.vendor);
     return {
-      vendor: tts.vendor,
+      ...tts,
       async *speak(asked, signal) {
         const watch = request();
         try {
@@ -154,6 +171,29 @@ export class ProviderHealth {
     };
   }
 
+  /** Its requests are the openings of sessions, and what breaks them. */
+  #watchRealtime(realtime: RealtimeProvider): RealtimeProvider {
+    const request = this.#requests('realtime', realtime.vendor);
+    return {
+      ...realtime,
+      open: async (options, signal) => {
+        const watch = request();
+        const onEvent: typeof options.onEvent = (event) => {
+          if (event.type === 'error' && event.isFatal) request().fail(event.error);
+          options.onEvent(event);
+        };
+        try {
+          const session = await realtime.open({ ...options, onEvent }, signal);
+          watch.first();
+          return session;
+        } catch (error) {
+          watch.fail(error);
+          throw error;
+        }
+      },
+    };
+  }
+
   #requests(kind: ProviderKind, name: string): () => Watch {
     const key = `${kind} ${name}`;
     const vendor = this.#vendors.get(key) ?? new Vendor();
@@ -161,6 +201,22 @@ export class ProviderHealth {
     const { clock, onFailed } = this.#options;
     return () => watchOf(clock, vendor, () => onFailed(kind, name));
   }
+}
+
+/** Of the accounts at one vendor: whether they are asked. */
+function stateOf(members: readonly PoolMember[]): ProviderHealthState['state'] {
+  const open = members.filter(({ breaker }) => breaker.state === 'open').length;
+  if (open === 0) return 'up';
+  return open === members.length ? 'down' : 'degraded';
+}
+
+const STATES = ['up', 'degraded', 'down'] as const;
+
+function worse(
+  a: ProviderHealthState['state'],
+  b: ProviderHealthState['state'],
+): ProviderHealthState['state'] {
+  return STATES[Math.max(STATES.indexOf(a), STATES.indexOf(b))] ?? 'down';
 }
 
 /** One request: its first result counts as success, a later failure still as a failure. */

@@ -28,6 +28,11 @@ export function evenMarks(text: string, samples: number): WordMark[] {
   return marks;
 }
 
+/** How long `text` takes to say, in units that every voice has its own pace for (a Chinese syllable is 2). */
+export function speechWeight(text: string): number {
+  return [...text.matchAll(UNIT)].reduce((sum, match) => sum + weightOf(match[0]), 0);
+}
+
 const UNIT = /(?:\p{Script=Han}|(?:(?!\p{Script=Han})[\p{L}\p{N}'’])+)[\p{P}\p{S}]*/gu;
 
 /** A Chinese character is a syllable; other words have about one for three letters. Punctuation is a breath. */

@@ -29,6 +29,10 @@ const PROMPTS: { readonly [Name in PromptName | AgentPromptName]: Bilingual } = 
     zh: '没有听到您的声音，我先挂断了。再见。',
     en: 'I cannot hear you, so I will hang up now. Goodbye.',
   },
+  limit_warning: {
+    zh: '提醒您，通话还剩大约二十秒。',
+    en: 'This call will end in about twenty seconds.',
+  },
   goodbye_limit: {
     zh: '本次通话的时间到了，感谢来电。再见。',
     en: 'This call has reached its time limit. Thank you for calling. Goodbye.',
@@ -36,6 +40,10 @@ const PROMPTS: { readonly [Name in PromptName | AgentPromptName]: Bilingual } = 
   apology: {
     zh: '抱歉，我这边出了点问题，请您再说一遍。',
     en: 'Sorry, something went wrong on my side. Please say that again.',
+  },
+  withheld: {
+    zh: '抱歉，这个问题我没法回答。您可以换个问题问我。',
+    en: 'Sorry, I cannot help with that. You can ask me something else.',
   },
   about: {
     zh: 'Callyard 是您自己的电话服务器。它接听和拨打电话，让智能体和来电者对话，并保存完整记录。我是内置助手，接上您的模型，我就能回答问题。',
@@ -72,12 +80,47 @@ export function promptText(name: PromptName | AgentPromptName, language: Languag
   return PROMPTS[name][language];
 }
 
+/** What is said while somebody has to wait: a moment for thinking, a tool at work, and one that takes long. */
+export type FillerKind = 'thinking' | 'tool' | 'long';
+
+const FILLERS: { readonly [K in FillerKind]: { readonly [L in Language]: readonly string[] } } = {
+  thinking: {
+    zh: ['嗯，我看一下。', '好的，请稍等。'],
+    en: ['Let me see.', 'One second, please.'],
+  },
+  tool: {
+    zh: ['稍等，我查一下。', '请稍候，正在为您查询。'],
+    en: ['One moment, let me check.', 'Just a second, I am looking that up.'],
+  },
+  long: {
+    zh: ['还在查询，请您再等一下。', '让您久等了，马上就好。'],
+    en: [
+      'I am still checking, thank you for waiting.',
+      'Thank you for your patience, nearly there.',
+    ],
+  },
+};
+
+/** What may be said, at least two. */
+export function fillerTexts(kind: FillerKind, language: Language): readonly string[] {
+  return FILLERS[kind][language];
+}
+
+const ALL_FILLERS = Object.entries(FILLERS).flatMap(([kind, texts]) =>
+  Object.entries(texts).flatMap(([language, each]) =>
+    each.map((text, i) => ({
+      ...{ name: `filler_${kind}_${i + 1}`, language: language as Language, text },
+    })),
+  ),
+);
+
 /** Every fixed text with the language it is spoken in, in a stable order. */
 export function allPrompts(): { readonly name: string; language: Language; text: string }[] {
   const languages: readonly Language[] = ['zh', 'en'];
-  return Object.entries(PROMPTS).flatMap(([name, texts]) =>
+  const prompts = Object.entries(PROMPTS).flatMap(([name, texts]) =>
     languages.map((language) => ({ name, language, text: texts[language] })),
   );
+  return [...prompts, ...ALL_FILLERS];
 }
 
 /** A caller's utterance that was heard and not read, as the transcript shows it. */

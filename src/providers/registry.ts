@@ -1,24 +1,22 @@
-/** Finds the providers of an agent by vendor name, and owns those that hold a resource. */
+/** Finds the providers of an agent by vendor name, and owns their clients and what is known of how they do. */
 import type { Clock } from '#lib/clock.ts';
 import { AppError } from '#lib/errors.ts';
 import type { Log } from '#lib/log.ts';
-import type { Language, LlmProvider, ProviderSet, SttProvider, TtsProvider } from './contract.ts';
-import {
-  chooseAccount,
-  describeAccount,
-  llmSettingsOf,
-  type Kind,
-  type LlmSettings,
-  type VendorAccount,
-} from './accounts.ts';
-import { createLocalAgent } from './local/agent.ts';
-import { createLocalStt } from './local/stt.ts';
+import { loadStreamResampling, type StreamResampling } from '#lib/stream-resampler.ts';
+import { describeAccount, type LlmSettings, type VendorAccount } from './accounts.ts';
+import { fallbacksOf, firstChoices, type AgentProviders, type Source } from './agent-vendors.ts';
+import { inProcess, standInVoice } from './builtin.ts';
+import type { Language, LlmProvider, ProviderKind, ProviderSet, TtsProvider } from './contract.ts';
 import { createLocalTts, type LocalTts } from './local/tts.ts';
-import { createOpenAiLlm } from './openai/llm.ts';
-import { createSimLlm } from './sim/llm.ts';
+import { NO_EVENTS, type PoolEvents, type PoolMember } from './pool/member.ts';
+import { composed, type Choices } from './pool/set.ts';
+import { probeLlm, probeRealtime, probeStt, probeTts } from './provider-probe.ts';
 import { parseSimScript, readSimScript, type SimScript } from './sim/script.ts';
-import { createSimStt } from './sim/stt.ts';
-import { createSimTts } from './sim/tts.ts';
+import { VENDORS } from './vendor-list.ts';
+import { VendorStock, type AnyProvider } from './vendor-stock.ts';
+import type { VendorModule } from './vendor.ts';
+
+export type { AgentProviders } from './agent-vendors.ts';
 
 export type ProviderSettings = {
   /** The OpenAI-compatible model of the installation. */
@@ -31,31 +29,12 @@ export type ProviderSettings = {
   readonly simScript?: string | SimScript | null;
 };
 
-/** What an agent asks for; null means the account's own vendors, else the installation's default. */
-export type AgentProviders = {
-  readonly vendors: {
-    readonly stt: string | null;
-    readonly llm: string | null;
-    readonly tts: string | null;
-  };
-  /** The account at the vendor that the agent insists on, by id. */
-  readonly vendorConfigs?: {
-    readonly stt: string | null;
-    readonly llm: string | null;
-    readonly tts: string | null;
-  };
-  readonly llm?: {
-    readonly model: string | null;
-    readonly temperature: number | null;
-    readonly maxTokens: number | null;
-  };
-};
-
 export type Providers = {
   /**
-   * An agent that names no vendor uses the first of `accounts` that fits, then the environment's default, then `local`.
-   * `accounts`: the active ones at vendors, by priority. Errors: E_CONFIG for a vendor that does not exist, naming the
-   * agent's setting, the account's or the environment's.
+   * An agent that names no vendor uses `accounts` that fit, by priority, else the environment's default, else `local`.
+   * Behind each provider of the set stand all that may do its work: the others are gone to when one does not.
+   * `accounts`: the active ones at vendors, by priority. Errors: E_CONFIG for a vendor that does not exist or lacks a
+   * setting, naming the agent's setting, the account's or the environment's.
    */
   forAgent(agent: AgentProviders, accounts?: readonly VendorAccount[]): ProviderSet;
   /** Asks the vendor of an account for the least it can do. Errors: E_CONFIG, E_PROVIDER_*, E_TIMEOUT, E_ABORTED. */
@@ -64,6 +43,11 @@ export type Providers = {
   warmUp(texts?: readonly { readonly text: string; readonly language: Language }[]): Promise<void>;
   /** Whether the local voice can say any text, or only its recorded prompts. */
   readonly hasVoice: boolean;
+  /** All providers that calls have used lately, with what is known of them. */
+  members(): readonly PoolMember[];
+  /** Has `events` told from now on, instead of whoever was told before. */
+  onEvents(events: PoolEvents): void;
+  /** Idempotent. */
   close(): void;
 };
 
@@ -75,57 +59,56 @@ export type ProvidersOptions = {
   readonly settings: ProviderSettings;
   /** Replaces the local voice, for tests. */
   readonly localTts?: LocalTts;
+  /** Those of vendor-list.ts, unless a test has its own. */
+  readonly vendors?: readonly VendorModule[];
 };
 
-const KIND_NAMES: { readonly [K in Kind]: string } = {
-  stt: 'speech recogniser',
-  llm: 'language model',
-  tts: 'voice',
-};
+const NO_WISH: AgentProviders = { vendors: { stt: null, llm: null, tts: null } };
 
 /** Errors: E_CONFIG for an unknown default vendor, a broken sim script, or `openai` without its settings. */
 export function createProviders(options: ProvidersOptions): Providers {
   const { log, clock, cacheDir, settings } = options;
-  const script = scriptOf(settings);
+  const script = scriptOf(settings) ?? {};
   const localTts = options.localTts ?? createLocalTts({ log, clock, cacheDir });
-  const sim = script ?? {};
-  const stt: Readonly<Record<string, SttProvider>> = {
-    local: createLocalStt(),
-    sim: createSimStt({ script: sim, clock }),
-  };
-  const tts: Readonly<Record<string, TtsProvider>> = {
-    local: localTts,
-    sim: createSimTts({ script: sim, clock }),
-  };
-  const llm: Readonly<Record<string, MakeLlm>> = {
-    local: once(createLocalAgent),
-    sim: once(() => createSimLlm({ script: sim, clock })),
-    openai: (agent, source) => openAiFor(options, agent, source),
-  };
+  let events = NO_EVENTS;
+  const stock = new VendorStock({
+    tools: { log, clock, resampling: once(loadStreamResampling) },
+    vendors: options.vendors ?? VENDORS,
+    inProcess: inProcess({ clock }, script, localTts),
+    installationLlm: settings.llm,
+    events: {
+      requested: (member) => events.requested(member),
+      failed: (member, failure) => events.failed(member, failure),
+      failedOver: (from, to) => events.failedOver(from, to),
+    },
+  });
+  const standIn = standInVoice(localTts);
   const forAgent: Providers['forAgent'] = (agent, accounts = []) => {
-    const { sttVendor, llmVendor, ttsVendor } = settings;
-    const defaultLlm = llmVendor ?? (settings.llm === null ? 'local' : 'openai');
-    const own = (kind: Kind, known: object, fallback: string): Source =>
-      sourceOf({ kind, agent, accounts, known, fallback });
-    const llmSource = own('llm', llm, defaultLlm);
-    return {
-      stt: pick(stt, own('stt', stt, sttVendor ?? 'local')),
-      llm: pick(llm, llmSource)(agent, llmSource),
-      tts: pick(tts, own('tts', tts, ttsVendor ?? 'local')),
-    };
+    const ask = { agent, accounts, log, standIn };
+    const of = <K extends ProviderKind>(kind: K) =>
+      choicesOf(stock, { ...ask, kind, standard: standardOf(kind, settings) });
+    const realtime = agent.mode === 'realtime' ? of('realtime') : null;
+    return composed({ stt: of('stt'), llm: of('llm'), tts: of('tts'), realtime }, { clock, log });
   };
   try {
-    forAgent({ vendors: { stt: null, llm: null, tts: null } });
+    forAgent(NO_WISH);
   } catch (error) {
     localTts.close();
     throw error;
   }
   return {
     forAgent,
-    probe: (account, signal) => probe({ stt, tts, llm }, account, signal),
+    probe: (account, signal) => probe(stock, clock, account, signal),
     warmUp: (texts) => localTts.warmUp(texts),
     hasVoice: localTts.hasVoice,
-    close: () => localTts.close(),
+    members: () => stock.members(),
+    onEvents: (listener) => {
+      events = listener;
+    },
+    close: () => {
+      stock.close();
+      localTts.close();
+    },
   };
 }
 
@@ -135,124 +118,130 @@ function scriptOf(settings: ProviderSettings): SimScript | null {
   return typeof given === 'string' ? readSimScript(given) : parseSimScript(given);
 }
 
-function once<T>(make: () => T): () => T {
-  let made: T | undefined;
-  return () => (made ??= make());
+function once(load: () => Promise<StreamResampling>): () => Promise<StreamResampling> {
+  let loading: Promise<StreamResampling> | undefined;
+  return () => (loading ??= load());
 }
 
-/** Who decided on a vendor, to be named when it does not work. */
-type Source = {
-  readonly kind: Kind;
-  readonly vendor: string;
-  /** Null: the agent's word alone, or the environment's. */
-  readonly account: VendorAccount | null;
-  readonly setting: string;
-};
+function standardOf(kind: ProviderKind, settings: ProviderSettings): string | null {
+  const { sttVendor, llmVendor, ttsVendor, llm } = settings;
+  switch (kind) {
+    case 'stt':
+      return sttVendor ?? 'local';
+    case 'llm':
+      return llmVendor ?? (llm === null ? 'local' : 'openai');
+    case 'tts':
+      return ttsVendor ?? 'local';
+    case 'realtime':
+      return null;
+  }
+}
 
-type MakeLlm = (agent: AgentProviders, source: Source) => LlmProvider;
-
-function sourceOf(from: {
-  readonly kind: Kind;
+type Ask<K extends ProviderKind> = {
+  readonly kind: K;
   readonly agent: AgentProviders;
   readonly accounts: readonly VendorAccount[];
-  readonly known: object;
-  readonly fallback: string;
-}): Source {
-  const { kind, agent, accounts, known, fallback } = from;
-  const vendor = agent.vendors[kind];
-  const wish = { vendor, configId: agent.vendorConfigs?.[kind] ?? null };
-  const account = chooseAccount(
-    kind,
-    wish,
-    accounts,
-    (each) => Object.hasOwn(known, each.vendor) && hasAllItNeeds(each, agent),
-  );
-  if (account !== null) {
-    return { kind, vendor: account.vendor, account, setting: describeAccount(account) };
-  }
-  const setting =
-    vendor === null ? `CALLYARD_${kind.toUpperCase()}_VENDOR` : `the agent's vendors.${kind}`;
-  return { kind, vendor: vendor ?? fallback, account, setting };
-}
-
-/** An account that was saved without a model must not fail every call of the agents that name none. */
-function hasAllItNeeds(account: VendorAccount, agent: AgentProviders): boolean {
-  if (account.kind !== 'llm' || account.vendor !== 'openai') return true;
-  const { baseUrl, model } = llmSettingsOf(account);
-  return isHttp(baseUrl) && (model !== '' || (agent.llm?.model ?? '') !== '');
-}
-
-function isHttp(address: string): boolean {
-  return /^https?:$/.test(URL.parse(address)?.protocol ?? '');
-}
-
-function pick<T>(known: Readonly<Record<string, T>>, { kind, vendor, setting }: Source): T {
-  if (Object.hasOwn(known, vendor)) return known[vendor] as T;
-  const names = Object.keys(known).join(', ');
-  throw new AppError(
-    'E_CONFIG',
-    `${setting}: there is no ${KIND_NAMES[kind]} called "${vendor}"; there are ${names}`,
-  );
-}
-
-function openAiFor(options: ProvidersOptions, agent: AgentProviders, source: Source): LlmProvider {
-  const { log, clock, settings } = options;
-  const { account, setting } = source;
-  const found = account === null ? settings.llm : llmSettingsOf(account);
-  if (found === null) {
-    throw new AppError(
-      'E_CONFIG',
-      `${setting} is openai, which needs CALLYARD_LLM_BASE_URL and CALLYARD_LLM_MODEL`,
-    );
-  }
-  const { model: ownModel = null, temperature = null, maxTokens = null } = agent.llm ?? {};
-  if (!isHttp(found.baseUrl)) {
-    const what =
-      account === null
-        ? `CALLYARD_LLM_BASE_URL is not an http address: ${found.baseUrl}`
-        : `base_url of ${setting} is not an http address`;
-    throw new AppError('E_CONFIG', what);
-  }
-  const model = ownModel ?? found.model;
-  if (model === '') {
-    const what =
-      account === null
-        ? `CALLYARD_LLM_MODEL is not set, and ${setting} is openai`
-        : `${setting} has no model in its options, and the agent names none`;
-    throw new AppError('E_CONFIG', what);
-  }
-  const { baseUrl, apiKey } = found;
-  return createOpenAiLlm({ log, clock, baseUrl, apiKey, model, temperature, maxTokens });
-}
-
-type Clients = {
-  readonly stt: Readonly<Record<string, SttProvider>>;
-  readonly tts: Readonly<Record<string, TtsProvider>>;
-  readonly llm: Readonly<Record<string, MakeLlm>>;
+  readonly standard: string | null;
+  /** Speaks when no vendor's voice does. */
+  readonly standIn: TtsProvider;
+  readonly log: Log;
 };
 
-/** A language model is asked for one word: address, key and model are right then. What runs here needs no asking. */
-async function probe(clients: Clients, account: VendorAccount, signal: AbortSignal): Promise<void> {
+/** All that may do the work, in order. Errors: E_CONFIG when nobody may, of the first choice. */
+function choicesOf<K extends ProviderKind>(stock: VendorStock, ask: Ask<K>): Choices<K> {
+  const { kind, agent, accounts, standard, log } = ask;
+  const onWrong = (error: unknown): void => log.warn('provider.fallbackUnusable', { kind, error });
+  const fallbacks = fallbacksOf(kind, agent, accounts, onWrong);
+  let first: Choices<K> = [];
+  try {
+    first = firstOf(stock, ask, firstChoices(kind, agent, accounts, standard));
+  } catch (error) {
+    // Whoever has named others wants the call to go on; whoever has not is to learn what is wrong.
+    if (fallbacks.length === 0) throw error;
+    log.error('provider.unusable', { kind, error });
+    const others = stock.usable(kind, agent, fallbacks, onWrong);
+    if (others.length === 0) throw error;
+    return withVoice(stock, ask, others);
+  }
+  const others = fallbacks.length === 0 ? [] : stock.usable(kind, agent, fallbacks, onWrong);
+  const more = others.filter(({ key }) => first.every((each) => each.key !== key));
+  return withVoice(stock, ask, [...first, ...more]);
+}
+
+/** Accounts that lack something are passed over for others, or for the installation's own vendor. */
+function firstOf<K extends ProviderKind>(
+  stock: VendorStock,
+  { kind, agent, standard }: Ask<K>,
+  sources: readonly Source[],
+): Choices<K> {
+  let wrong: { readonly error: unknown } | null = null;
+  const usable = stock.usable(kind, agent, sources, (error) => (wrong ??= { error }));
+  if (usable.length > 0) return usable;
+  const isFree = (agent.vendors[kind] ?? null) === null && !sources.some((each) => each.isInsisted);
+  const isStandard = sources.every(({ account }) => account === null);
+  if (isFree && !isStandard && standard !== null) {
+    return [stock.make(kind, agent, firstChoices(kind, agent, [], standard)[0] as Source)];
+  }
+  throw (wrong as { readonly error: unknown } | null)?.error ?? new TypeError('no source');
+}
+
+/** A vendor's voice that fails must not leave a caller in silence: the local one says what is left. */
+function withVoice<K extends ProviderKind>(
+  stock: VendorStock,
+  { kind, standIn }: Ask<K>,
+  choices: Choices<K>,
+): Choices<K> {
+  const isRemote = choices.some(({ candidate }) => candidate.member.isRemote);
+  const hasLocal = choices.some(({ candidate }) => candidate.member.vendor === 'local');
+  if (kind !== 'tts' || !isRemote || hasLocal) return choices;
+  const source: Source = {
+    ...{ kind, vendor: 'local', account: null, setting: 'the local voice', options: {} },
+    ...{ isFirstChoice: false, isInsisted: false },
+  };
+  const last = stock.make(kind, NO_WISH, source);
+  const provider = standIn as AnyProvider[K];
+  return [...choices, { ...last, candidate: { ...last.candidate, provider, isLastResort: true } }];
+}
+
+/** What runs here needs no asking. */
+async function probe(
+  stock: VendorStock,
+  clock: Clock,
+  account: VendorAccount,
+  signal: AbortSignal,
+): Promise<void> {
   const setting = describeAccount(account);
   const { kind, vendor } = account;
-  if (kind === 'realtime' || kind === 'speech') {
-    throw new AppError('E_CONFIG', `${setting}: this version has no client for it`);
+  if (kind === 'speech') {
+    throw new AppError('E_CONFIG', `${setting}: it is tried out by its own route`);
   }
   if (account.credentials === null) {
     throw new AppError('E_CONFIG', `${setting}: its secrets cannot be opened`);
   }
-  const source: Source = { kind, vendor, account, setting };
-  if (kind !== 'llm') {
-    pick<unknown>(clients[kind], source);
-    return;
+  const own = { isFirstChoice: true, isInsisted: true, options: {} };
+  const client = stock.fresh({ ...own, kind, vendor, account, setting }, NO_WISH);
+  if (client === null) return;
+  try {
+    await tryOut(kind, client, clock, signal);
+  } finally {
+    client.close?.();
   }
-  const agent: AgentProviders = { vendors: { stt: null, llm: null, tts: null } };
-  const llm = pick(clients.llm, source)(agent, source);
-  const question = {
-    system: 'Answer with one word.',
-    user: 'Hello',
-    temperature: 0,
-    maxTokens: 16,
-  };
-  await llm.complete?.(question, signal);
+}
+
+function tryOut(
+  kind: ProviderKind,
+  client: AnyProvider[ProviderKind],
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<void> {
+  switch (kind) {
+    case 'stt':
+      return probeStt(client as AnyProvider['stt'], clock, signal);
+    case 'llm':
+      return probeLlm(client as LlmProvider, signal);
+    case 'tts':
+      return probeTts(client as AnyProvider['tts'], signal);
+    case 'realtime':
+      return probeRealtime(client as AnyProvider['realtime'], signal);
+  }
 }

@@ -15,6 +15,8 @@ export type SpareOptions<T extends Spare> = {
   readonly maxIdleMs: number;
   /** Spares that are kept; 0 keeps only what is given back. Default 1. */
   readonly keep?: number;
+  /** Those given back that are kept, with the spares. Default `keep`, at least 1. */
+  readonly keepAtMost?: number;
   /** Without use for so long, none is kept. Default 60 s. */
   readonly restMs?: number;
 };
@@ -49,8 +51,8 @@ export class SpareSockets<T extends Spare> {
 
   /** For the next taker, if it is still good; else it is closed. */
   giveBack(spare: T): void {
-    const { keep = 1 } = this.#options;
-    if (this.#isClosed || !spare.isOpen || this.#waiting.length >= Math.max(1, keep)) spare.close();
+    const { keep = 1, keepAtMost = Math.max(1, keep) } = this.#options;
+    if (this.#isClosed || !spare.isOpen || this.#waiting.length >= keepAtMost) spare.close();
     else this.#put(spare);
   }
 

@@ -9,7 +9,7 @@ import type { Language, SttEvent, SttProvider, SttSession, UtteranceAudio } from
 import { Framer } from './frames.ts';
 import { SAMPLES_PER_MS } from './rates.ts';
 import { joinPieces } from './speakable.ts';
-import type { HearingLine, LineSettings } from './stt-line.ts';
+import { checkLine, type HearingLine, type LineSettings } from './stt-line.ts';
 
 export type StreamingSettings = LineSettings & {
   /** A vendor that has heard nothing by so long after the end of an utterance, heard no words in it. Default 800. */
@@ -18,6 +18,8 @@ export type StreamingSettings = LineSettings & {
   readonly finalMs?: number;
   /** How far ahead of real time audio may be sent, when a line has to catch up. Default 1500. */
   readonly aheadMs?: number;
+  /** How much faster than real time it goes from there: a line that stays behind is late with every word. Default 1.25. */
+  readonly catchUpSpeed?: number;
 };
 
 /** Audio that is kept for a line to come: what was not read yet, at most. */
@@ -29,6 +31,7 @@ export function streamingStt(settings: StreamingSettings): SttProvider {
     vendor: settings.vendor,
     reads: true,
     open: (call) => new StreamingSession(settings, call),
+    check: (signal) => checkLine(settings, signal),
   };
 }
 
@@ -80,10 +83,11 @@ class StreamingSession implements SttSession {
     this.#pending.push(audio);
     this.#line?.flush?.();
     const { quietMs = 800, finalMs = 1500 } = this.#settings;
-    if (this.#carried !== '' && this.#partial === '') return this.#later(0, () => this.#settle());
+    if (this.#carried !== '' && this.#partial === '' && !this.#isBehind) {
+      return this.#later(0, () => this.#settle());
+    }
     this.#later(quietMs, () => {
-      if (this.#pending.includes(audio) && this.#partial === '' && this.#line !== null)
-        this.#settle();
+      if (this.#pending.includes(audio) && this.#partial === '' && !this.#isBehind) this.#settle();
     });
     this.#later(finalMs, () => {
       if (!this.#pending.includes(audio)) return;
@@ -101,6 +105,11 @@ class StreamingSession implements SttSession {
     this.#drop();
     for (const timer of this.#timers) this.#settings.tools.clock.clearTimer(timer);
     this.#timers.clear();
+  }
+
+  /** The vendor has not been given all that was said: what it has read by now is of something earlier. */
+  get #isBehind(): boolean {
+    return this.#line === null || this.#unsaid.unread > 0;
   }
 
   // ---- The line ----
@@ -180,8 +189,8 @@ class StreamingSession implements SttSession {
     const line = this.#line;
     const framer = this.#framer;
     if (line === null || framer === null || this.#catchUp !== undefined) return;
-    const { aheadMs = 1500 } = this.#settings;
-    const mayMs = clock.now() - this.#sinceMs + aheadMs;
+    const { aheadMs = 1500, catchUpSpeed = 1.25 } = this.#settings;
+    const mayMs = (clock.now() - this.#sinceMs) * catchUpSpeed + aheadMs;
     const room = Math.max(0, Math.floor(mayMs * SAMPLES_PER_MS) - this.#sent);
     this.#sent += this.#unsaid.read(room, (pcm) => framer.push(pcm, (frame) => line.send(frame)));
     if (this.#unsaid.unread === 0 || this.#line === null) return;

@@ -1,6 +1,7 @@
 /** What a recogniser's adapter gives to the sessions that are built on it (streaming-stt.ts, utterance-stt.ts). */
 import type { AppError } from '#lib/errors.ts';
 import type { Language } from './contract.ts';
+import { delay } from '#lib/deadline.ts';
 import type { VendorTools } from './vendor.ts';
 
 /** The vendor's side of one connection. */
@@ -38,3 +39,30 @@ export type LineSettings = {
     signal: AbortSignal,
   ): Promise<HearingLine>;
 };
+
+/** Silence that a vendor hears when it is tried out; one that does not like it says so within that time. */
+const CHECK_MS = 400;
+
+/** For `SttProvider.check`. Errors: those of `connect`, and what the vendor says until then. */
+export async function checkLine(settings: LineSettings, signal: AbortSignal): Promise<void> {
+  const { tools, rateHz, frameMs } = settings;
+  let failure: AppError | null = null;
+  const line = await settings.connect(
+    { callId: 'probe', language: 'zh' },
+    {
+      ...{ partial: () => undefined, final: () => undefined },
+      failed: (error) => (failure = error),
+    },
+    signal,
+  );
+  try {
+    const silence = new Int16Array((rateHz / 1000) * frameMs);
+    for (let saidMs = 0; saidMs < CHECK_MS; saidMs += frameMs) {
+      if (failure === null) line.send(silence);
+      await delay(frameMs, signal, tools.clock);
+    }
+  } finally {
+    line.close();
+  }
+  if (failure !== null) throw failure as AppError;
+}

@@ -9,7 +9,7 @@ import { Framer } from './frames.ts';
 import { SAMPLES_PER_MS } from './rates.ts';
 import { joinPieces } from './speakable.ts';
 import { languageOf } from './streaming-stt.ts';
-import type { HearingLine, LineSettings } from './stt-line.ts';
+import { checkLine, type HearingLine, type LineSettings } from './stt-line.ts';
 
 export type UtteranceSettings = LineSettings & {
   /** From the end of speech to the vendor's last word; then what it has said so far counts. Default 1800. */
@@ -26,6 +26,7 @@ export function utteranceStt(settings: UtteranceSettings): SttProvider {
     vendor: settings.vendor,
     reads: true,
     open: (call) => new UtteranceSession(settings, call),
+    check: (signal) => checkLine(settings, signal),
   };
 }
 

@@ -27,8 +27,11 @@ export type VendorSettings = {
   /** 0.5-2 and 0-2; 1 is the voice's own. */
   readonly speed: number | null;
   readonly volume: number | null;
-  /** Null: the vendor needs none. Errors: E_PROVIDER_*, E_CONFIG. */
-  readonly token: (() => Promise<VendorToken>) | null;
+  /**
+   * Null: the vendor needs none. `refused`: the vendor did not take this one; it is renewed, unless it is quite new.
+   * Errors: E_PROVIDER_*, E_CONFIG.
+   */
+  readonly token: ((refused?: string) => Promise<VendorToken>) | null;
 };
 
 export type VendorTools = {

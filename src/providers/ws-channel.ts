@@ -23,6 +23,8 @@ export type ChannelOptions = {
   readonly ping?: { readonly everyMs: number; readonly withinMs: number } | null;
   /** Of a refused upgrade: the vendor's reason is in the body. Default: by the HTTP status. */
   refused?(status: number, body: string, headers: IncomingMessage['headers']): AppError;
+  /** The headers of the upgrade: vendors put there what they want to be asked about. */
+  upgraded?(headers: IncomingMessage['headers']): void;
   /** For loopback servers with a certificate of their own, in tests. */
   readonly tls?: { readonly ca?: string; readonly rejectUnauthorized?: boolean };
   onText(text: string): void;
@@ -130,6 +132,7 @@ class VendorChannel implements Channel {
 
   #listen(): void {
     const socket = this.#socket;
+    socket.on('upgrade', (response) => this.#options.upgraded?.(response.headers));
     socket.on('open', () => this.#opened());
     socket.on('message', (data, isBinary) => this.#received(data, isBinary));
     socket.on('pong', () => (this.#isAlive = true));

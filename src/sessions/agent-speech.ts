@@ -1,5 +1,5 @@
 /** What the agent said and what of it was heard: utterances from their first packet to the transcript. */
-import type { MediaEvent, MediaSession } from '#media/types.ts';
+import { SAMPLE_RATE_HZ, type MediaEvent, type MediaSession } from '#media/types.ts';
 import type { TurnLatency } from './latency.ts';
 import { SpeechFrames } from './speech-frames.ts';
 import type { CallStory } from './story.ts';
@@ -9,15 +9,23 @@ type Ended = Extract<MediaEvent, { type: 'playout.done' | 'playout.flushed' }>;
 type Paused = Extract<MediaEvent, { type: 'playout.paused' | 'playout.resumed' }>;
 type Started = Extract<MediaEvent, { type: 'playout.started' }>;
 
+/** What is told of it, and to whom. */
+export type SpeechStory = Pick<CallStory, 'feed' | 'callTimeMs' | 'fact' | 'message'>;
+
 export class AgentSpeech {
-  readonly #story: CallStory;
+  readonly #story: SpeechStory;
   /** By their number in the media plane. */
   readonly #utterances = new Map<number, Utterance>();
   readonly #latencies: TurnLatency[] = [];
   readonly #frames: SpeechFrames;
 
-  constructor(story: CallStory, media: Pick<MediaSession, 'playedSamples'>) {
+  readonly #playedSamples: MediaSession['playedSamples'];
+  /** An utterance is over: what was heard of it. */
+  onHeard: (text: string) => void = () => undefined;
+
+  constructor(story: SpeechStory, media: Pick<MediaSession, 'playedSamples'>) {
     this.#story = story;
+    this.#playedSamples = (sound) => media.playedSamples(sound);
     this.#frames = new SpeechFrames({
       feed: story.feed,
       nowMs: () => story.callTimeMs(),
@@ -48,6 +56,17 @@ export class AgentSpeech {
   /** The utterance that plays under this number of the media plane. */
   bySound(sound: number): Utterance | null {
     return this.#utterances.get(sound) ?? null;
+  }
+
+  /** What is being said right now, as far as it was heard; null: nothing is. */
+  get heardSoFar(): { readonly spokeMs: number; readonly text: string } | null {
+    for (const utterance of this.#utterances.values()) {
+      const played = utterance.startedAtMs === null ? null : this.#playedSamples(utterance.sound);
+      if (played === null) continue;
+      const spokeMs = (played * 1000) / SAMPLE_RATE_HZ;
+      return { spokeMs, text: utterance.heard(spokeMs) };
+    }
+    return null;
   }
 
   byNumber(number: number): Utterance | null {
@@ -134,6 +153,7 @@ export class AgentSpeech {
     const { startedAtMs, interruptedSinceMs } = utterance;
     if (startedAtMs === null) return; // thrown away before its first packet
     const content = utterance.heard(heardMs);
+    this.onHeard(content);
     if (interrupted && interruptedSinceMs !== null) {
       this.#story.fact('user-interrupted', {
         turn: utterance.number,

@@ -12,6 +12,8 @@ export type AskingOptions = {
   readonly turn: () => TurnContext | null;
   /** False while the notice before the conversation is said. */
   readonly isOpen: () => boolean;
+  /** False: whoever is told something answers at once. Default true. */
+  readonly takesNotes?: boolean;
   readonly send: (event: Untimed<Extract<TurnEvent, { type: 'ask' | 'unask' }>>) => void;
 };
 
@@ -22,17 +24,23 @@ export class Asking {
     this.#options = options;
   }
 
+  /** Whether the agent can be told something without taking a turn on it. */
+  get takesNotes(): boolean {
+    return this.#options.takesNotes ?? true;
+  }
+
   /**
    * Says `text` after what is being said, or with `urgent` instead of it. Its turn; null when too much waits already or
-   * nothing will be said any more. With `onOver` nothing cuts it short.
+   * nothing will be said any more. With `onOver` nothing cuts it short; `isExact`: not one word may be another.
    */
   say(
     text: string,
-    how: { readonly urgent: boolean; readonly interruptible: boolean },
+    how: { readonly urgent: boolean; readonly interruptible: boolean; readonly isExact?: boolean },
     onOver?: Request['onOver'],
   ): number | null {
     const kept = onOver === undefined ? {} : { isKept: true, onOver };
-    const request = { what: { kind: 'words', text } as const, ...kept };
+    const { isExact = false } = how;
+    const request = { what: { kind: 'words', text } as const, isExact, ...kept };
     return this.#ask(request, { kind: 'asked', interruptible: how.interruptible }, how.urgent);
   }
 

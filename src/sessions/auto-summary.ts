@@ -13,6 +13,7 @@ import type { Id } from '#lib/ids.ts';
 import type { Log } from '#lib/log.ts';
 import { MODEL_TIMEOUT_MS } from './completion.ts';
 import { hasSpeech, type Summaries, type Summary } from './summary.ts';
+import { UsageMeter } from './usage-meter.ts';
 
 export type SummarySource = 'llm' | 'extractive';
 
@@ -53,6 +54,8 @@ export type FoundCall = {
 
 /** A call of this process that has just ended. */
 export type EndedCall = Omit<FoundCall, 'lastSeq'> & {
+  /** Counts what the summary takes, for the event that tells it. */
+  readonly usage: UsageMeter;
   /** Journals `summary.ready` as the call's next event. */
   tell(summary: string, source: SummarySource): void;
 };
@@ -257,7 +260,10 @@ export class AutoSummary {
         limit: LOOK_BATCH,
       });
       const fresh = found.filter(({ callId }) => !this.#told.has(callId));
-      for (const call of fresh) this.callEnded({ ...call, tell: this.#teller(call) });
+      for (const call of fresh) {
+        const usage = new UsageMeter();
+        this.callEnded({ ...call, usage, tell: this.#teller(call, usage) });
+      }
       // A full batch may not have been all.
       this.#isFirstLook = found.length === LOOK_BATCH && fresh.length > 0;
       this.#idleLooks = fresh.length > 0 ? 0 : this.#idleLooks + 1;
@@ -269,7 +275,7 @@ export class AutoSummary {
   }
 
   /** The call's story is gone with its process: the event takes the number behind the last one stored. */
-  #teller(call: FoundCall): EndedCall['tell'] {
+  #teller(call: FoundCall, meter: UsageMeter): EndedCall['tell'] {
     return (summary, source) => {
       const event: CallEvent<'summary.ready'> = {
         id: eventIdOf(call.callId),
@@ -282,7 +288,9 @@ export class AutoSummary {
         request_id: null,
         data: { summary, source },
       };
-      this.#options.journal.append({ event, record: null, recording: null });
+      const usage = meter.take();
+      const used = usage.length === 0 ? {} : { usage };
+      this.#options.journal.append({ event, record: null, recording: null, ...used });
     };
   }
 }

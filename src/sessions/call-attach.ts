@@ -6,8 +6,8 @@ import type { Attachment, AttachResult, AttachRole } from './call-attach-types.t
 import type { CallFrame, FrameListener } from './call-frames.ts';
 import type { LiveCallView } from './call-service-types.ts';
 import { CallListener } from './call-listener.ts';
-import type { Conversation } from './conversation.ts';
 import type { CallStory } from './story.ts';
+import type { Talk } from './talk.ts';
 import type { WebLeg } from './web-leg.ts';
 
 /** What clients use of a running call. */
@@ -19,7 +19,7 @@ export type ClientSide = {
   media(): MediaSession | null;
   /** Null before the answer. */
   conversation(): Pick<
-    Conversation,
+    Talk,
     'text' | 'onDtmf' | 'interrupt' | 'played' | 'functionResult'
   > | null;
 };

@@ -23,7 +23,9 @@ export type ControlObstacle =
   | 'waiting_full'
   | 'digits_full'
   | 'no_keys'
-  | 'not_recording';
+  | 'not_recording'
+  /** The agent's model answers whatever it is told. */
+  | 'no_notes';
 
 export type ControlResult<T> =
   | { readonly ok: true; readonly data: T }

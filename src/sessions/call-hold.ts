@@ -5,13 +5,13 @@ import type { MediaSession, NegotiatedAudio } from '#media/types.ts';
 import { FRAME_SAMPLES } from '#media/types.ts';
 import type { SipDialog } from '#sip/types.ts';
 import type { ControlResult } from './call-control-types.ts';
-import type { Conversation } from './conversation.ts';
 import type { Leg } from './leg.ts';
+import type { Talk } from './talk.ts';
 
 export type CallHoldOptions = {
   readonly leg: Pick<Leg, 'isWeb' | 'holdOffer' | 'acceptAnswer'>;
   readonly dialog: Pick<SipDialog, 'reinvite'>;
-  readonly conversation: Pick<Conversation, 'hold'>;
+  readonly conversation: Pick<Talk, 'hold'>;
   /** Null once it is closed. */
   readonly media: () => Pick<MediaSession, 'playLoop'> | null;
   /** What was agreed on holds from now on. */

@@ -11,6 +11,7 @@ import type {
   Quality,
 } from '#lib/call-events.ts';
 import type { Id } from '#lib/ids.ts';
+import type { Money } from '#lib/prices.ts';
 
 /** A call as its owner knows it now. Times are ISO-8601 UTC with milliseconds; absent values are null. */
 export type LiveCallView = {
@@ -47,6 +48,8 @@ export type LiveCallView = {
   readonly ruleId: Id | null;
   readonly quality: Quality | null;
   readonly latency: Latency | null;
+  /** Of its vendors until now; null or absent: no price is known. */
+  readonly cost?: Money | null;
   readonly sipCallId: string | null;
   readonly sipStatus: number | null;
   readonly node: string;

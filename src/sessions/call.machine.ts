@@ -2,7 +2,7 @@
  * One call from the INVITE to the last row: preparing, connecting, live, ending, ended. Pure; `runCall` provides the
  * actors that do the work and carries out nothing that this machine did not decide. The first cause of an end stands.
  */
-import { assign, fromPromise, setup } from 'xstate';
+import { assign, emit, fromPromise, setup } from 'xstate';
 import type { ErrorCode } from '#lib/errors.ts';
 import type { EndCause } from './outcome.ts';
 import type { TurnEndCause } from './turn-types.ts';
@@ -21,11 +21,18 @@ export type CallEvent =
       readonly reason: string | null;
     }
   | { readonly type: 'node.stop' }
+  /** The goodbye of a call that has reached its limit has been heard. */
+  | { readonly type: 'limit.said' }
   | { readonly type: 'deadline.reached'; readonly at: number };
+
+/** What the caller is told of the limit, in this order, before the call is cut. */
+export type LimitCommand = { readonly type: 'limit.warning' } | { readonly type: 'limit.goodbye' };
 
 export type CallContext = {
   readonly maxDurationMs: number;
-  /** Call time (ms) at which the call is cut; null before the answer. */
+  /** What happens at the deadline. */
+  readonly limit: 'warning' | 'goodbye' | 'end';
+  /** Call time (ms) of the next thing that the limit asks for; null before the answer. */
   readonly deadlineAt: number | null;
   readonly answered: boolean;
   readonly cause: EndCause | null;
@@ -38,8 +45,23 @@ const prepare = fromPromise<Connected>(() => Promise.reject(new Error('provided 
 const connect = fromPromise<Connected>(() => Promise.reject(new Error('provided by runCall')));
 const release = fromPromise<void>(() => Promise.reject(new Error('provided by runCall')));
 
+/** The call is never longer than its limit, so the goodbye comes before. A short call has room for none of it. */
+const WARNING_MS = 20_000;
+const GOODBYE_MS = 8000;
+const WARNED_FROM_MS = 90_000;
+const GREETED_FROM_MS = 30_000;
+
+function limitOf(maxDurationMs: number): Pick<CallContext, 'limit' | 'deadlineAt'> {
+  if (maxDurationMs >= WARNED_FROM_MS)
+    return { limit: 'warning', deadlineAt: maxDurationMs - WARNING_MS };
+  if (maxDurationMs >= GREETED_FROM_MS)
+    return { limit: 'goodbye', deadlineAt: maxDurationMs - GOODBYE_MS };
+  return { limit: 'end', deadlineAt: maxDurationMs };
+}
+
 const base = setup({
   types: {
+    emitted: {} as LimitCommand,
     input: {} as { readonly maxDurationMs: number },
     context: {} as CallContext,
     events: {} as CallEvent,
@@ -47,13 +69,22 @@ const base = setup({
   },
   actors: { prepare, connect, release },
   guards: {
-    isOver: ({ context, event }) =>
-      event.type === 'deadline.reached' &&
-      context.deadlineAt !== null &&
-      event.at >= context.deadlineAt,
+    isOver: (moment) => isOver(moment) && moment.context.limit === 'end',
+    isWarned: (moment) => isOver(moment) && moment.context.limit === 'warning',
+    isGreeted: (moment) => isOver(moment) && moment.context.limit === 'goodbye',
   },
   actions: {
-    noteAnswer: assign({ answered: true, deadlineAt: ({ context }) => context.maxDurationMs }),
+    noteAnswer: assign(({ context }) => ({ answered: true, ...limitOf(context.maxDurationMs) })),
+    warn: emit({ type: 'limit.warning' as const }),
+    sayGoodbye: emit({ type: 'limit.goodbye' as const }),
+    noteWarned: assign(({ context }) => ({
+      limit: 'goodbye' as const,
+      deadlineAt: context.maxDurationMs - GOODBYE_MS,
+    })),
+    noteGreeted: assign(({ context }) => ({
+      limit: 'end' as const,
+      deadlineAt: context.maxDurationMs,
+    })),
     noteCause: assign({ cause: ({ context, event }) => context.cause ?? causeOf(event) }),
     noteOver: assign({ cause: ({ context }) => context.cause ?? { type: 'duration.over' } }),
     keepCause: assign({
@@ -61,6 +92,20 @@ const base = setup({
     }),
   },
 });
+
+function isOver({
+  context,
+  event,
+}: {
+  readonly context: CallContext;
+  readonly event: CallEvent;
+}): boolean {
+  return (
+    event.type === 'deadline.reached' &&
+    context.deadlineAt !== null &&
+    event.at >= context.deadlineAt
+  );
+}
 
 function causeOf(event: CallEvent): EndCause | null {
   switch (event.type) {
@@ -83,6 +128,7 @@ function causeOf(event: CallEvent): EndCause | null {
       return event.cause === 'caller.silent'
         ? { type: 'caller.silent' }
         : { type: 'provider.failed' };
+    case 'limit.said':
     case 'deadline.reached':
       return null;
   }
@@ -118,6 +164,7 @@ export const callMachine = base.createMachine({
   id: 'call',
   context: ({ input }) => ({
     maxDurationMs: input.maxDurationMs,
+    limit: 'end',
     deadlineAt: null,
     answered: false,
     cause: null,
@@ -151,7 +198,12 @@ export const callMachine = base.createMachine({
     live: {
       on: {
         ...END_EVENTS,
-        'deadline.reached': { guard: 'isOver', target: 'ending', actions: ['noteOver'] },
+        'deadline.reached': [
+          { guard: 'isWarned', actions: ['noteWarned', 'warn'] },
+          { guard: 'isGreeted', actions: ['noteGreeted', 'sayGoodbye'] },
+          { guard: 'isOver', target: 'ending', actions: ['noteOver'] },
+        ],
+        'limit.said': { target: 'ending', actions: ['noteOver'] },
       },
     },
     /** BYE or CANCEL, last words of the record, everything given back. */

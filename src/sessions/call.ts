@@ -17,6 +17,7 @@ import type {
   NegotiatedAudio,
 } from '#media/types.ts';
 import type { ProviderSet } from '#providers/contract.ts';
+import type { PhraseStore } from '#providers/phrase-store.ts';
 import { WEB_AUDIO } from '#media/web-transport.ts';
 import type { SipEnd } from '#sip/types.ts';
 import type { AudioPump } from './audio-pump.ts';
@@ -25,15 +26,19 @@ import { CallHold } from './call-hold.ts';
 import { CallRecordings } from './call-recordings.ts';
 import { callMachine, type CallEvent, type Connected } from './call.machine.ts';
 import { Conversation } from './conversation.ts';
+import type { ConversationOptions } from './conversation-parts.ts';
 import { CallClients } from './call-attach.ts';
+import type { CallContext } from './call-context.ts';
 import type { Answered, Leg, LegDialog, LegEvents, Refusal } from './leg.ts';
 import { LiveControl } from './live-control.ts';
 import { endingOf, type EndCause, type Ending } from './outcome.ts';
 import type { AgentConfig } from '#lib/agent-config.ts';
+import type { EndOfTurnModel } from './end-of-turn.ts';
 import { finalFactsOf } from './final-facts.ts';
 import { WebLeg } from './web-leg.ts';
 import type { SpeakerFloor } from './speaker.ts';
 import type { CallStory } from './story.ts';
+import type { CallTools } from './tools/call-tools.ts';
 
 /** RTP silence that means the media is lost (contract 2.0; lessons.md 1). */
 const FIRST_RTP_TIMEOUT_MS = 30_000;
@@ -50,6 +55,10 @@ export type CallDeps = {
   readonly log: Log;
   /** A place and a key of its own for the recording of a call. */
   newRecording(call: { readonly accountId: Id }): NewRecording;
+  /** Keeps the sound of what is said in many calls; absent: nothing is kept. */
+  readonly phrases?: PhraseStore;
+  /** Judges by the words whether a turn of the caller is over; absent: the silence and the words alone decide. */
+  readonly endOfTurn?: EndOfTurnModel;
   /** Told once all of a call's events are journaled, before the BYE is acknowledged. Returns at once; never throws. */
   onEnded?(call: EndedCall): void;
 };
@@ -69,6 +78,9 @@ export type CallSetup = {
   readonly notice?: string | null;
   /** Who of a squad replies; null or absent: the agent alone. */
   readonly floor?: SpeakerFloor | null;
+  /** What the model may use, and what it is told besides. */
+  readonly tools?: CallTools;
+  readonly context?: CallContext;
   /** Resolved when the call is prepared; errors: E_CONFIG for a vendor nobody set up. */
   providers(): ProviderSet | Promise<ProviderSet>;
 };
@@ -89,6 +101,13 @@ export type LiveCall = {
   /** Resolves when everything has been given back. Never rejects. */
   readonly done: Promise<Ending>;
 };
+
+function talkIn({ tools, context }: CallSetup): Pick<ConversationOptions, 'tools' | 'context'> {
+  return {
+    ...(tools === undefined ? {} : { tools }),
+    ...(context === undefined ? {} : { context }),
+  };
+}
 
 export function runCall(deps: CallDeps, setup: CallSetup): LiveCall {
   const call = new RunningCall(deps, setup);
@@ -162,6 +181,10 @@ class RunningCall {
         void this.#release().finally(() => resolve(this.#ending()));
       },
     });
+    this.#actor.on('limit.warning', () => this.#conversation?.warnOfEnd());
+    this.#actor.on('limit.goodbye', () =>
+      this.#conversation?.sayEnd(() => this.send({ type: 'limit.said' })),
+    );
     this.#actor.start();
     return promise;
   }
@@ -255,6 +278,9 @@ class RunningCall {
       clock,
       log: this.#log,
       floor: this.#setup.floor ?? null,
+      endOfTurn: this.#deps.endOfTurn ?? null,
+      phrases: this.#deps.phrases ?? null,
+      ...talkIn(this.#setup),
       onEnd: (cause) => this.send({ type: 'turn.ended', cause }),
       onNoticeOver: (isWhole) => {
         if (!this.#isEnding()) this.#recordings.firstNoticeOver(isWhole);

@@ -38,7 +38,10 @@ import type {
 } from './ports.ts';
 import { mayRecord } from './recording-choice.ts';
 import { SquadFloor, type FloorPorts } from './squad-floor.ts';
+import { talkOf, type CallTalk } from './call-talk.ts';
+import { KEY_TIMES } from './tools/builtins.ts';
 import { CallStory, type StoryOptions } from './story.ts';
+import { warmed } from './warm.ts';
 import { WebLeg } from './web-leg.ts';
 import { checkWebPlacing, webFacts } from './web-placing.ts';
 
@@ -72,6 +75,8 @@ export type CallsOptions = {
   readonly shownAddress: (localAddress: string, peerAddress: string) => string;
   /** What a call needs to be handed from one member of its squad to another; absent: none is. */
   readonly squads?: Pick<FloorPorts, 'desk' | 'squads'>;
+  /** Tools and memory of conversations; absent: what a call has by itself. */
+  readonly talk?: CallTalk;
   /** Conversations in writing, which are read like calls. */
   readonly texts?: TextCalls;
   /** Normal form of a number (contract 1.1); null when it is none. */
@@ -374,13 +379,23 @@ export class Calls implements CallService, CallAttaching {
   #run(setup: Omit<CallSetup, 'providers'>, takesRoom: boolean): void {
     const { story, agent } = setup;
     const providers: CallSetup['providers'] = async () =>
-      story.usage.watch(await this.#options.providersFor(agent), agent.id);
-    const call = runCall(this.#options.deps, { ...setup, providers, floor: this.#floorOf(setup) });
+      warmed(story.usage.watch(await this.#options.providersFor(agent), agent.id));
+    const extras = { providers, floor: this.#floorOf(setup), ...this.#talkOf(setup) };
+    const call = runCall(this.#options.deps, { ...setup, ...extras });
     this.#live.set(story.callId, { ...call, takesRoom });
     void call.done.then(() => {
       this.#live.delete(story.callId);
       this.#remember(story);
     });
+  }
+
+  #talkOf({ story, agent, announceOnly }: Omit<CallSetup, 'providers'>) {
+    const { talk } = this.#options;
+    if (talk === undefined || announceOnly === true) return {};
+    const { accountId, callId } = story;
+    const sendKeys = (digits: string) =>
+      this.control.dtmf(accountId, callId, { digits, ...KEY_TIMES });
+    return talkOf(talk, { story, agent, clock: this.#clock, log: this.#log, sendKeys });
   }
 
   #floorOf({ story, agent, announceOnly }: Omit<CallSetup, 'providers'>): SquadFloor | null {

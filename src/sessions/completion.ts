@@ -8,7 +8,7 @@ import { withDeadline } from '#lib/deadline.ts';
 import { toAppError } from '#lib/errors.ts';
 import type { Id } from '#lib/ids.ts';
 import type { Log } from '#lib/log.ts';
-import type { CompletionRequest, LlmProvider } from '#providers/contract.ts';
+import type { CompletionRequest, LlmProvider, ProviderSet } from '#providers/contract.ts';
 
 /** What of an agent decides which model answers. */
 export type AgentModel = Pick<AgentConfig, 'vendors' | 'vendorConfigs' | 'llm'>;
@@ -17,8 +17,12 @@ export type Asked = CompletionRequest & {
   readonly accountId: Id;
   /** Null: the account's model, else the installation's. */
   readonly agent: AgentModel | null;
+  /** Of a question about a conversation: puts its meter between the model and whoever asks. */
+  readonly count?: Counting;
   readonly signal: AbortSignal;
 };
+
+export type Counting = (set: ProviderSet) => ProviderSet;
 
 export type LlmCompletion = {
   /** Null when no language model is set up. Errors: AppError E_PROVIDER_*, E_CONFIG, E_ABORTED. */
@@ -27,13 +31,18 @@ export type LlmCompletion = {
 
 export type CompletionOptions = {
   /** The model of the agent, else of the account, else of the installation. Errors: E_CONFIG. */
-  llmFor(accountId: Id, agent: AgentModel | null): LlmProvider | Promise<LlmProvider>;
+  llmFor(
+    accountId: Id,
+    agent: AgentModel | null,
+    count?: Counting,
+  ): LlmProvider | Promise<LlmProvider>;
 };
 
 export function createCompletion(options: CompletionOptions): LlmCompletion {
   return {
-    async complete({ accountId, agent, signal, ...request }) {
-      const llm = await options.llmFor(accountId, agent);
+    async complete({ accountId, agent, count, signal, ...request }) {
+      const counted = count === undefined ? [] : ([count] as const);
+      const llm = await options.llmFor(accountId, agent, ...counted);
       return (await llm.complete?.(request, signal)) ?? null;
     },
   };

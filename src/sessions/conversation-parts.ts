@@ -5,10 +5,14 @@ import type { Clock } from '#lib/clock.ts';
 import type { Log } from '#lib/log.ts';
 import { VAD_HANGOVER_MS, type MediaSession } from '#media/types.ts';
 import type { ProviderSet, TurnInput } from '#providers/contract.ts';
+import type { PhraseStore } from '#providers/phrase-store.ts';
 import type { AudioPump } from './audio-pump.ts';
+import type { CallContext } from './call-context.ts';
+import type { EndOfTurnModel } from './end-of-turn.ts';
 import type { Request } from './requests.ts';
 import type { SpeakerFloor } from './speaker.ts';
 import type { CallStory } from './story.ts';
+import type { CallTools } from './tools/call-tools.ts';
 import type { ReplyInput, TurnConfig, TurnContext, TurnEndCause } from './turn-types.ts';
 
 /** How long a recogniser may take to read an utterance (providers.md 12.4). */
@@ -30,6 +34,13 @@ export type ConversationOptions = {
   readonly log: Log;
   /** Who of a squad replies. */
   readonly floor?: SpeakerFloor | null;
+  /** Keeps the sound of what is said in many calls; absent or null: nothing is kept. */
+  readonly phrases?: PhraseStore | null;
+  /** What the model may use, and what it is told besides; absent: what a call has by itself. */
+  readonly tools?: CallTools;
+  readonly context?: CallContext;
+  /** Judges by the words whether a turn is over; absent: nobody does. See docs/turn-taking.md. */
+  readonly endOfTurn?: EndOfTurnModel | null;
   onEnd(cause: TurnEndCause): void;
   /** The notice is over; `isWhole`: the other side was sent all of it. Before its message is told. */
   onNoticeOver(isWhole: boolean): void;
@@ -77,7 +88,13 @@ export function configOf({
   return {
     saidBefore: notice === null ? 0 : NOTICE,
     waits: notice !== null,
-    endpointMinMs: turn.endpointMinMs,
+    language: agent.language,
+    dials: {
+      minMs: turn.endpointMinMs,
+      maxMs: Math.max(turn.endpointMinMs, turn.endpointMaxMs ?? 3000),
+      responsiveness: turn.responsiveness ?? 0.5,
+    },
+    sensitivity: turn.interruptionSensitivity ?? 0.5,
     bargeIn: turn.bargeIn && !announceOnly,
     bargeInConfirmMs: turn.bargeInConfirmMs,
     falseBargeInMs: turn.falseBargeInMs,

@@ -1,66 +1,54 @@
 /**
- * Carries out what the turn machine decides: listens through the recogniser, speaks through the speaker, and tells the
- * story. Owns the recogniser session, the utterances and the turn actor of one live call; `close` gives all back.
+ * One live call's conversation: puts together who decides (the turn machine), who listens (the caller's side) and who
+ * speaks (the floor's work), and takes what comes from outside. `close` gives all back.
  */
-import { createActor, type ActorRefFrom } from 'xstate';
-import type { Clock, TimerHandle } from '#lib/clock.ts';
+import type { Clock } from '#lib/clock.ts';
 import { toAppError } from '#lib/errors.ts';
 import type { MediaEvent, MediaSession } from '#media/types.ts';
-import type { SttEvent } from '#providers/contract.ts';
+import { promptText } from '#providers/prompts.ts';
 import { AgentSpeech } from './agent-speech.ts';
-import { Ears } from './ears.ts';
+import { Asking } from './asking.ts';
+import { CallContext } from './call-context.ts';
+import { CallerSide } from './caller-side.ts';
 import { CallerWords } from './caller-words.ts';
 import {
   configOf,
   endsLoop,
-  inputOf,
-  NOTHING_SAID,
-  NOTICE,
   type ConversationFacts,
   type ConversationOptions,
 } from './conversation-parts.ts';
-import { ClientFunctions } from './client-functions.ts';
-import { historyOf } from './history.ts';
-import { TurnTimes, summarise } from './latency.ts';
-import { Asking } from './asking.ts';
+import { EagerReplies } from './eager-reply.ts';
+import { Ears } from './ears.ts';
+import type { PauseDials } from './end-of-turn.ts';
+import { FloorWatch } from './floor-watch.ts';
+import { FloorWork } from './floor-work.ts';
+import { summarise } from './latency.ts';
 import { Requests } from './requests.ts';
-import { Speaker, type Saying, type Voice } from './speaker.ts';
-import { turnMachine } from './turn.machine.ts';
-import { TurnTime } from './turn-time.ts';
-import { TURN_COMMANDS, type FloorTask, type TurnCommand, type TurnEvent } from './turn-types.ts';
-import { Utterance } from './utterance.ts';
+import { Speaker, type Voice } from './speaker.ts';
+import { CallTools } from './tools/call-tools.ts';
+import { TurnActor } from './turn-actor.ts';
+import type { TurnCommand, TurnContext } from './turn-types.ts';
 
 /** At the end of a call: how long the worker may take to say what was heard of the last utterance. */
 const LAST_WORDS_MS = 250;
-/** What the caller does, as the turn machine hears of it. */
-const CALLER_EVENTS: ReadonlySet<TurnEvent['type']> = new Set([
-  'speech.started',
-  'speech.stopped',
-  'stt.partial',
-  'stt.final',
-  'dtmf',
-  'text',
-  'interrupt',
-]);
 
 export class Conversation {
   readonly #options: ConversationOptions;
-  readonly #actor: ActorRefFrom<typeof turnMachine>;
-  readonly #time: TurnTime;
+  readonly #turn: TurnActor;
   readonly #speaker: Speaker;
   readonly #speech: AgentSpeech;
   readonly #ears: Ears;
   readonly #words: CallerWords;
+  readonly #caller: CallerSide;
+  readonly #floor: FloorWork;
+  readonly #watch: FloorWatch;
   readonly #requests = new Requests();
-  readonly #functions: ClientFunctions;
+  readonly #tools: CallTools;
+  readonly #context: CallContext;
   /** Why it stands still: at somebody's command, or because nobody is there. */
   readonly #holds = new Set<'asked' | 'away'>();
   /** What others want to be said. */
   readonly asking: Asking;
-  #times: TurnTimes;
-  /** Utterances given to the media plane. */
-  #sounds = 0;
-  #timer: TimerHandle | undefined;
   #lastWords: (() => void) | null = null;
   #tokens = 0;
   #isClosed = false;
@@ -70,84 +58,113 @@ export class Conversation {
 
   constructor(options: ConversationOptions) {
     this.#options = options;
-    const { agent, providers, media, story, log } = options;
+    const { providers, media, story, log, clock } = options;
     const { callId } = story;
-    this.#time = new TurnTime(() => story.callTimeMs());
-    this.#times = this.#newTimes();
+    const tellFault = (error: unknown): void => this.#tellFault(error);
+    this.#turn = this.#newTurn();
     this.#speech = new AgentSpeech(story, media);
+    this.#speech.onHeard = (text) => this.#turn.send({ type: 'agent.heard', text });
     this.#words = new CallerWords(story);
     this.#ears = new Ears({
       ...{ callId, media, provider: providers.stt, log },
-      onEvent: (event) => this.#onStt(event),
-      onFault: (error) => this.#tellFault(error),
+      onEvent: (event) => {
+        if (!this.#isClosed) this.#caller.onStt(event, story.callTimeMs());
+      },
+      onFault: tellFault,
     });
-    this.#functions = new ClientFunctions({ story, clock: options.clock });
-    this.#speaker = new Speaker({
-      callId,
-      agent,
-      announceOnly: options.announceOnly,
-      providers,
-      media,
-      clock: options.clock,
-      floor: options.floor ?? null,
-      functions: this.#functions,
-      history: (agent) => historyOf(agent, story.messages),
-      onUsage: (input, output) => {
-        this.#tokens += input + output;
+    this.#tools = options.tools ?? CallTools.ofCallAlone(options);
+    this.#context = options.context ?? CallContext.ofCallAlone(options);
+    const drafts = this.#newDrafts();
+    this.#speaker = this.#newSpeaker(drafts);
+    this.#tools.soundLeftMs = () => this.#speaker.soundLeftMs;
+    this.#caller = new CallerSide({
+      ...{ turn: this.#turn, ears: this.#ears, words: this.#words, drafts, clock, log, tellFault },
+      model: options.endOfTurn ?? null,
+    });
+    this.#floor = new FloorWork({
+      ...{ turn: this.#turn, speaker: this.#speaker, speech: this.#speech, words: this.#words },
+      ...{ requests: this.#requests, caller: this.#caller, media, log, tellFault },
+    });
+    this.#watch = new FloorWatch({
+      now: () => this.#turn.time.now(),
+      playedSamples: (sound) => media.playedSamples(sound),
+      onStuck: (utterance) => {
+        log.warn('floor.stuck', { callId, utterance });
+        this.#turn.send({ type: 'floor.stuck', utterance });
       },
     });
-    this.#actor = createActor(turnMachine, { input: { config: configOf(options) } });
     this.asking = new Asking({
       ...{ story, requests: this.#requests },
-      turn: () => (this.#isOver() ? null : this.#actor.getSnapshot().context),
+      turn: () => (this.#turn.isOver ? null : this.#turn.context),
       isOpen: () => this.#openedAtMs !== null,
-      send: (event) => this.#send({ ...event, at: this.#at() }),
+      send: (event) => this.#turn.send(event),
     });
   }
 
-  /** Takes the floor with the greeting. The media session must have been started. */
-  start(): void {
-    const { notice, pump, log } = this.#options;
-    for (const type of TURN_COMMANDS) this.#actor.on(type, (command) => this.#carryOut(command));
-    this.#actor.subscribe({
-      next: ({ context }) => {
-        const saying = this.#speech.byNumber(context.utterance);
-        if (saying !== null && endsLoop(context)) saying.repeats = false;
-        this.#arm(context.deadlineAt);
-      },
-      error: (error) => {
+  #newTurn(): TurnActor {
+    const { story, clock, announceOnly, log } = this.#options;
+    return new TurnActor({
+      ...{ config: configOf(this.#options), clock, isDeaf: announceOnly },
+      callTimeMs: () => story.callTimeMs(),
+      carryOut: (command) => this.#carryOut(command),
+      onStep: (context, hasSettled) => this.#onStep(context, hasSettled),
+      onError: (error) => {
         log.error('turn.failed', { error: toAppError(error) });
         this.#options.onEnd('provider.failed');
       },
     });
-    pump.add(this);
-    if (notice !== null) {
-      this.#actor.start();
-      void this.#giveNotice(notice);
-      return;
-    }
-    this.#listen();
-    this.#actor.start();
   }
 
-  /** Whatever comes of it, the conversation follows; only a notice that was heard whole is one. */
+  #newDrafts(): EagerReplies {
+    return new EagerReplies({
+      log: this.#options.log,
+      // Who of a squad replies is decided by the words: nobody knows before.
+      ask: async (partial) =>
+        this.#options.floor == null ? this.#speaker.ahead(this.#words.ahead(partial)) : null,
+      partial: () => this.#turn.context.turn.partial,
+      onUsage: (input, output) => this.#count(input, output),
+    });
+  }
+
+  #newSpeaker(drafts: EagerReplies): Speaker {
+    const { agent, announceOnly, providers, media, clock, story, floor, phrases } = this.#options;
+    return new Speaker({
+      callId: story.callId,
+      agent,
+      announceOnly,
+      providers,
+      media,
+      clock,
+      drafts,
+      floor: floor ?? null,
+      phrases: phrases ?? null,
+      tools: this.#tools,
+      onFault: (error) => this.#tellFault(error),
+      history: (of) => this.#context.history(of, this.#tools.pendingIds),
+      onUsage: (input, output) => this.#count(input, output),
+    });
+  }
+
+  #count(inputTokens: number, outputTokens: number): void {
+    this.#tokens += inputTokens + outputTokens;
+  }
+
+  /** Takes the floor with the greeting. The media session must have been started. */
+  start(): void {
+    const { notice, pump } = this.#options;
+    pump.add(this);
+    if (notice === null) this.#listen();
+    this.#turn.start();
+    if (notice !== null) void this.#giveNotice(notice);
+  }
+
   async #giveNotice(text: string): Promise<void> {
-    const utterance = new Utterance(NOTICE, ++this.#sounds, this.#newTimes());
-    this.#speech.add(utterance);
-    try {
-      await this.#speaker.speak(utterance, { kind: 'words', text });
-    } catch (thrown) {
-      if (this.#isClosed) return;
-      const error = toAppError(thrown);
-      this.#options.log.warn('notice.failed', { error });
-      this.#tellFault(error);
-    }
-    if (this.#isClosed || utterance.audioMs > 0) return; // its end on the wire goes on from here
+    if (await this.#floor.notice(text, () => this.#isClosed)) return; // its end on the wire goes on from here
     this.#options.onNoticeOver(false);
-    this.#speech.forget(utterance);
     this.#open();
   }
 
+  /** Only a notice that was heard whole is one. */
   #noticeDone(event: MediaEvent & { readonly type: 'playout.done' }): void {
     this.#options.onNoticeOver(this.#speech.bySound(event.utterance)?.isWhole === true);
     this.#speech.onEnded(event);
@@ -156,7 +173,7 @@ export class Conversation {
 
   #open(): void {
     this.#listen();
-    this.#send({ type: 'open', at: this.#at() });
+    this.#turn.send({ type: 'open' });
   }
 
   /** From here on the caller is heard. */
@@ -168,6 +185,9 @@ export class Conversation {
   pump(): void {
     this.#ears.pump();
     this.#speech.poll();
+    if (this.#turn.time.stands || this.#turn.isOver) return;
+    const { utterance } = this.#turn.context;
+    this.#watch.poll(this.#turn.hasFloor ? this.#speech.byNumber(utterance) : null);
   }
 
   // ---- What is done to it from outside ----
@@ -177,17 +197,15 @@ export class Conversation {
     if (on) this.#holds.add(why);
     else this.#holds.delete(why);
     const isHeld = this.#holds.size > 0;
-    if (isHeld === this.#time.stands) return;
+    if (isHeld === this.#turn.time.stands) return;
     this.#ears.isDeaf = isHeld;
-    if (isHeld) this.#time.stop();
-    else this.#time.go();
-    this.#arm(this.#actor.getSnapshot().context.deadlineAt);
+    this.#turn.hold(isHeld);
   }
 
   /** The media plane keeps the caller from being heard (or does so no more). */
   muteCaller(on: boolean): void {
     this.#isCallerMuted = on;
-    this.#send({ type: 'caller.muted', at: this.#at(), on });
+    this.#turn.send({ type: 'caller.muted', on });
   }
 
   /** Another agent speaks from the next utterance on. */
@@ -195,17 +213,37 @@ export class Conversation {
     this.#speaker.become(voice);
   }
 
+  /** How patient the agent is with the caller's next turn, and with that only; null: as it is set. */
+  pace(dials: Pick<PauseDials, 'minMs' | 'maxMs'> | null): void {
+    this.#turn.send({ type: 'dials', dials });
+  }
+
+  /** The call is near its limit: said when the floor is free. */
+  warnOfEnd(): void {
+    const how = { urgent: false, interruptible: true };
+    this.asking.say(promptText('limit_warning', this.#speaker.language), how);
+  }
+
+  /** The call has reached its limit: said instead of anything else; then `onSaid`, unless nothing can be said. */
+  sayEnd(onSaid: () => void): void {
+    const how = { urgent: true, interruptible: false };
+    const text = promptText('goodbye_limit', this.#speaker.language);
+    this.asking.say(text, how, (isWhole) => {
+      // Once the transcript has it.
+      if (isWhole) queueMicrotask(onSaid);
+    });
+  }
+
   /** As if the caller had said it. */
   text(text: string): void {
-    if (this.#isOver()) return;
-    this.#words.written(text, this.#options.story.callTimeMs());
-    this.#times = this.#newTimes();
-    this.#send({ type: 'text', at: this.#at() });
+    if (this.#turn.isOver) return;
+    this.#caller.written(text, this.#options.story.callTimeMs());
+    this.#turn.send({ type: 'text' });
   }
 
   /** The agent stops; nobody has said anything. */
   interrupt(): void {
-    this.#send({ type: 'interrupt', at: this.#at() });
+    this.#turn.send({ type: 'interrupt' });
   }
 
   /** The caller's player has got past a mark. */
@@ -213,28 +251,20 @@ export class Conversation {
     this.#speech.played(mark);
   }
 
-  #isOver(): boolean {
-    return this.#isClosed || this.#actor.getSnapshot().status !== 'active';
-  }
-
   onMedia(event: MediaEvent): void {
     if (this.#isClosed && event.type !== 'playout.flushed') return;
     switch (event.type) {
       case 'speech.started':
-        if (this.#time.stands) return this.#unpause();
-        this.#words.began(event.startMs);
-        this.#ears.tell((stt) => stt.speechStarted(event.startMs));
-        if (this.#openedAtMs === null) return;
-        this.#send({
-          type: 'speech.started',
-          at: this.#at(),
-          startMs: this.#time.of(event.startMs),
-        });
+        this.#speechStarted(event.startMs);
+        return;
+      case 'speech.lasted':
+        if (this.#openedAtMs === null || this.#turn.time.isWithinHold(event.startMs)) return;
+        this.#turn.send({ type: 'speech.lasted', speechMs: event.speechMs });
         return;
       case 'speech.stopped':
         // Begun under the notice or on hold, to which there is nothing to say.
         if (this.#openedAtMs === null || event.startMs < this.#openedAtMs) return;
-        if (!this.#time.isWithinHold(event.startMs)) this.#speechStopped(event);
+        if (!this.#turn.time.isWithinHold(event.startMs)) this.#caller.stopped(event);
         return;
       case 'playout.started':
         this.#speech.onStarted(event);
@@ -245,10 +275,10 @@ export class Conversation {
         return;
       case 'playout.done':
         if (this.#openedAtMs === null) return this.#noticeDone(event);
-        this.#played(event);
+        this.#floor.played(event);
         return;
       case 'playout.flushed':
-        this.#played(event);
+        this.#floor.played(event);
         this.#lastWords?.();
         return;
       case 'dtmf':
@@ -263,20 +293,17 @@ export class Conversation {
     }
   }
 
-  /** An armed media plane has stopped playout for speech that nobody here hears of, so nobody else would let it go on. */
-  #unpause(): void {
-    if (this.#actor.getSnapshot().matches({ agent: 'flowing' })) this.#options.media.resume();
-  }
-
-  /** One of the agent's utterances is over on the wire. */
-  #played(event: MediaEvent & { readonly type: 'playout.done' | 'playout.flushed' }): void {
-    const utterance = this.#speech.bySound(event.utterance);
-    if (utterance === null) return;
-    const { number, isWhole } = utterance;
-    const isDone = event.type === 'playout.done';
-    this.#requests.over(number, isDone && isWhole);
-    this.#speech.onEnded(event);
-    if (isDone) this.#send({ type: 'playout.done', at: this.#at(), utterance: number });
+  #speechStarted(startMs: number): void {
+    // An armed media plane has stopped playout for speech that nobody here hears of, so nobody else would let it go on.
+    if (this.#turn.time.stands) {
+      if (this.#turn.isFlowing) this.#options.media.resume();
+      return;
+    }
+    this.#words.began(startMs);
+    this.#ears.tell((stt) => stt.speechStarted(startMs));
+    if (this.#openedAtMs === null) return;
+    const over = this.#speech.heardSoFar;
+    this.#turn.send({ type: 'speech.started', startMs: this.#turn.time.of(startMs), over });
   }
 
   onDtmf(digit: string, durationMs: number, mode: 'rfc4733' | 'info' | 'web'): void {
@@ -284,16 +311,18 @@ export class Conversation {
     if (this.#isClosed || this.#isCallerMuted) return;
     const { story } = this.#options;
     story.fact('dtmf.received', { digit, duration_ms: Math.round(durationMs), mode });
-    if (this.#time.stands) return; // the agent does not hear it
+    if (this.#turn.time.stands) return; // the agent does not hear it
+    if (this.#tools.takeKey(digit)) return;
+    this.#words.endTurn();
     const at = story.callTimeMs();
     const times = { start_ms: Math.round(at), end_ms: Math.round(at + durationMs) };
     story.message({ role: 'user', content: `[DTMF ${digit}]`, ...times }, at);
-    this.#send({ type: 'dtmf', at: this.#at(), digits: digit });
+    this.#turn.send({ type: 'dtmf', digits: digit });
   }
 
   /** A client's answer to a function; false when nobody waits for it (any more). */
   functionResult(id: string, result: unknown): boolean {
-    return !this.#isClosed && this.#functions.answer(id, result);
+    return !this.#isClosed && this.#tools.answer(id, result);
   }
 
   /** Ends the conversation; the transcript keeps what was heard of the words on the line. Idempotent. */
@@ -301,15 +330,15 @@ export class Conversation {
     if (!this.#isClosed) {
       this.#isClosed = true;
       const { clock, pump, media } = this.#options;
-      clock.clearTimer(this.#timer);
-      this.#actor.stop();
+      this.#turn.stop();
       pump.remove(this);
-      this.#ears.close();
+      this.#caller.close();
       this.#speech.abortAll();
       if (this.#speech.open > 0) await this.#flushLastWords(media, clock);
       this.#speech.endAll();
       this.#requests.close();
-      this.#functions.close();
+      this.#context.close();
+      await this.#tools.close();
       this.#words.giveUp();
     }
     const confidence = this.#words.averageConfidence;
@@ -334,7 +363,7 @@ export class Conversation {
     const { media } = this.#options;
     switch (command.type) {
       case 'bargein.arm':
-        media.armBargeIn(command.on);
+        media.armBargeIn(command.on, command.confirmMs);
         return;
       case 'playout.pause':
         media.pause();
@@ -343,10 +372,10 @@ export class Conversation {
         media.resume();
         return;
       case 'floor.yield':
-        this.#yield(command.utterance, command.since);
+        this.#floor.yield(command.utterance, command.since);
         return;
       case 'floor.take':
-        this.#take(command.utterance, command.task);
+        this.#floor.take(command.utterance, command.task);
         return;
       case 'speech.giveUp':
         this.#words.giveUp();
@@ -356,132 +385,15 @@ export class Conversation {
     }
   }
 
-  #yield(number: number, since: number | null): void {
-    this.#speech.giveUp(number, since === null ? null : this.#time.toCall(since));
-    this.#options.media.flush();
-  }
-
-  #take(number: number, task: FloorTask): void {
-    const saying = this.#sayingOf(number, task);
-    if (saying === null) return;
-    const answersSpeech = task.kind === 'reply' && task.input.kind === 'speech';
-    // Only an answer to speech has a mouth-to-ear time; a prompt or a key press is measured from nothing.
-    const times = answersSpeech ? this.#times.again() : this.#newTimes();
-    times.mark('asked');
-    const utterance = new Utterance(number, ++this.#sounds, times);
-    utterance.repeats = this.#requests.get(number)?.repeats === true;
-    this.#speech.add(utterance);
-    this.#options.media.resume();
-    void this.#speak(utterance, saying);
-  }
-
-  /** What is to be said. Null for a request that is gone: then its turn is over at once. */
-  #sayingOf(number: number, task: FloorTask): Saying | null {
-    const asked = this.#requests.get(number)?.what ?? null;
-    if (task.kind === 'asked') {
-      if (asked !== null && asked.kind !== 'note') return asked;
-      this.#send({ ...NOTHING_SAID, at: this.#at(), utterance: number });
-      return null;
-    }
-    const heard = this.#words.takeInput();
-    if (task.kind === 'prompt') return task;
-    return { kind: 'reply', input: inputOf(task.input, heard, asked) };
-  }
-
-  async #speak(utterance: Utterance, saying: Saying): Promise<void> {
-    const { number } = utterance;
-    try {
-      const { endCall, empty } = await this.#speaker.speak(utterance, saying);
-      if (empty) this.#silent(utterance);
-      else this.#speech.tellReply(utterance);
-      this.#send({ type: 'reply.queued', at: this.#at(), utterance: number, endCall, empty });
-    } catch (thrown) {
-      if (utterance.abort.signal.aborted) return; // given up by us: the caller went on, or the call is over
-      utterance.abort.abort(); // whatever else the providers still hold for it
-      const error = toAppError(thrown);
-      this.#options.log.warn('reply.failed', { error });
-      this.#tellFault(error);
-      const empty = utterance.audioMs === 0;
-      if (empty) this.#silent(utterance);
-      // The agent has nothing to apologise for where others chose the words.
-      const isAsked = saying.kind === 'words' || saying.kind === 'sound';
-      if (!isAsked) this.#send({ type: 'reply.failed', at: this.#at(), utterance: number });
-      else if (empty) this.#send({ ...NOTHING_SAID, at: this.#at(), utterance: number });
-    }
-  }
-
-  /** Nothing of it will ever be heard. */
-  #silent(utterance: Utterance): void {
-    this.#speech.forget(utterance);
-    this.#requests.over(utterance.number, false);
-  }
-
-  // ---- What the caller said ----
-
-  #speechStopped(event: MediaEvent & { readonly type: 'speech.stopped' }): void {
-    const { startMs, endMs } = event;
-    this.#times = this.#newTimes();
-    this.#times.mark('speechEnd', event.wireMs);
-    this.#times.mark('detected');
-    this.pump();
-    const { history } = this.#ears;
-    this.#words.stopped(startMs, endMs, () => history.utterance(startMs, endMs));
-    const turnTimes = { startMs: this.#time.of(startMs), endMs: this.#time.of(endMs) };
-    this.#send({ type: 'speech.stopped', at: this.#at(), ...turnTimes });
-    // After the machine: a recogniser that answers at once must find the utterance already counted as unread.
-    this.#ears.tell((stt) => stt.speechStopped(history.utterance(startMs, endMs)));
-  }
-
-  #onStt(event: SttEvent): void {
-    if (this.#isClosed) return;
-    if (event.type === 'partial') {
-      this.#words.partial(event.text, this.#options.story.callTimeMs());
-      this.#send({ type: 'stt.partial', at: this.#at(), text: event.text });
-      return;
-    }
-    if (event.type === 'error') {
-      this.#options.log.warn('stt.failed', { error: event.error });
-      this.#tellFault(event.error);
-      return;
-    }
-    const isNoise = event.text === '' && this.#actor.getSnapshot().matches({ agent: 'flowing' });
-    if (!this.#words.read(event, isNoise)) return;
-    this.#times.mark('read');
-    this.#send({ type: 'stt.final', at: this.#at(), text: event.text });
+  /** `hasSettled`: nobody speaks any more, and nobody will answer what was heard. */
+  #onStep(context: TurnContext, hasSettled: boolean): void {
+    const saying = this.#speech.byNumber(context.utterance);
+    if (saying !== null && endsLoop(context)) saying.repeats = false;
+    if (hasSettled) this.#words.endTurn();
   }
 
   #tellFault(thrown: unknown): void {
     const { code, message, fault, retryable } = toAppError(thrown, 'E_PROVIDER_SERVER');
     this.#options.story.fact('call-error', { code, message, fault, fatal: false, retryable });
-  }
-
-  // ---- Time ----
-
-  /** In the agent's time. */
-  #at(): number {
-    return this.#time.now();
-  }
-
-  #newTimes(): TurnTimes {
-    return new TurnTimes(() => performance.timeOrigin + this.#options.clock.now());
-  }
-
-  #send(event: TurnEvent): void {
-    if (this.#options.announceOnly && CALLER_EVENTS.has(event.type)) return; // nobody listens
-    if (!this.#isOver()) this.#actor.send(event);
-  }
-
-  #arm(deadlineAt: number | null): void {
-    const { clock } = this.#options;
-    clock.clearTimer(this.#timer);
-    this.#timer = undefined;
-    if (deadlineAt === null || this.#isClosed || this.#time.stands) return;
-    this.#timer = clock.setTimer(
-      () => {
-        this.#timer = undefined;
-        this.#send({ type: 'deadline.reached', at: this.#at() });
-      },
-      Math.max(0, Math.ceil(deadlineAt - this.#at())),
-    );
   }
 }

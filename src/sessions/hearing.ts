@@ -1,5 +1,6 @@
 /** What the caller has said and nobody has answered yet: utterances waiting to be read, and the input of the next turn. */
 import type { SttEvent, TurnInput, UtteranceAudio } from '#providers/contract.ts';
+import { joinPieces } from '#providers/speakable.ts';
 
 type Final = Extract<SttEvent, { type: 'final' }>;
 
@@ -62,14 +63,16 @@ export class Hearing {
     this.#unanswered.push(utterance);
   }
 
+  /** The words of everything said since the last reply. */
+  get unanswered(): string {
+    return joinPieces(this.#unanswered.map(({ text }) => text).filter((text) => text !== ''));
+  }
+
   /** Everything said since the last reply, as one input; the audio is that of the last utterance. */
   takeInput(): TurnInput {
-    const said = this.#unanswered;
+    const text = this.unanswered;
+    const audio = this.#unanswered.at(-1)?.audio() ?? null;
     this.#unanswered = [];
-    const text = said
-      .map((utterance) => utterance.text)
-      .filter((words) => words !== '')
-      .join(' ');
-    return { kind: 'speech', text, audio: said.at(-1)?.audio() ?? null };
+    return { kind: 'speech', text, audio };
   }
 }

@@ -14,12 +14,12 @@ import type { CallDigits } from './call-digits.ts';
 import type { CallHold } from './call-hold.ts';
 import type { CallRecordings, RecordingChange } from './call-recordings.ts';
 import type { LiveCallView } from './call-service-types.ts';
-import type { Conversation } from './conversation.ts';
 import type { CallStory } from './story.ts';
+import type { Talk } from './talk.ts';
 
 export type LiveControlParts = {
   readonly story: CallStory;
-  readonly conversation: Conversation;
+  readonly conversation: Talk;
   readonly recordings: CallRecordings;
   readonly digits: CallDigits;
   readonly holding: CallHold;
@@ -80,7 +80,9 @@ export class LiveControl {
   }
 
   message(text: string, respond: boolean): ControlResult<{ accepted: true }> {
-    const isTaken = this.#parts.conversation.asking.note(text, respond);
+    const { asking } = this.#parts.conversation;
+    if (!respond && !asking.takesNotes) return obstacle('no_notes');
+    const isTaken = asking.note(text, respond);
     return isTaken ? { ok: true, data: { accepted: true } } : this.#notSaid();
   }
 

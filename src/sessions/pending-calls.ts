@@ -1,8 +1,14 @@
 /** Functions that an agent has asked the client for, where the answer comes with the next request (contract 2.4). */
+import type { AgentConfig, AgentFunction } from '#lib/agent-config.ts';
 import type { Message } from '#lib/call-events.ts';
 import type { ChatMessage, ToolCall } from '#providers/contract.ts';
 
 export type FunctionResult = { readonly callId: string; readonly result: unknown };
+
+/** Those that the client answers: a server is asked in live calls alone. */
+export function clientFunctions({ functions }: AgentConfig): readonly AgentFunction[] {
+  return functions.filter(({ url = null }) => url === null);
+}
 
 /** Calls that nothing has been said behind: a turn with calls ends with them. */
 export function pendingCalls(messages: readonly Message[]): readonly ToolCall[] {

@@ -6,7 +6,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { AppError } from '#lib/errors.ts';
 import { newId } from '#lib/ids.ts';
 import { toTelephoneRate } from '#media/resample.ts';
-import { FRAME_SAMPLES, SAMPLE_RATE_HZ, VAD_HANGOVER_MS } from '#media/types.ts';
+import { FRAME_SAMPLES, SAMPLE_RATE_HZ } from '#media/types.ts';
 import { loadSpeechClassifiers, Vad } from '#media/vad.ts';
 import type { Language, SttEvent, SttProvider, UtteranceAudio } from '#providers/contract.ts';
 
@@ -26,6 +26,8 @@ export type RecordedSpeech = {
 
 /** As `UtteranceAudio` has it in calls. */
 const BEFORE_MS = 200;
+/** Whoever reads a recording has time: an utterance ends with a pause that is one. */
+const PAUSE_MS = 440;
 const FRAMES_A_TURN = 250;
 /** Quieter than this from first to last is a silent recording. */
 const SILENCE = 16;
@@ -134,14 +136,15 @@ class Ears {
 async function utterancesIn(audio: Int16Array, signal: AbortSignal): Promise<Span[]> {
   const spans: Span[] = [];
   const classifier = (await loadSpeechClassifiers())();
-  const vad = new Vad(classifier, {
+  const told = {
     started: () => undefined,
-    stopped: (startMs, endMs) => spans.push({ startMs, endMs }),
-  });
+    stopped: (startMs: number, endMs: number) => spans.push({ startMs, endMs }),
+  };
+  const vad = new Vad(classifier, told, { hangoverMs: PAUSE_MS });
   try {
     const frame = new Int16Array(FRAME_SAMPLES);
     // Silence behind the end lets the detector finish the last utterance.
-    const total = audio.length + samplesIn(VAD_HANGOVER_MS) + 4 * FRAME_SAMPLES;
+    const total = audio.length + samplesIn(PAUSE_MS) + 4 * FRAME_SAMPLES;
     for (let at = 0, frames = 1; at < total; at += FRAME_SAMPLES, frames++) {
       const part = audio.subarray(at, at + FRAME_SAMPLES);
       frame.fill(0);

@@ -5,6 +5,8 @@ export type Request = {
   readonly what: Saying | { readonly kind: 'note'; readonly text: string };
   /** Of sound: over and over. */
   readonly repeats?: boolean;
+  /** Of words: said by a voice that says what is written, never by a model. */
+  readonly isExact?: boolean;
   /** What must be heard whole gives way to nobody. */
   readonly isKept?: boolean;
   /** Once: true when all of it was heard. Called before its message is told. */

@@ -17,14 +17,22 @@ import type {
   UtteranceAudio,
   WordMark,
 } from '#providers/contract.ts';
+import type { PhraseStore } from '#providers/phrase-store.ts';
 import { sentenceSplitter } from '#providers/sentences.ts';
 import { EventPipe } from './event-pipe.ts';
 import { TurnTimes } from './latency.ts';
-import { answersTo, pendingCalls, roundOf, type FunctionResult } from './pending-calls.ts';
+import {
+  answersTo,
+  clientFunctions,
+  pendingCalls,
+  roundOf,
+  type FunctionResult,
+} from './pending-calls.ts';
 import { joined, readSpeech, type RecordedSpeech } from './recorded-speech.ts';
 import { OUT_RATE_HZ, SoundPieces } from './sound-pieces.ts';
 import type { Standing, TakenTurn } from './squad-desk.ts';
 import { languageOfText } from './squad-handoff.ts';
+import { keptVoices, PieceVoice } from './speaker-voice.ts';
 import { cleanText, replyParts } from './squad-reply.ts';
 import { Utterance, type PieceBase } from './utterance.ts';
 import { within } from './vendor-stream.ts';
@@ -60,6 +68,8 @@ export type SpokenTurnOptions = {
   readonly agent: AgentConfig;
   readonly providers: ProviderSet;
   readonly said: Said;
+  /** Keeps the sound of what is said in many turns; absent: nothing is kept. */
+  readonly phrases?: PhraseStore;
   /** Aborted when nobody listens any more. */
   readonly signal: AbortSignal;
 };
@@ -258,7 +268,7 @@ export class SpokenTurn {
     const parts = replyParts({
       ...{ agent, conversationId, input, round, state, clock, note: null, messages: before },
       ...{ llm: providers.llm, language: held.language ?? agent.language },
-      ...{ nextMs: () => STALL_MS, signal: this.#giveUp.signal, tools: agent.functions },
+      ...{ nextMs: () => STALL_MS, signal: this.#giveUp.signal, tools: clientFunctions(agent) },
       ...(audio === null ? {} : { audio }),
       isFirst: !held.answered.has(agent.id),
     });
@@ -290,8 +300,10 @@ export class SpokenTurn {
   }
 
   async #speak(pieces: EventPipe<Piece>): Promise<void> {
-    const { providers, resampling, agent, clock } = this.#options;
+    const { providers, resampling, agent, clock, turn, phrases = null } = this.#options;
     const { signal } = this.#giveUp;
+    const voice = new PieceVoice(turn.held.language ?? agent.language);
+    const tts = keptVoices(phrases)({ agent, providers });
     const sound = new SoundPieces(resampling);
     try {
       for await (const piece of pieces) {
@@ -300,11 +312,11 @@ export class SpokenTurn {
           const marks = [{ chars: piece.text.length, ms: piece.pcm.length / 8 }];
           await this.#play(sound, base, piece.pcm, marks);
         } else {
-          const { text } = piece;
-          const own = agent.voice === null ? {} : { voice: agent.voice };
-          const request = { text, language: this.#languageOf(piece), ...own };
+          voice.turnTo(turn.held.language ?? agent.language);
+          const words = { text: piece.text, language: piece.language ?? null };
+          const { speak } = voice.piece(words, agent, tts);
           const limits = { nextMs: () => STALL_MS, what: 'the vendor of the voice', clock };
-          for await (const { pcm, marks } of within(providers.tts.speak(request, signal), limits))
+          for await (const { pcm, marks } of within(speak(signal), limits))
             await this.#play(sound, base, pcm, marks);
         }
         await this.#send(sound.flush());
@@ -313,13 +325,6 @@ export class SpokenTurn {
     } finally {
       sound.close();
     }
-  }
-
-  #languageOf({ text, language }: Extract<Piece, { language: unknown }>): Language {
-    if (language !== undefined) return language;
-    const { turn, agent } = this.#options;
-    // A reply may go on in Chinese whatever language the other side has used last.
-    return /\p{Script=Han}/u.test(text) ? 'zh' : (turn.held.language ?? agent.language);
   }
 
   async #play(
@@ -358,7 +363,7 @@ export class SpokenTurn {
 
   #noteCall({ name, arguments: given }: ToolCall): void {
     const { agent, turn, log } = this.#options;
-    const isOffered = agent.functions.some((each) => each.name === name);
+    const isOffered = clientFunctions(agent).some((each) => each.name === name);
     if (isOffered) this.#calls.push({ id: newId(), name, arguments: given });
     else log.warn('voice.unknownFunction', { conversationId: turn.conversationId, name });
   }

@@ -1,5 +1,6 @@
 /** When a text conversation is over (contract 2.0, 2.4), and what its final event then says. */
 import type { EventData, Outcome, RecordPatch } from '#lib/call-events.ts';
+import type { Money } from '#lib/prices.ts';
 
 export type TextOutcome = Extract<
   Outcome,
@@ -23,11 +24,12 @@ export function expiryOf(
     : { atMs: longestMs, outcome: 'max_duration' };
 }
 
-/** Final event and columns of a conversation. Times are unix ms. */
+/** Final event and columns of a conversation. Times are unix ms; `cost`: of its vendors. */
 export function endingFor(
   outcome: TextOutcome,
   startedMs: number,
   endedMs: number,
+  cost: Money | null = null,
 ): { readonly data: EventData['call.ended']; readonly patch: RecordPatch } {
   const lengthMs = Math.min(LONGEST_MS, Math.max(0, endedMs - startedMs));
   const duration = Math.round(lengthMs / 1000);
@@ -35,7 +37,7 @@ export function endingFor(
     ...{ outcome, hangup_reason: REASONS[outcome] },
     ended_by: outcome === 'completed' ? 'agent' : 'system',
   } as const;
-  const none = { recording_status: 'none', cost: null, quality: null, latency: null } as const;
+  const none = { recording_status: 'none', cost, quality: null, latency: null } as const;
   return {
     data: { duration, ...how, ...none },
     patch: {

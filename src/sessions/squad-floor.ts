@@ -21,11 +21,14 @@ import {
 import { routeTurn, type RoutedTurn, type SquadPlan } from './squad-router.ts';
 import { GENERAL, noticeOf, primaryOf } from './squad-routing.ts';
 import type { Voice } from './speaker.ts';
+import type { UsageMeter } from './usage-meter.ts';
 
 /** What a call lets the floor see and tell. */
 export type FloorStory = {
   readonly callId: Id;
   readonly messages: readonly Message[];
+  /** Counts what routing takes. */
+  readonly usage?: UsageMeter;
   handedOver(fromId: Id, toId: Id, summary: HandoffSummary): void;
   /** What is said from here on is masked before it is stored. */
   maskFromNow(): void;
@@ -118,11 +121,12 @@ export class SquadFloor {
   ): Promise<Handover | null> {
     const { agent, clock, story } = this.#options;
     const currentId = this.agentId;
-    const { messages } = story;
+    const { messages, usage } = story;
     const ask = (question: Question): Promise<Answered | null> => this.#ask(question);
     const route: RoutedTurn = await routeTurn({ ask }, plan, {
       ...{ accountId: agent.accountId, input: text, messages, currentId, signal },
       ...{ timeoutMs: clock.now() < this.#restUntilMs ? 0 : ROUTE_MS, isSpoken: true },
+      ...(usage === undefined ? {} : { usage }),
     });
     if (route.agentId === currentId || signal.aborted) return null;
     if (clock.now() < (this.#failedUntilMs.get(route.agentId) ?? 0)) return null;

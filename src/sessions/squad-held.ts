@@ -3,6 +3,7 @@ import type { AgentConfig } from '#lib/agent-config.ts';
 import type { HandoffSummary, Message } from '#lib/call-events.ts';
 import type { Clock } from '#lib/clock.ts';
 import type { Id } from '#lib/ids.ts';
+import type { Money } from '#lib/prices.ts';
 import type { Log } from '#lib/log.ts';
 import type { Language, ProviderSet } from '#providers/contract.ts';
 import type { ModelDesk } from './completion.ts';
@@ -41,6 +42,7 @@ export type StoredConversation = {
   readonly seq: number;
   readonly messages: readonly Message[];
   readonly variables: Readonly<Record<string, string>>;
+  readonly cost?: Money | null;
   readonly handoff: {
     readonly fromId: Id;
     readonly toId: Id;

@@ -17,6 +17,7 @@ import {
 import { phraseOf } from './squad-words.ts';
 import { fenced, newNonce } from './summary.ts';
 import { oneLine } from './transcript.ts';
+import type { UsageMeter } from './usage-meter.ts';
 
 /** A squad with its agents, as a conversation keeps it from its start. */
 export type SquadPlan = {
@@ -36,6 +37,8 @@ export type RouteRequest = {
   readonly timeoutMs: number;
   /** No model is asked where the words are clear, or say nothing at all: a caller is waiting. */
   readonly isSpoken: boolean;
+  /** Of the conversation; absent: nobody counts. */
+  readonly usage?: UsageMeter;
   readonly signal?: AbortSignal;
 };
 
@@ -72,11 +75,13 @@ async function askModel(
   plan: SquadPlan,
   request: RouteRequest,
 ): Promise<RoutedTurn | null> {
-  const { accountId, currentId, timeoutMs, signal } = request;
+  const { accountId, currentId, timeoutMs, usage, signal } = request;
+  const { agent } = primaryOf(plan.members);
   const answer = await desk.ask({
     ...{ purpose: 'squad routing', accountId, timeoutMs, temperature: 0, maxTokens: MAX_TOKENS },
-    agent: primaryOf(plan.members).agent,
+    agent,
     ...routingPrompt(plan, request),
+    ...(usage === undefined ? {} : { count: (set) => usage.watchQuestions(set, agent.id) }),
     ...(signal === undefined ? {} : { signal }),
   });
   const read = answer === null ? null : readRoute(answer.text, reachable(plan, currentId));

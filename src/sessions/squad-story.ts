@@ -13,6 +13,7 @@ import type {
 } from '#lib/call-events.ts';
 import type { Clock } from '#lib/clock.ts';
 import { newId, type Id } from '#lib/ids.ts';
+import type { Money } from '#lib/prices.ts';
 import type { LiveCallView } from './call-service-types.ts';
 import { maskWords } from './masked-words.ts';
 import { endingFor, type TextOutcome } from './squad-ending.ts';
@@ -44,6 +45,8 @@ export type StoryStart = {
   readonly seq: number;
   readonly messages: readonly Message[];
   readonly variables: Readonly<Record<string, string>>;
+  /** Of its vendors until then; absent or null: no price is known. */
+  readonly cost?: Money | null;
 };
 
 /** Contract 2.1. */
@@ -74,6 +77,7 @@ export class SquadStory {
     this.#told = [...this.#messages];
     this.#variables = start?.variables ?? {};
     this.#seq = start?.seq ?? 0;
+    this.usage.goOnFrom(start?.cost ?? null);
   }
 
   get callId(): Id {
@@ -177,7 +181,7 @@ export class SquadStory {
     if (this.#outcome !== null) return;
     this.#outcome = outcome;
     this.#endedMs = atMs;
-    const { data, patch } = endingFor(outcome, this.startedMs, atMs);
+    const { data, patch } = endingFor(outcome, this.startedMs, atMs, this.usage.cost);
     this.#tell('call.ended', data, patch);
   }
 
@@ -202,6 +206,7 @@ export class SquadStory {
     return {
       ...nothing,
       recordingStatus: 'none',
+      cost: this.usage.cost,
       direction: 'inbound',
       channel: 'text',
       status: endedMs === null ? 'answered' : 'ended',

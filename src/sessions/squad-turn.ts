@@ -65,6 +65,7 @@ export async function takeTurn(
     ...{ accountId: story.facts.accountId, input, messages: story.messages },
     ...{ currentId: held.currentId, isSpoken: false },
     timeoutMs: Math.min(ROUTE_MS, leftMs() * ROUTE_SHARE),
+    usage: story.usage,
   });
   const candidates = [...new Set([route.agentId, primaryOf(plan.members).agentId])];
   for (const [at, agentId] of candidates.entries()) {

@@ -362,7 +362,7 @@ export class CallStory {
         outcome,
         ended_by: ending.endedBy,
         recording_status: facts.recordingStatus,
-        cost: null,
+        cost: this.usage.cost,
         quality: facts.quality,
         latency: facts.latency,
       };
@@ -448,6 +448,7 @@ export class CallStory {
       ruleId: this.#options.ruleId,
       quality: this.#quality,
       latency: this.#latency,
+      cost: this.usage.cost,
       sipCallId: this.#sipCallId,
       sipStatus: this.#sipStatus,
       node,

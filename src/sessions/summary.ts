@@ -13,6 +13,7 @@ import { maskText } from '#lib/mask.ts';
 import type { Language } from '#providers/contract.ts';
 import { MODEL_TIMEOUT_MS, type AgentModel, type Answered, type ModelDesk } from './completion.ts';
 import { cutAtSentence, extractiveSummary, POINTS } from './extractive.ts';
+import type { UsageMeter } from './usage-meter.ts';
 import { isSpoken, languageOfCall, sideOf, transcriptOf } from './transcript.ts';
 
 export type Summary = {
@@ -34,6 +35,8 @@ export type SummaryRequest = {
   readonly language: Language | null;
   /** What is left of the time limit; at most 4 s. */
   readonly modelTimeoutMs?: number;
+  /** Of the call; absent: nobody counts. */
+  readonly usage?: UsageMeter;
   readonly signal?: AbortSignal;
 };
 
@@ -116,7 +119,8 @@ export class Summaries {
   }
 
   async #askModel(request: SummaryRequest, language: Language): Promise<Answered | null> {
-    const { accountId, agentId, messages, signal, modelTimeoutMs = MODEL_TIMEOUT_MS } = request;
+    const { accountId, agentId, messages, usage, signal } = request;
+    const { modelTimeoutMs = MODEL_TIMEOUT_MS } = request;
     if (modelTimeoutMs <= 0) return null;
     const startedMs = this.#options.clock.now();
     const agent = await modelOf(this.#options, accountId, agentId);
@@ -129,6 +133,7 @@ export class Summaries {
       temperature: TEMPERATURE,
       maxTokens: MAX_TOKENS,
       timeoutMs: Math.min(MODEL_TIMEOUT_MS, modelTimeoutMs) - spentMs,
+      ...(usage === undefined ? {} : { count: (set) => usage.watchQuestions(set, agentId) }),
       ...(signal === undefined ? {} : { signal }),
     });
   }

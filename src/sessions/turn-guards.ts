@@ -1,27 +1,29 @@
 /** Questions that the turn machine asks about a moment. */
-import { isBackchannel } from './backchannel.ts';
-import type { FloorTask, TurnContext, TurnEvent } from './turn-types.ts';
+import {
+  isProtectedTask,
+  MAX_SPEECH_MS,
+  mayBargeIn,
+  verdictOf,
+  wordsOf,
+  type Moment,
+} from './turn-judgement.ts';
+import type { FloorTask } from './turn-types.ts';
 
 /** Replies that may fail in a row before the call is given up. */
 const MAX_FAILURES = 3;
-
-export type Moment = { readonly context: TurnContext; readonly event: TurnEvent };
 
 const isCurrent = ({ context, event }: Moment): boolean =>
   'utterance' in event && event.utterance === context.utterance;
 const isOver = ({ context, event }: Moment): boolean =>
   context.deadlineAt !== null && event.at >= context.deadlineAt;
-export const wordsOf = (event: TurnEvent): string =>
-  event.type === 'stt.partial' || event.type === 'stt.final' ? event.text : '';
 export const isPrompt = (task: FloorTask, name: string): boolean =>
   task.kind === 'prompt' && task.name === name;
-/** What was asked for may forbid it: then neither words nor keys stop it. */
-const isProtected = ({ task }: TurnContext): boolean =>
-  task.kind === 'asked' && !task.interruptible;
-export const mayBargeIn = (context: TurnContext): boolean =>
-  context.config.bargeIn && !isProtected(context);
-const interrupts = ({ context, event }: Moment): boolean =>
-  mayBargeIn(context) && wordsOf(event) !== '' && !isBackchannel(wordsOf(event));
+/** The caller wants the floor, as far as one can tell by now. That nothing was read tells nothing. */
+const interrupts = (moment: Moment): boolean => {
+  const { event, context } = moment;
+  const isEmpty = event.type.startsWith('stt.') && wordsOf(event) === '';
+  return !isEmpty && mayBargeIn(context) && verdictOf(moment) === 'interrupt';
+};
 const isEmpty = (moment: Moment): boolean =>
   isCurrent(moment) && moment.event.type === 'reply.queued' && moment.event.empty;
 /** All of the current utterance has been heard, or there is nothing to hear. */
@@ -29,8 +31,7 @@ const isSaid = (moment: Moment): boolean =>
   moment.event.type === 'playout.done' ? isCurrent(moment) : isEmpty(moment);
 /** The agent has said all it wanted and the call goes on. */
 const isFinished = (moment: Moment): boolean => isSaid(moment) && !moment.context.endCall;
-const hasWaiting = ({ context }: { readonly context: TurnContext }): boolean =>
-  context.waiting.length > 0;
+const hasWaiting = ({ context }: Pick<Moment, 'context'>): boolean => context.waiting.length > 0;
 
 export const turnGuards = {
   isCurrent,
@@ -40,14 +41,10 @@ export const turnGuards = {
   cannotRead: ({ context }: Moment) => !context.config.reads,
   waitsToOpen: ({ context }: Moment) => context.config.waits === true,
   isUrgent: ({ event }: Moment) => event.type === 'ask' && event.urgent,
-  isProtected: ({ context }: Moment) => isProtected(context),
+  isProtected: ({ context }: Moment) => isProtectedTask(context.task),
   hasWaiting,
   isOverWaiting: (moment: Moment) => isOver(moment) && hasWaiting(moment),
   isSaidWaiting: (moment: Moment) => isSaid(moment) && hasWaiting(moment),
-  /** Long enough to be an interruption whatever was said. */
-  isLongSpeech: ({ context, event }: Moment) =>
-    event.type === 'speech.stopped' &&
-    event.endMs - event.startMs >= context.config.bargeInConfirmMs,
   interrupts,
   interruptsStill: (moment: Moment) => moment.context.speaking && interrupts(moment),
   hasWords: ({ event }: Moment) => wordsOf(event) !== '',
@@ -56,8 +53,13 @@ export const turnGuards = {
   hasSaid: ({ context }: Moment) => context.said,
   isOverUnread: (moment: Moment) => isOver(moment) && moment.context.unread > 0,
   isOverSaid: (moment: Moment) => isOver(moment) && moment.context.said,
+  /** Of an interruption that goes on: it is one by now. */
+  isOverInterrupts: (moment: Moment) =>
+    isOver(moment) && moment.context.speaking && interrupts(moment),
   /** An unconfirmed interruption ended and nobody could tell what it was. */
-  isFalseBargeIn: (moment: Moment) => isOver(moment) && !moment.context.speaking,
+  isFalseBargeIn: (moment: Moment) =>
+    isOver(moment) &&
+    (!moment.context.speaking || moment.event.at - moment.context.speechSince >= MAX_SPEECH_MS),
   isPromptDue: (moment: Moment) =>
     isOver(moment) && moment.context.promptsGiven < moment.context.config.prompts,
   saidGoodbye: (moment: Moment) =>
@@ -72,6 +74,8 @@ export const turnGuards = {
   isFinishedOverSpeech: (moment: Moment) => isFinished(moment) && moment.context.speaking,
   isFinishedOverUnread: (moment: Moment) => isFinished(moment) && moment.context.unread > 0,
   isFinishedOverWords: (moment: Moment) => isFinished(moment) && moment.context.said,
+  isStuckOverSpeech: (moment: Moment) => isCurrent(moment) && moment.context.speaking,
+  isStuckOverUnread: (moment: Moment) => isCurrent(moment) && moment.context.unread > 0,
   isHopeless: (moment: Moment) => isCurrent(moment) && moment.context.failures + 1 >= MAX_FAILURES,
   failsOverSpeech: (moment: Moment) => isCurrent(moment) && moment.context.speaking,
 };

@@ -3,187 +3,8 @@
  * commands, which the conversation carries out. The deadline is an absolute time in the context, so that a restored
  * snapshot still knows it; the conversation sends `deadline.reached` when it has passed.
  */
-import { assign, emit, enqueueActions, setup } from 'xstate';
-import { isBackchannel } from './backchannel.ts';
-import { isPrompt, mayBargeIn, turnGuards, wordsOf } from './turn-guards.ts';
-import {
-  MAX_WAITING,
-  MAX_WAITING_KEYS,
-  type FloorTask,
-  type TurnCommand,
-  type TurnConfig,
-  type TurnContext,
-  type TurnEndCause,
-  type TurnEvent,
-  type WaitingTask,
-} from './turn-types.ts';
-
-/** Longer "speech" than this is a noisy line: the agent stops waiting for its end. */
-const MAX_SPEECH_MS = 60_000;
-/** Frames and messages between the caller's mouth and this machine. */
-const DETECTION_SLACK_MS = 60;
-
-const base = setup({
-  types: {
-    input: {} as { readonly config: TurnConfig },
-    context: {} as TurnContext,
-    events: {} as TurnEvent,
-    emitted: {} as TurnCommand,
-  },
-  guards: turnGuards,
-  actions: {
-    arm: emit(({ context }) => ({ type: 'bargein.arm' as const, on: mayBargeIn(context) })),
-    disarm: emit({ type: 'bargein.arm' as const, on: false }),
-    pause: emit({ type: 'playout.pause' as const }),
-    resume: emit({ type: 'playout.resume' as const }),
-    /** What was to follow the interrupted words, does not: neither does the end of the call. */
-    yieldFloor: enqueueActions(({ context, event, enqueue }) => {
-      const isPressed = ['dtmf', 'text', 'interrupt'].includes(event.type);
-      const since = isPressed ? event.at : context.speechSince;
-      enqueue.assign({ endCall: false });
-      enqueue.emit({
-        type: 'floor.yield',
-        utterance: context.utterance,
-        since: event.type === 'ask' ? null : since,
-      });
-    }),
-    noteSpeech: assign({
-      speaking: true,
-      speechSince: ({ context, event }) =>
-        event.type === 'speech.started' ? event.startMs : context.speechSince,
-    }),
-    noteSilence: assign({ speaking: false }),
-    noteUtterance: assign({
-      speaking: false,
-      unread: ({ context }) => context.unread + 1,
-      speechEndMs: ({ context, event }) =>
-        event.type === 'speech.stopped' ? event.endMs : context.speechEndMs,
-    }),
-    noteRead: assign({
-      unread: ({ context }) => Math.max(0, context.unread - 1),
-      said: ({ context, event }) =>
-        context.said || wordsOf(event) !== '' || (!context.config.reads && context.unread > 0),
-    }),
-    /** Read while the agent speaks: a backchannel asks for no answer. */
-    noteReadOver: assign({
-      unread: ({ context }) => Math.max(0, context.unread - 1),
-      said: ({ context, context: { said, config, unread }, event }) =>
-        said ||
-        (config.reads
-          ? wordsOf(event) !== '' && !isBackchannel(wordsOf(event))
-          : unread > 0 && !mayBargeIn(context)),
-    }),
-    noteWritten: assign({ said: true }),
-    noteStopped: assign({ idleSince: ({ event }) => event.at }),
-    giveUpUnread: enqueueActions(({ context, enqueue }) => {
-      if (context.unread === 0) return;
-      enqueue.assign({ unread: 0 });
-      enqueue.emit({ type: 'speech.giveUp' });
-    }),
-    noteEndCall: assign({
-      endCall: ({ context, event }) =>
-        context.endCall || (event.type === 'reply.queued' && event.endCall),
-    }),
-    noteFailure: assign({ failures: ({ context }) => context.failures + 1 }),
-    /** An apology is no success: replies that fail in a row end the call. */
-    noteFinished: assign({
-      idleSince: ({ event }) => event.at,
-      failures: ({ context }) => (isPrompt(context.task, 'apology') ? context.failures : 0),
-    }),
-    countPrompt: assign({ promptsGiven: ({ context }) => context.promptsGiven + 1 }),
-    clearDeadline: assign({ deadlineAt: null }),
-    setConfirmDeadline: assign({
-      deadlineAt: ({ context: { speechSince, config } }) =>
-        speechSince + config.bargeInConfirmMs + config.vadHangoverMs + DETECTION_SLACK_MS,
-    }),
-    setFalseDeadline: assign({
-      deadlineAt: ({ context, event }) => event.at + context.config.falseBargeInMs,
-    }),
-    setIdleDeadline: assign({
-      deadlineAt: ({ context: { idleSince, promptsGiven, config, isCallerMuted } }) =>
-        isCallerMuted
-          ? null
-          : idleSince +
-            (promptsGiven < config.prompts ? config.promptAfterMs : config.hangupAfterMs),
-    }),
-    setSpeechDeadline: assign({ deadlineAt: ({ event }) => event.at + MAX_SPEECH_MS }),
-    setEndpointDeadline: assign({
-      deadlineAt: ({ context }) => context.speechEndMs + context.config.endpointMinMs,
-    }),
-    setFinalDeadline: assign({
-      deadlineAt: ({ context, event }) => event.at + context.config.sttFinalMs,
-    }),
-    /** A new utterance number and the command to fill it. */
-    take: enqueueActions(({ context, enqueue }, { task }: { task: FloorTask }) => {
-      const utterance = context.lastNumber + 1;
-      enqueue.assign({ ...floorFor(context, { utterance, task }), lastNumber: utterance });
-      enqueue.emit({ type: 'floor.take', utterance, task });
-    }),
-    takeAsked: enqueueActions(({ context, event, enqueue }) => {
-      if (event.type !== 'ask') return;
-      const { task } = event;
-      const utterance = context.lastNumber + 1;
-      enqueue.assign({ ...floorFor(context, { utterance, task }), lastNumber: utterance });
-      enqueue.emit({ type: 'floor.take', utterance, task });
-    }),
-    takeWaiting: enqueueActions(({ context, enqueue }) => {
-      const [next, ...waiting] = context.waiting;
-      if (next === undefined) return;
-      enqueue.assign({ ...floorFor(context, next), waiting });
-      enqueue.emit({ type: 'floor.take', ...next });
-    }),
-    letWait: assign(({ context, event }) =>
-      event.type === 'ask' ? withWaiting(context, event.task) : {},
-    ),
-    /** Keys pressed one after the other are one input. */
-    letKeysWait: assign(({ context, event }) => {
-      if (event.type !== 'dtmf') return {};
-      const last = context.waiting.at(-1);
-      if (last?.task.kind !== 'reply' || last.task.input.kind !== 'dtmf')
-        return withWaiting(context, {
-          kind: 'reply',
-          input: { kind: 'dtmf', digits: event.digits },
-        });
-      const digits = (last.task.input.digits + event.digits).slice(0, MAX_WAITING_KEYS);
-      const task: FloorTask = { kind: 'reply', input: { kind: 'dtmf', digits } };
-      return { waiting: [...context.waiting.slice(0, -1), { ...last, task }] };
-    }),
-    dropWaiting: assign({
-      waiting: ({ context, event }) =>
-        context.waiting.filter(
-          ({ utterance }) => event.type !== 'unask' || utterance !== event.utterance,
-        ),
-    }),
-    /** Once the caller can be heard again, his silence counts anew. */
-    noteMuted: assign(({ context, event }) => {
-      if (event.type !== 'caller.muted') return {};
-      return { isCallerMuted: event.on, idleSince: event.on ? context.idleSince : event.at };
-    }),
-    end: emit((_, { cause }: { cause: TurnEndCause }) => ({ type: 'turn.ended' as const, cause })),
-  },
-});
-
-/**
- * The context of who takes the floor. An answer starts the count of idle prompts anew; what was asked for from outside
- * answers nobody, and changes nothing of what comes after it.
- */
-function floorFor(context: TurnContext, { utterance, task }: WaitingTask): Partial<TurnContext> {
-  const isAsked = task.kind === 'asked';
-  return {
-    utterance,
-    task,
-    promptsGiven: task.kind === 'prompt' ? context.promptsGiven : 0,
-    said: isAsked && context.said,
-    endCall: isAsked && context.endCall,
-    deadlineAt: null,
-  };
-}
-
-function withWaiting(context: TurnContext, task: FloorTask): Partial<TurnContext> {
-  if (context.waiting.length >= MAX_WAITING) return {};
-  const utterance = context.lastNumber + 1;
-  return { lastNumber: utterance, waiting: [...context.waiting, { utterance, task }] };
-}
+import { turnBase as base } from './turn-actions.ts';
+import { NO_TURN, type FloorTask, type TurnEndCause, type TurnEvent } from './turn-types.ts';
 
 const replyToSpeech = {
   type: 'take',
@@ -237,17 +58,24 @@ const freeTheFloor = [
 const held = base.createStateConfig({
   entry: ['pause', 'setConfirmDeadline'],
   on: {
-    'speech.started': { actions: ['noteSpeech', 'setConfirmDeadline'] },
+    'speech.started': { actions: ['noteSpeechAgain', 'setConfirmDeadline'] },
+    'speech.confirmed': { target: '#turn.hearing', actions: ['yieldFloor'] },
+    'speech.lasted': [
+      { guard: 'interrupts', target: '#turn.hearing', actions: ['yieldFloor'] },
+      { actions: ['noteLasted'] },
+    ],
     'speech.stopped': [
       {
-        guard: 'isLongSpeech',
+        guard: 'interrupts',
         target: '#turn.recognising',
         actions: ['yieldFloor', 'noteUtterance'],
       },
-      { guard: 'cannotRead', target: 'flowing', actions: ['noteSilence', 'resume'] },
       { actions: ['noteUtterance', 'setFalseDeadline'] },
     ],
-    'stt.partial': { guard: 'interrupts', target: '#turn.hearing', actions: ['yieldFloor'] },
+    'stt.partial': [
+      { guard: 'interrupts', target: '#turn.hearing', actions: ['yieldFloor', 'notePartial'] },
+      { actions: ['notePartial'] },
+    ],
     'stt.final': [
       {
         guard: 'interruptsStill',
@@ -257,6 +85,7 @@ const held = base.createStateConfig({
       { guard: 'interrupts', target: '#turn.recognising', actions: ['yieldFloor', 'noteReadOver'] },
       // An earlier utterance was read; what is being said now is judged by itself.
       { guard: 'isSpeaking', actions: ['noteReadOver'] },
+      { guard: 'cannotRead', actions: ['noteReadOver'] },
       { target: 'flowing', actions: ['noteReadOver', 'resume'] },
     ],
     'reply.failed': {
@@ -265,8 +94,9 @@ const held = base.createStateConfig({
       actions: ['yieldFloor', 'noteFailure'],
     },
     'deadline.reached': [
-      { guard: 'isFalseBargeIn', target: 'flowing', actions: ['resume'] },
-      { guard: 'isOver', target: '#turn.hearing', actions: ['yieldFloor'] },
+      { guard: 'isOverInterrupts', target: '#turn.hearing', actions: ['yieldFloor'] },
+      { guard: 'isFalseBargeIn', target: 'flowing', actions: ['dropPartial', 'resume'] },
+      { guard: 'isOver', actions: ['setJudgeDeadline'] },
     ],
   },
 });
@@ -344,17 +174,24 @@ const agent = base.createStateConfig({
       },
       { actions: ['letWait'] },
     ],
+    // Whatever holds it up, the caller is not left with a silent line.
+    'floor.stuck': [
+      { guard: 'isStuckOverSpeech', target: '#turn.hearing', actions: ['giveUpFloor'] },
+      { guard: 'isStuckOverUnread', target: '#turn.recognising', actions: ['giveUpFloor'] },
+      { guard: 'isCurrent', target: '#turn.listening', actions: ['giveUpFloor', 'noteStopped'] },
+    ],
   },
   states: { flowing, held },
 });
 
 /** Nobody speaks. Idle prompts, then the hang-up for silence. */
 const listening = base.createStateConfig({
-  entry: ['setIdleDeadline'],
+  entry: ['clearTurn', 'setIdleDeadline'],
   always: { guard: 'hasWaiting', target: 'agent', actions: ['takeWaiting'] },
   on: {
     ask: { target: 'agent', actions: ['takeAsked'] },
     'caller.muted': { target: 'listening', reenter: true, actions: ['noteMuted'] },
+    'caller.spoke': { target: 'listening', reenter: true, actions: ['noteStopped'] },
     'speech.started': { target: 'hearing', actions: ['noteSpeech'] },
     // Speech that began over the agent's last words.
     'speech.stopped': { target: 'recognising', actions: ['noteUtterance'] },
@@ -377,6 +214,7 @@ const hearing = base.createStateConfig({
   on: {
     'speech.started': { actions: ['noteSpeech', 'setSpeechDeadline'] },
     'speech.stopped': { target: 'recognising', actions: ['noteUtterance'] },
+    'stt.partial': { actions: ['notePartial'] },
     'stt.final': { actions: ['noteRead'] },
     dtmf: { target: 'agent', actions: ['giveUpUnread', replyToDtmf] },
     text: { target: 'agent', actions: [replyToSpeech] },
@@ -384,32 +222,43 @@ const hearing = base.createStateConfig({
   },
 });
 
-/** The caller has stopped: wait for the end-of-turn silence and for the recogniser, whichever comes last. */
+/**
+ * The caller has stopped: wait until his silence is long enough for what he has said, and for the recogniser, whichever
+ * comes last.
+ */
 const recognising = base.createStateConfig({
-  initial: 'pausing',
+  initial: 'judging',
   on: {
     'speech.started': { target: 'hearing', actions: ['noteSpeech'] },
     dtmf: { target: 'agent', actions: ['giveUpUnread', replyToDtmf] },
     text: { target: 'agent', actions: [replyToSpeech] },
   },
   states: {
-    pausing: {
+    /** How long it must be is asked anew with every word that is read. */
+    judging: {
       entry: ['setEndpointDeadline'],
+      always: [
+        { guard: 'isOverUnread', target: 'reading' },
+        { guard: 'isOverWaiting', target: '#turn.agent', actions: ['takeWaiting'] },
+        { guard: 'isOverSaid', target: '#turn.agent', actions: [replyToSpeech] },
+        { guard: 'isOver', target: '#turn.listening' },
+        { target: 'pausing' },
+      ],
+    },
+    pausing: {
       on: {
-        'stt.final': { actions: ['noteRead'] },
-        'deadline.reached': [
-          { guard: 'isOverUnread', target: 'reading' },
-          { guard: 'isOverWaiting', target: '#turn.agent', actions: ['takeWaiting'] },
-          { guard: 'isOverSaid', target: '#turn.agent', actions: [replyToSpeech] },
-          { guard: 'isOver', target: '#turn.listening' },
-        ],
+        'stt.partial': { target: 'judging', actions: ['notePartial'] },
+        'stt.final': { target: 'judging', actions: ['noteRead'] },
+        likelihood: { target: 'judging', actions: ['noteLikelihood'] },
+        'deadline.reached': { guard: 'isOver', target: 'judging' },
       },
     },
     reading: {
       entry: ['setFinalDeadline'],
       on: {
+        'stt.partial': { actions: ['notePartial'] },
         'stt.final': [
-          { guard: 'readsLast', target: 'read', actions: ['noteRead'] },
+          { guard: 'readsLast', target: 'judging', actions: ['noteRead'] },
           { actions: ['noteRead'] },
         ],
         'deadline.reached': [
@@ -428,13 +277,6 @@ const recognising = base.createStateConfig({
         ],
       },
     },
-    read: {
-      always: [
-        { guard: 'hasWaiting', target: '#turn.agent', actions: ['takeWaiting'] },
-        { guard: 'hasSaid', target: '#turn.agent', actions: [replyToSpeech] },
-        { target: '#turn.listening' },
-      ],
-    },
   },
 });
 
@@ -442,6 +284,11 @@ export const turnMachine = base.createMachine({
   id: 'turn',
   context: ({ input }) => ({
     config: input.config,
+    dials: input.config.dials,
+    turn: NO_TURN,
+    lastAgentText: null,
+    over: { spokeMs: 0, text: null },
+    lastedMs: 0,
     utterance: input.config.saidBefore ?? 0,
     lastNumber: input.config.saidBefore ?? 0,
     waiting: [],
@@ -467,6 +314,10 @@ export const turnMachine = base.createMachine({
     unask: { actions: ['dropWaiting'] },
     text: { actions: ['noteWritten'] },
     'caller.muted': { actions: ['noteMuted'] },
+    'caller.spoke': { actions: ['noteStopped'] },
+    'agent.heard': { actions: ['noteHeard'] },
+    'speech.lasted': { actions: ['noteLasted'] },
+    dials: { actions: ['noteDials'] },
   },
   states: {
     starting: {

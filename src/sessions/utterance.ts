@@ -50,7 +50,12 @@ export class Utterance {
 
   /** What is being said; of a torn utterance only what has audio. */
   get text(): string {
-    return this.isTorn ? this.heard(this.audioMs) : this.#text;
+    return this.isTorn ? this.heard(this.audioMs) : this.#text.trimEnd();
+  }
+
+  /** Of its sound so far. */
+  get samples(): number {
+    return this.#samples;
   }
 
   get audioMs(): number {
@@ -62,6 +67,18 @@ export class Utterance {
     this.frames?.piece(this, text);
     this.#text = joinPieces([this.#text, text].filter((piece) => piece !== ''));
     return { chars: this.#text.length - text.length, ms: (this.#samples * 1000) / SAMPLE_RATE_HZ };
+  }
+
+  /**
+   * More of the text as a realtime model tells it, with its own spaces; its sound comes beside it. `isNew`: the first words
+   * of a reply. Returns where in the text they begin.
+   */
+  append(text: string, isNew: boolean): number {
+    const isFirst = this.#text === '';
+    const words = isNew || isFirst ? text.trimStart() : text;
+    this.frames?.piece(this, words);
+    this.#text = isNew && !isFirst ? joinPieces([this.#text.trimEnd(), words]) : this.#text + words;
+    return this.#text.length - words.length;
   }
 
   /** All sound of the piece has been added. */
@@ -77,7 +94,7 @@ export class Utterance {
 
   /** What of the text the caller has heard after `heardMs` of audio: per character in Chinese, per word in English. */
   heard(heardMs: number): string {
-    if (this.isWhole && heardMs >= this.audioMs) return this.#text;
+    if (this.isWhole && heardMs >= this.audioMs) return this.#text.trimEnd();
     return heardText({ text: this.#text, marks: this.#marks, heardMs, totalMs: this.audioMs });
   }
 }

@@ -50,9 +50,10 @@ export type VendorToken = {
 export type VendorTokens = {
   /**
    * A token with at least 30 s of life; null without a vendor account. Errors: those of the token source, E_PROVIDER_AUTH
-   * again for 30 s after a refusal; E_DATABASE* when the account is not known and the database is away.
+   * again for 30 s after a refusal; E_DATABASE* when the account is not known and the database is away. `refused`: the
+   * vendor did not take this one; it is renewed, unless that was done less than 30 s ago.
    */
-  forAccount(accountId: Id): Promise<VendorToken | null>;
+  forAccount(accountId: Id, refused?: string): Promise<VendorToken | null>;
   /** A token for a key that nobody uses yet: the proof that it works. Errors: those of the token source. */
   verify(key: AliyunKey): Promise<AliyunToken>;
   /** Idempotent. */
@@ -122,15 +123,22 @@ class TokenCache implements VendorTokens {
     this.#random = options.random ?? Math.random;
   }
 
-  async forAccount(accountId: Id): Promise<VendorToken | null> {
+  async forAccount(accountId: Id, refused?: string): Promise<VendorToken | null> {
     const account = await this.#account(accountId);
     if (account === null) {
       this.#drop(accountId);
       return null;
     }
     const held = this.#known(account);
-    if (held !== undefined && this.#isServable(held)) return viewOf(held);
+    if (held !== undefined && this.#isServable(held) && !this.#isVoid(held, refused)) {
+      return viewOf(held);
+    }
     return viewOf(await this.#renew(account));
+  }
+
+  /** One that is quite new is not what is wrong: it would be fetched again with every connection. */
+  #isVoid(held: Held, refused: string | undefined): boolean {
+    return held.token === refused && this.#clock.wallMs() - held.fetchedAtMs >= REFUSED_MS;
   }
 
   verify(key: AliyunKey): Promise<AliyunToken> {

@@ -7,6 +7,7 @@ import type { Id } from '#lib/ids.ts';
 import type { Log } from '#lib/log.ts';
 import { loadStreamResampling } from '#lib/stream-resampler.ts';
 import type { ProviderSet } from '#providers/contract.ts';
+import type { PhraseStore } from '#providers/phrase-store.ts';
 import { pendingCalls } from './pending-calls.ts';
 import { agentFor } from './placing.ts';
 import type { AgentDirectory } from './ports.ts';
@@ -56,6 +57,8 @@ export type VoiceTurnsOptions = {
   readonly log: Log;
   /** Errors: E_CONFIG. */
   providersFor(agent: AgentConfig): ProviderSet | Promise<ProviderSet>;
+  /** Keeps the sound of what is said in many turns; absent: nothing is kept. */
+  readonly phrases?: PhraseStore;
 };
 
 /** Another turn of the conversation: as a rule one whose client has just left, to say something else. */
@@ -124,6 +127,7 @@ async function begin(
     const { signal } = request;
     const spoken = new SpokenTurn({
       ...{ clock, log, resampling, turn, agent, providers, said, signal },
+      ...(options.phrases === undefined ? {} : { phrases: options.phrases }),
     });
     run(spoken);
     return { ok: true, conversationId: turn.conversationId, events: spoken.events };

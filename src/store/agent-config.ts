@@ -61,7 +61,7 @@ export function agentOf(row: AgentRow): AgentConfig {
       realtimeVoice: textOf(objectOf(config['realtime'])['voice']),
     },
     turn: {
-      endpointMinMs: numberOf(turn['endpoint_min_ms'], 0, 10_000) ?? 500,
+      endpointMinMs: numberOf(turn['endpoint_min_ms'], 0, 10_000) ?? 200,
       endpointMaxMs: numberOf(turn['endpoint_max_ms'], 0, 60_000) ?? 3_000,
       responsiveness: numberOf(turn['responsiveness'], 0, 1) ?? 0.5,
       interruptionSensitivity: numberOf(turn['interruption_sensitivity'], 0, 1) ?? 0.5,
@@ -145,16 +145,16 @@ function booleanOf(value: unknown): boolean | null {
   return typeof value === 'boolean' ? value : null;
 }
 
-/** Those with a `url` are not called in this version, so the model is not offered them. */
 function functionsOf(value: unknown): AgentFunction[] {
   return (Array.isArray(value) ? value : []).map(objectOf).flatMap((each) => {
     const name = textOf(each['name']);
-    if (name === null || textOf(each['url']) !== null) return [];
+    if (name === null) return [];
     return {
       name,
       description: textOf(each['description']) ?? '',
       parameters: objectOf(each['parameters']),
       timeoutMs: numberOf(each['timeout_ms'], 100, 60_000) ?? 5_000,
+      url: textOf(each['url']),
     };
   });
 }

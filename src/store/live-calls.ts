@@ -3,9 +3,11 @@ import {
   FINAL_EVENTS,
   type CallEntry,
   type EventData,
+  type Message,
   type RecordingPatch,
 } from '#lib/call-events.ts';
 import type { Id } from '#lib/ids.ts';
+import { MICROS, type Money } from '#lib/prices.ts';
 
 /** A call that has begun and still lacks its final event, or the end of a recording. */
 export type LiveCall = {
@@ -20,8 +22,12 @@ export type LiveCall = {
   lastAt: string;
   lastSeq: number;
   isOver: boolean;
+  /** Of its vendors so far; null: no price is known. */
+  cost: Money | null;
   /** Recordings that are still `active`, by id. */
   readonly recordings: Map<Id, RecordingPatch>;
+  /** Names of the tools that were begun and have not answered, in the order they were begun. */
+  readonly openTools: string[];
 };
 
 export class LiveCalls {
@@ -41,13 +47,25 @@ export class LiveCalls {
         lastAt: event.time,
         lastSeq: event.seq,
         isOver: false,
+        cost: null,
         recordings: new Map(),
+        openTools: [],
       });
     }
     const call = this.#calls.get(event.call_id);
     if (call === undefined) return;
     if (event.time > call.lastAt) call.lastAt = event.time;
     call.lastSeq = Math.max(call.lastSeq, event.seq);
+    for (const { cost, currency } of entry.usage ?? []) {
+      if (cost === undefined || currency === undefined) continue;
+      if (call.cost !== null && call.cost.currency !== currency) continue;
+      // In millionths, as the meter tells them: nothing is lost in adding up.
+      const micros = Math.round((call.cost?.amount ?? 0) * MICROS) + Math.round(cost * MICROS);
+      call.cost = { amount: micros / MICROS, currency };
+    }
+    if (event.type === 'conversation.message') {
+      noteTools(call, (event.data as EventData['conversation.message']).message);
+    }
     if (event.type === 'call.answered') {
       call.answeredAt = (event.data as EventData['call.answered']).answered_at;
     }
@@ -69,4 +87,13 @@ export class LiveCalls {
   list(): LiveCall[] {
     return [...this.#calls.values()];
   }
+}
+
+/** More at a time than a call may begin. */
+const MAX_OPEN_TOOLS = 64;
+
+function noteTools({ openTools }: LiveCall, { role, name, tool_calls: begun = [] }: Message): void {
+  for (const call of begun) if (openTools.length < MAX_OPEN_TOOLS) openTools.push(call.name);
+  const at = role === 'function' ? openTools.indexOf(name ?? '') : -1;
+  if (at !== -1) openTools.splice(at, 1);
 }

@@ -9,6 +9,9 @@ import type { Sealer } from './sealed.ts';
 
 export type ProviderKind = 'stt' | 'llm' | 'tts' | 'realtime';
 
+/** By the names of lib/prices.ts; `currency` is a text. */
+export type StoredPrices = Readonly<Record<string, number | string>>;
+
 export type ProviderConfig = {
   readonly id: Id;
   readonly kind: ProviderKind;
@@ -16,7 +19,7 @@ export type ProviderConfig = {
   readonly name: string;
   readonly hasCredentials: boolean;
   readonly options: Readonly<Record<string, unknown>>;
-  readonly prices: Readonly<Record<string, number>>;
+  readonly prices: StoredPrices;
   readonly priority: number;
   readonly isActive: boolean;
   readonly createdAt: string;
@@ -29,7 +32,7 @@ export type ProviderConfigFields = {
   readonly name: string;
   readonly credentials: Readonly<Record<string, string>>;
   readonly options: Readonly<Record<string, unknown>>;
-  readonly prices: Readonly<Record<string, number>>;
+  readonly prices: StoredPrices;
   readonly priority: number;
   readonly isActive: boolean;
 };
@@ -45,6 +48,8 @@ export type ProviderConfigs = {
     id: Id,
     changes: Partial<ProviderConfigFields>,
   ): Promise<ProviderConfig | null>;
+  /** Of the account: prices are in it. */
+  currency(actor: Actor): Promise<string>;
   /** False when there is no such row. `inUse` names what refers to it; nothing is deleted then. */
   remove(actor: Actor, id: Id): Promise<'deleted' | 'missing' | { readonly inUse: Id[] }>;
 };
@@ -63,7 +68,7 @@ type ConfigRow = {
   name: string;
   has_credentials: boolean;
   options: Record<string, unknown>;
-  prices: Record<string, number>;
+  prices: Record<string, number | string>;
   priority: number;
   is_active: boolean;
   created_at: Date;
@@ -117,6 +122,14 @@ export function createProviderConfigs(options: ProviderConfigsOptions): Provider
         return configOf(row);
       }),
     remove: (actor, id) => change(actor, (sql) => removeRow(sql, actor, id)),
+    currency: (actor) =>
+      database.withAccount(actor.accountId, actor.name, async (sql) => {
+        const [row] = await sql.rows<{ currency: string }>(
+          'SELECT currency FROM account_settings WHERE user_id = $1',
+          [actor.accountId],
+        );
+        return row?.currency ?? 'CNY';
+      }),
   };
 }
 

@@ -32,6 +32,10 @@ export type Recovered = {
   readonly recordings: readonly RecordingPatch[];
 };
 
+/** As a call itself says it when it ends in the middle of a tool. */
+const UNKNOWN_OUTCOME = JSON.stringify({
+  error: 'unknown outcome: the server stopped before the answer',
+});
 const REPAIR_TIMEOUT_MS = 30_000;
 const MAX_DURATION_S = 86_400;
 
@@ -43,7 +47,11 @@ export async function recoverCalls(options: RecoverOptions): Promise<Recovered> 
   for (const call of journal.liveCalls()) {
     if (call.isText) continue; // nobody was cut off: it is gone on with
     // The call's own state moves on with every append: what it was is copied first.
-    const found = { ...call, recordings: [...call.recordings.values()] };
+    const found = {
+      ...call,
+      recordings: [...call.recordings.values()],
+      openTools: [...call.openTools],
+    };
     const mended: RecordingPatch[] = [];
     for (const recording of found.recordings)
       mended.push(await mend(recording, found.accountId, options));
@@ -108,7 +116,10 @@ function closingEntries(
     ...rest,
   });
   const entries: CallEntry[] = [];
-  if (!call.isOver) entries.push(finalEntry(call, last?.status ?? 'none', eventOf));
+  if (!call.isOver) {
+    entries.push(...call.openTools.map((name) => unknownOutcome(call, name, eventOf)));
+    entries.push(finalEntry(call, last?.status ?? 'none', eventOf));
+  }
   for (const recording of mended) {
     const record =
       recording.id === last?.id
@@ -139,6 +150,18 @@ function closingEntries(
   return entries;
 }
 
+/** A tool was begun, and nobody knows whether it was done: nobody may take it for undone. */
+function unknownOutcome(
+  call: Found,
+  name: string,
+  eventOf: (rest: Pick<CallEvent, 'type' | 'data'>) => CallEvent,
+): CallEntry {
+  const timestamp = Date.parse(call.lastAt) / 1_000;
+  const message = { role: 'function', name, content: UNKNOWN_OUTCOME, timestamp } as const;
+  const event = eventOf({ type: 'conversation.message', data: { message } });
+  return { event, record: null, recording: null };
+}
+
 function finalEntry(
   call: Found,
   recordingStatus: string,
@@ -151,7 +174,7 @@ function finalEntry(
         type: 'call.ended',
         data: {
           ...{ duration, hangup_reason: 'error', outcome: 'node_lost', ended_by: 'system' },
-          ...{ recording_status: recordingStatus, cost: null, quality: null, latency: null },
+          ...{ recording_status: recordingStatus, cost: call.cost, quality: null, latency: null },
         },
       })
     : eventOf({

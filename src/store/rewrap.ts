@@ -32,6 +32,8 @@ export const SEALED_COLUMNS: readonly SealedColumn[] = [
   byId('extensions', 'password'),
   byId('webhooks', 'secret'),
   byId('webhooks', 'old_secret'),
+  byId('tool_secrets', 'secret', 'user_id'),
+  byId('tool_secrets', 'old_secret', 'user_id'),
   byId('recordings', 'key_enc'),
   // The same digest as idempotency.ts makes.
   {

@@ -1,6 +1,7 @@
 /** Text conversations as the database has them (contract 2.4): to be taken up again after a restart. */
 import type { HandoffSummary, Message, Outcome } from '#lib/call-events.ts';
 import type { Id } from '#lib/ids.ts';
+import type { Money } from '#lib/prices.ts';
 import type { Database, Sql } from './pool.ts';
 
 export type StoredConversation = {
@@ -19,6 +20,8 @@ export type StoredConversation = {
   readonly seq: number;
   readonly messages: readonly Message[];
   readonly variables: Readonly<Record<string, string>>;
+  /** As far as it is in the database. */
+  readonly cost: Money | null;
   readonly handoff: {
     readonly fromId: Id;
     readonly toId: Id;
@@ -44,6 +47,8 @@ type Row = {
   readonly outcome: Outcome | null;
   readonly start_time: Date;
   readonly variables: Record<string, string>;
+  readonly cost: string | null;
+  readonly currency: string | null;
   readonly seq: number;
   readonly last_at: Date | null;
   readonly messages: Message[];
@@ -61,7 +66,7 @@ async function readConversation(
   id: Id,
 ): Promise<StoredConversation | null> {
   const [row] = await sql.rows<Row>(
-    `SELECT r.squad_id, r.agent_id, a.name AS agent_name, r.outcome, r.start_time, r.variables, e.seq, e.last_at,
+    `SELECT r.squad_id, r.agent_id, a.name AS agent_name, r.outcome, r.start_time, r.variables, r.cost, r.currency, e.seq, e.last_at,
             e.messages, (SELECT h.data FROM call_events h WHERE h.call_id = r.id AND h.type = 'call.handoff'
                           ORDER BY h.seq DESC LIMIT 1) AS handoff
        FROM call_records r JOIN agents a ON a.id = r.agent_id AND a.user_id = r.user_id
@@ -78,6 +83,7 @@ async function readConversation(
     ...{ accountId, squadId: row.squad_id, agentId: row.agent_id, agentName: row.agent_name },
     ...{ outcome: row.outcome, seq: row.seq, messages: row.messages, variables: row.variables },
     startedMs: row.start_time.getTime(),
+    cost: row.cost === null ? null : { amount: Number(row.cost), currency: row.currency ?? 'CNY' },
     lastMs: (row.last_at ?? row.start_time).getTime(),
     handoff:
       handoff === null

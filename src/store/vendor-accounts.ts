@@ -23,6 +23,8 @@ export type VendorAccount = {
   readonly credentials: Readonly<Record<string, string>> | null;
   readonly options: Readonly<Record<string, unknown>>;
   readonly prices: Readonly<Record<string, unknown>>;
+  /** Of the account that owns it: prices that name none are in it. */
+  readonly currency: string;
   /** The lowest is used first. */
   readonly priority: number;
 };
@@ -101,7 +103,8 @@ export function createVendorAccounts(options: VendorAccountsOptions): VendorAcco
     ...values: unknown[]
   ): Promise<VendorAccount[]> => {
     const rows = await sql.rows<AccountRow>(
-      `SELECT * FROM (${ROWS}) a WHERE ${where} ORDER BY priority, created_at, id LIMIT ${MAX_ROWS}`,
+      `SELECT *, coalesce((SELECT s.currency FROM account_settings s WHERE s.user_id = a.user_id), 'CNY') AS currency
+         FROM (${ROWS}) a WHERE ${where} ORDER BY priority, created_at, id LIMIT ${MAX_ROWS}`,
       [accountId, ...values],
     );
     return rows.map((row) => accountOf(row, options));
@@ -126,9 +129,10 @@ export function createVendorAccounts(options: VendorAccountsOptions): VendorAcco
 }
 
 function accountOf(row: AccountRow, options: VendorAccountsOptions): VendorAccount {
-  const { id, kind, vendor, name, prices, priority } = row;
+  const { id, kind, vendor, name, prices, currency, priority } = row;
   return {
-    ...{ id, accountId: row.user_id, kind, vendor, name, options: row.options, prices, priority },
+    ...{ id, accountId: row.user_id, kind, vendor, name, prices, currency, priority },
+    options: row.options,
     credentials: openAll(row, options),
   };
 }

@@ -14,6 +14,8 @@ export type ChatModel = {
   readonly asked: Asked[];
   /** What to say; a number is an HTTP status to refuse with. */
   answer: (asked: Asked) => string | number;
+  /** Tokens of every answer; null: it does not tell. */
+  usage: { readonly prompt_tokens: number; readonly completion_tokens: number } | null;
 };
 
 export async function startChatModel(t: TestContext): Promise<ChatModel> {
@@ -34,7 +36,8 @@ export async function startChatModel(t: TestContext): Promise<ChatModel> {
       if (question.stream !== true) {
         response.writeHead(200, { 'content-type': 'application/json' });
         const message = { role: 'assistant', content: said };
-        response.end(JSON.stringify({ choices: [{ ...choice, message }] }));
+        const usage = model.usage === null ? {} : { usage: model.usage };
+        response.end(JSON.stringify({ choices: [{ ...choice, message }], ...usage }));
         return;
       }
       response.writeHead(200, { 'content-type': 'text/event-stream' });
@@ -42,6 +45,9 @@ export async function startChatModel(t: TestContext): Promise<ChatModel> {
         `data: ${JSON.stringify({ choices: [{ index: 0, delta: { content: said } }] })}\n\n`,
       );
       response.write(`data: ${JSON.stringify({ choices: [{ ...choice, delta: {} }] })}\n\n`);
+      if (model.usage !== null) {
+        response.write(`data: ${JSON.stringify({ choices: [], usage: model.usage })}\n\n`);
+      }
       response.end('data: [DONE]\n\n');
     });
   });
@@ -59,6 +65,7 @@ export async function startChatModel(t: TestContext): Promise<ChatModel> {
     },
     asked,
     answer: () => 'Yes.',
+    usage: null,
   };
   return model;
 }

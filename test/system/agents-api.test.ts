@@ -23,6 +23,7 @@ const ABSENT = Object.fromEntries(
   [
     ...['description', 'greeting', 'language', 'mode', 'stt', 'llm', 'tts', 'realtime', 'turn'],
     ...['silence', 'max_duration_s', 'max_history', 'functions', 'variables', 'background'],
+    ...['tools', 'filler', 'fallback_phrase', 'memory_calls', 'voicemail'],
     ...['recording', 'auto_summary', 'metadata'],
   ].map((name) => [name, null]),
 );
@@ -41,6 +42,7 @@ const full = {
   turn: {
     ...{ endpoint_min_ms: 200, endpoint_max_ms: null, barge_in: false },
     ...{ barge_in_confirm_ms: 0, false_barge_in_ms: null },
+    ...{ responsiveness: 0.2, interruption_sensitivity: null },
   },
   silence: { prompt_after_s: 5, prompts: 0, prompt_text: null, hangup_after_s: null },
   functions: [
@@ -54,6 +56,13 @@ const full = {
       parameters: { type: 'object', properties: { order: { type: ['string', 'null'] } } },
     },
   ],
+  tools: {
+    builtins: ['end_call', 'note'],
+    mcp_servers: [{ name: 'menu', url: 'https://mcp.example/mcp' }],
+  },
+  filler: { after_ms: 1500, long_after_ms: null, text: 'One moment.', long_text: null },
+  ...{ fallback_phrase: 'Let us talk about something else.', memory_calls: 3 },
+  voicemail: { action: 'message', message: null },
   variables: { name: 'Li', __x: '' },
   ...{ background: 'office', recording: false, auto_summary: false },
   metadata: { mask_at_rest: true, note: null },
@@ -189,6 +198,15 @@ test('every bad agent is told what is wrong with it', async (t) => {
     [{ functions: [{ ...call, name: 'a b' }] }, '/functions/0/name'],
     [{ functions: [{ ...call, name: 'x'.repeat(65) }] }, '/functions/0/name'],
     [{ functions: [call, call] }, '/functions/1/name'],
+    [
+      { functions: [{ ...call, name: 'note' }], tools: { builtins: ['note'] } },
+      '/functions/0/name',
+    ],
+    [{ tools: { builtins: ['fly'] } }, '/tools/builtins/0'],
+    [
+      { tools: { mcp_servers: [{ name: 'm', url: 'http://10.0.0.1/' }] } },
+      '/tools/mcp_servers/0/url',
+    ],
     [{ functions: [{ ...call, parameters: 'x' }] }, '/functions/0/parameters'],
     [{ functions: [{ ...call, url: 'ftp://x' }] }, '/functions/0/url'],
     [{ functions: [{ name: 'f' }] }, '/functions/0/description'],

@@ -188,6 +188,10 @@ const ACTS: Readonly<Record<string, Prepare>> = {
     id: await plantWebhook(world),
     action: 'webhook.delete',
   }),
+  'POST /api/v1/settings/tool-secret/rotate': () => ({
+    body: { overlap_s: 60 },
+    action: 'tool_secret.rotate',
+  }),
   'POST /api/v1/webhooks/{}/rotate-secret': async (world) => ({
     id: await makeWebhook(world),
     action: 'webhook.rotate_secret',

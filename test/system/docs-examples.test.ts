@@ -17,6 +17,7 @@ const GUIDES = [
   'docs/websocket.md',
   'docs/voice-stream.md',
   'docs/webhooks.md',
+  'docs/tools.md',
   'docs/events.md',
   'docs/contacts.md',
 ];

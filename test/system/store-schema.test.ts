@@ -21,8 +21,9 @@ const ALL = [
   '0010_record_patches',
   '0011_webhook_queue',
   '0013_campaign_dialling',
+  '0014_tool_secrets',
 ];
-const TENANT_TABLES = 30;
+const TENANT_TABLES = 31;
 
 let made: TestDatabase[] = [];
 let database: Database;

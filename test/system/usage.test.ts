@@ -102,6 +102,69 @@ test('usage: by day, agent and vendor; what is stored again counts once', async 
   assert.deepEqual([none.rows, none.total.calls], [[], 0], 'a key of other agents sees none of it');
 });
 
+test('cost: of the day, the agent, the vendor and the call, once, in the account’s currency', async (t) => {
+  const store = await newStore(t, storeOptions(newDataDir(t), await newDatabase(t)));
+  const { accountId, agentId } = await account(store);
+  const priced = (cost: number, currency = 'CNY'): UsagePatch => {
+    return { agent_id: agentId, vendor: 'ears', stt_seconds: 1, cost, currency };
+  };
+  const [one, two, three, free] = [0, 1, 2, 3].map((n) =>
+    scriptCall(accountId, agentId, LATE_MS + n),
+  ) as [CallScript, CallScript, CallScript, CallScript];
+  const unpriced: UsagePatch = { agent_id: agentId, vendor: 'ears', stt_seconds: 1 };
+  const entries = [
+    one.initiated(),
+    {
+      ...one.says('user', 'a'),
+      usage: [priced(0.1), { ...priced(0.2), vendor: 'mind' }, unpriced],
+    },
+    { ...one.ended(), usage: [priced(0.000_001)] },
+    // After the end: its summary.
+    { ...one.entry('summary.ready', { summary: 's', source: 'llm' }), usage: [priced(0.3)] },
+    two.initiated(),
+    { ...two.ended(), usage: [priced(0)] },
+    three.initiated(),
+    { ...three.ended(), usage: [priced(5, 'EUR')] },
+    free.initiated(),
+    { ...free.ended(), usage: [unpriced] },
+  ];
+  const apply = (some: readonly (typeof entries)[number][]) =>
+    store.database.withSystem((sql) => applyEntries(sql, some));
+  for (const entry of entries.slice(0, 3)) await apply([entry]);
+  await apply(entries);
+  await apply(entries.toReversed());
+  const rows = await store.database.withSystem((sql) =>
+    sql.rows<{ cost: string | null; currency: string | null }>(
+      'SELECT cost, currency FROM call_records ORDER BY start_time',
+    ),
+  );
+  assert.deepEqual(
+    rows.map(({ cost, currency }) => [cost === null ? null : Number(cost), currency]),
+    [
+      [0.600_001, 'CNY'],
+      [0, 'CNY'],
+      [5, 'EUR'],
+      [null, null],
+    ],
+  );
+  const actor = {
+    ...{ accountId, role: 'owner' as const, agentIds: null, name: 'test' },
+    ...{ requestId: 'r', ip: null, keyId: null, userId: accountId },
+  };
+  const { rows: vendors, total } = await createUsage(store.database, 'EUR').report(actor as never, {
+    ...{ from: '2026-10-31', to: '2026-11-01', by: 'vendor' },
+  });
+  assert.deepEqual(
+    vendors.map((row) => [row.group, row.cost, row.sttSeconds]),
+    [
+      ['', { amount: 0, currency: 'CNY' }, 0],
+      ['ears', { amount: 0.400_001, currency: 'CNY' }, 7],
+      ['mind', { amount: 0.2, currency: 'CNY' }, 1],
+    ],
+  );
+  assert.deepEqual(total.cost, { amount: 0.600_001, currency: 'CNY' }, 'money is not converted');
+});
+
 test('contacts: a call is tied to the contact, however its number was written', async (t) => {
   const store = await newStore(t, storeOptions(newDataDir(t), await newDatabase(t)));
   const { accountId, agentId } = await account(store);

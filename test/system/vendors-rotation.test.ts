@@ -90,7 +90,24 @@ async function fill(database: Database, sealer: Sealer, ids: Ids): Promise<numbe
       }
     }
   }
+  values += await fillToolSecret(database, sealer, ids);
   return values;
+}
+
+/** An account has one, which is bound to the account itself. */
+async function fillToolSecret(database: Database, sealer: Sealer, ids: Ids): Promise<number> {
+  const { accountId } = ids;
+  const sealed = ['secret', 'old_secret'].map((column) =>
+    sealer.seal(`tool_secrets ${column} ${accountId}`, {
+      ...{ table: 'tool_secrets', column, accountId, rowId: accountId },
+    }),
+  );
+  await database.withSystem((sql) =>
+    sql.run('INSERT INTO tool_secrets (user_id, secret, old_secret) VALUES ($1, $2, $3)', [
+      ...[accountId, ...sealed],
+    ]),
+  );
+  return sealed.length;
 }
 
 /** Every value of every column, opened; fails when one does not open or says something else. */

@@ -27,6 +27,7 @@ import type { CallDeps } from '#sessions/call.ts';
 import type { Answered, Leg, LegEvents, Refusal } from '#sessions/leg.ts';
 import type { AgentConfig } from '#lib/agent-config.ts';
 import { CallStory } from '#sessions/story.ts';
+import type { ToolBox } from '#sessions/tool-box.ts';
 import type { SipDialog, SipEnd } from '#sip/types.ts';
 
 export const AUDIO: NegotiatedAudio = {
@@ -320,6 +321,13 @@ export class FakeDialog implements SipDialog {
     return Promise.resolve();
   }
 }
+
+/** Answers whatever is asked, with nothing. */
+export const NO_TOOLS: ToolBox = {
+  offered: async (agent) => agent.functions,
+  manner: () => ({ say: null, isQuiet: false }),
+  ask: async () => ({ content: '{}', effect: null }),
+};
 
 /** 200 ms of audio per word, with exact marks. */
 export const fakeTts: TtsProvider = {

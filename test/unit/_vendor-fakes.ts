@@ -1,4 +1,5 @@
 /** The accounts at vendors in memory, for tests of the facade alone. */
+import type { AliyunSpeech } from '#api/aliyun-speech-port.ts';
 import type { VendorPorts } from '#api/vendor-part.ts';
 import { AppError } from '#lib/errors.ts';
 import { newId } from '#lib/ids.ts';
@@ -22,6 +23,21 @@ export type VendorFakes = {
   /** What asking the vendor comes to. */
   vendorError: Error | null;
   probeError: AppError | null;
+  /** Without an account, unless a test puts its own there. */
+  aliyunSpeech: AliyunSpeech;
+};
+
+const NO_ACCOUNT = new AppError('E_CONFIG', 'no Aliyun account is set up');
+const noSpeech: AliyunSpeech = {
+  hasAccount: async () => false,
+  joined: (sentences) => sentences.join(' '),
+  async listen() {
+    throw NO_ACCOUNT;
+  },
+  // oxlint-disable-next-line require-yield -- it fails before its first sound
+  async *speak() {
+    throw NO_ACCOUNT;
+  },
 };
 
 const TIMES = { createdAt: '2026-01-01T00:00:00.000Z', updatedAt: '2026-01-01T00:00:00.000Z' };
@@ -30,7 +46,7 @@ export function makeVendors(): VendorFakes {
   const fakes: VendorFakes = {
     ports: {} as VendorPorts,
     ...{ aliyun: null, firstToken: null, volcengine: null, providers: new Map() },
-    ...{ token: null, vendorError: null, probeError: null },
+    ...{ token: null, vendorError: null, probeError: null, aliyunSpeech: noSpeech },
   };
   return Object.assign(fakes, { ports: portsOf(fakes) });
 }
@@ -71,6 +87,12 @@ function portsOf(fakes: VendorFakes): VendorPorts {
       verify: async () => ask({ token: 'verified', expiresAtMs: Date.UTC(2026, 0, 2) }),
       close: () => undefined,
     },
+    aliyunSpeech: {
+      hasAccount: (accountId) => fakes.aliyunSpeech.hasAccount(accountId),
+      joined: (sentences) => fakes.aliyunSpeech.joined(sentences),
+      listen: (...asked) => fakes.aliyunSpeech.listen(...asked),
+      speak: (...asked) => fakes.aliyunSpeech.speak(...asked),
+    },
     probe: async (_accountId, id) =>
       fakes.providers.has(id) ? { latencyMs: 12.3, error: fakes.probeError } : null,
   };
@@ -100,6 +122,7 @@ function providersOf(rows: Map<string, ProviderConfig>): VendorPorts['providers'
       const credentials: Record<string, string> = known.hasCredentials ? { kept: 'yes' } : {};
       return keep(id, { ...known, credentials, ...changes });
     },
+    currency: async () => 'CNY',
     remove: async (_actor, id) => (rows.delete(id) ? 'deleted' : 'missing'),
   };
 }

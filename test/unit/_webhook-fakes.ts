@@ -48,6 +48,11 @@ export function makeWebhooks(): WebhookFakes {
         return row === undefined ? null : { row, secret: newWebhookSecret() };
       },
     },
+    toolSecrets: {
+      get: async () => ({ secret: newWebhookSecret(), oldSecretUntil: null, updatedAt: AT }),
+      rotate: async () => ({ secret: newWebhookSecret(), oldSecretUntil: AT, updatedAt: AT }),
+      of: async () => [newWebhookSecret()],
+    },
     deliveries: {
       list: async (_actor, id) => (hooks.has(id) ? pageOf([...deliveries.values()]) : 'missing'),
       redeliver: async (_actor, id, did) => {

@@ -313,8 +313,18 @@ test('what the routes refuse', async () => {
       ...([ADD, { ...MODEL, options }, 400, 'VALIDATION_FAILED'] as const),
       `/options${fault}`,
     ]),
-    [ADD, { ...MODEL, prices: { input: '1' } }, 400, 'VALIDATION_FAILED', '/prices/input type'],
-    [ADD, { ...MODEL, prices: { input: -1 } }, 400, 'VALIDATION_FAILED', '/prices/input minimum'],
+    ...(
+      [
+        [{ stt_per_minute: '1' }, 'stt_per_minute type'],
+        [{ tts_per_1k_chars: -1 }, 'tts_per_1k_chars minimum'],
+        [{ input: 1 }, 'input unknown'],
+        [{ currency: 'euro' }, 'currency pattern'],
+        [{ currency: 'EUR', llm_per_1m_input: 1 }, 'currency currency'],
+      ] as const
+    ).map(([prices, fault]): [string, object, number, string, string] => [
+      ...([ADD, { ...MODEL, prices }, 400, 'VALIDATION_FAILED'] as const),
+      `/prices/${fault}`,
+    ]),
     [ADD, { ...MODEL, priority: -1 }, 400, 'VALIDATION_FAILED', '/priority minimum'],
     [ADD, { ...MODEL, is_active: null }, 400, 'VALIDATION_FAILED', '/is_active type'],
     [ADD, { ...MODEL, id: MISSING }, 400, 'VALIDATION_FAILED', '/id unknown'],

@@ -13,6 +13,7 @@ import {
   type SummaryStore,
 } from '#sessions/auto-summary.ts';
 import type { Summary, SummaryRequest } from '#sessions/summary.ts';
+import { UsageMeter } from '#sessions/usage-meter.ts';
 
 const ACCOUNT = '11111111-1111-4111-8111-111111111111';
 const AGENT = '33333333-3333-4333-8333-333333333333';
@@ -34,6 +35,7 @@ function make() {
     summarise: async (): Promise<void> => undefined,
     call: (id = newId(), messages = said): EndedCall => ({
       ...{ callId: id, accountId: ACCOUNT, agentId: AGENT, messages },
+      usage: new UsageMeter(),
       tell: (summary, source) => told.push([id, summary, source]),
     }),
   };

@@ -2,46 +2,44 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { AgentFunction } from '#lib/agent-config.ts';
-import type { Message } from '#lib/call-events.ts';
 import { SimulatedClock } from '#lib/clock.ts';
-import { ClientFunctions } from '#sessions/client-functions.ts';
-import { CallFeed, type CallFrame } from '#sessions/call-frames.ts';
+import type { CallFrame } from '#sessions/call-frames.ts';
 import { historyOf } from '#sessions/history.ts';
 import { TurnTimes } from '#sessions/latency.ts';
 import { Speaker } from '#sessions/speaker.ts';
+import { CallTools } from '#sessions/tools/call-tools.ts';
 import { Utterance } from '#sessions/utterance.ts';
-import { AGENT, FakeMedia, fakeTts } from './_fakes.ts';
+import { AGENT, FakeMedia, fakeTts, NO_TOOLS } from './_fakes.ts';
+import { silentLog, toolStory } from './_tool-kit.ts';
 
 const OFFERED: AgentFunction[] = [
   { name: 'order', description: 'Orders', parameters: { type: 'object' }, timeoutMs: 5000 },
 ];
 const CALL = { id: 'call_1', name: 'order', arguments: { item: 'tea' } };
 
+const CLERK = { ...AGENT, functions: OFFERED };
+
 function rig(isConnected = true) {
   const clock = new SimulatedClock(0);
   const frames: Extract<CallFrame, { type: 'function_call' }>[] = [];
-  const messages: Message[] = [];
-  const feed = new CallFeed();
+  const world = toolStory(clock);
   if (isConnected)
-    feed.subscribe((frame) => {
+    world.feed.subscribe((frame) => {
       if (frame.type === 'function_call') frames.push(frame);
     });
-  const functions = new ClientFunctions({
-    clock,
-    story: {
-      feed,
-      message: (message) => void messages.push({ ...message, timestamp: 0 }),
-      callTimeMs: () => clock.now(),
-    },
-  });
+  const { messages, story, feed } = world;
+  const functions = CallTools.ofCallAlone({ story, clock, log: silentLog });
   const never = new AbortController();
-  const ask = (call = CALL) => functions.ask(call, OFFERED, never.signal);
-  return { clock, frames, messages, functions, ask, never };
+  const ask = async (call = CALL) => (await functions.ask(call, CLERK, never.signal)).content;
+  return { clock, frames, messages, functions, ask, never, feed };
 }
+
+const soon = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 test('the client is asked once, and its answer goes to the model and into the transcript', async () => {
   const { frames, messages, functions, ask } = rig();
   const asked = ask();
+  await soon();
   const [frame] = frames;
   assert.deepEqual(
     [frame?.name, frame?.arguments, frame?.timeoutMs],
@@ -64,6 +62,7 @@ test('the client is asked once, and its answer goes to the model and into the tr
 test('what goes wrong is told to the model in words', async () => {
   const silent = rig();
   const asked = silent.ask();
+  await soon();
   silent.clock.advance(4999);
   assert.equal(silent.messages.length, 1);
   silent.clock.advance(1);
@@ -77,21 +76,25 @@ test('what goes wrong is told to the model in words', async () => {
   assert.deepEqual(unknown.frames, []);
   const long = rig();
   const answered = long.ask();
+  await soon();
   long.functions.answer(long.frames[0]?.id ?? '', 'x'.repeat(9000));
   assert.match(await answered, /longer than 8000/);
   const over = rig();
   const last = over.ask();
-  over.functions.close();
+  await soon();
+  const closed = over.functions.close();
   assert.equal(await last, '{"error":"the call is over"}');
+  await closed;
 });
 
 test('an answer that comes after the caller has interrupted is still known to the model', async () => {
   const { frames, messages, functions, ask, never } = rig();
   const asked = ask();
+  await soon();
   never.abort();
   await assert.rejects(asked, { code: 'E_ABORTED' });
   assert.equal(functions.answer(frames[0]?.id ?? '', { order: 7 }), true);
-  await new Promise((resolve) => setImmediate(resolve));
+  await soon();
   const history = historyOf({ ...AGENT, systemPrompt: '' }, messages);
   assert.deepEqual(history, [
     { role: 'system', content: '[Function order answered: {"order":7}]' },
@@ -103,7 +106,7 @@ test('nobody is asked for a reply that was given up before, nor once the call is
   late.never.abort();
   await assert.rejects(late.ask(), { code: 'E_ABORTED' });
   const over = rig();
-  over.functions.close();
+  await over.functions.close();
   await assert.rejects(over.ask(), { code: 'E_ABORTED' });
   for (const { frames, messages, clock } of [late, over]) {
     assert.deepEqual([frames, messages], [[], []]);
@@ -130,7 +133,7 @@ test('a model that asks for ever is asked no more', async () => {
     },
     ...{ callId: 'c', announceOnly: false, media, clock, history: () => [] },
     onUsage: () => undefined,
-    ...{ functions: { ask: async () => '{}' }, floor: null },
+    ...{ tools: NO_TOOLS, floor: null },
   });
   const utterance = new Utterance(1, 1, new TurnTimes(() => clock.now()));
   const input = { kind: 'speech', text: 'tea', audio: null } as const;
@@ -140,30 +143,22 @@ test('a model that asks for ever is asked no more', async () => {
 });
 
 test('nobody on the call who answers functions: the agent is told at once, as long as it is so', async () => {
-  const { clock, messages, functions } = rig(false);
+  const { functions, feed, ask } = rig(false);
   const told: CallFrame[] = [];
-  const feed = new CallFeed();
   let canAnswer = false;
   const stop = feed.subscribe(
     (frame) => told.push(frame),
     () => canAnswer,
   );
-  const story = {
-    ...{ feed, callTimeMs: () => clock.now() },
-    message: (message: Omit<Message, 'timestamp'>) =>
-      void messages.push({ ...message, timestamp: 0 }),
-  };
-  const here = new ClientFunctions({ clock, story });
-  const { signal } = new AbortController();
   const alone = '{"error":"no client is connected that could answer"}';
-  assert.equal(await here.ask(CALL, OFFERED, signal), alone);
+  assert.equal(await ask(), alone);
   assert.equal(told.length, 0);
   canAnswer = true;
-  const asked = here.ask(CALL, OFFERED, signal);
+  const asked = ask({ ...CALL, id: 'call_2' });
+  await soon();
   const [frame] = told;
-  assert.ok(frame?.type === 'function_call' && here.answer(frame.id, 1));
+  assert.ok(frame?.type === 'function_call' && functions.answer(frame.id, 1));
   assert.equal(await asked, '1');
   stop();
-  assert.equal(await here.ask(CALL, OFFERED, signal), alone);
-  functions.close();
+  assert.equal(await ask({ ...CALL, id: 'call_3' }), alone);
 });

@@ -7,7 +7,7 @@ import { TurnTimes } from '#sessions/latency.ts';
 import { Speaker } from '#sessions/speaker.ts';
 import { Utterance } from '#sessions/utterance.ts';
 import { answered, messages, over, pass, PLAY, SAY } from './_control-rig.ts';
-import { AGENT, fakeLlm, FakeMedia, fakeTts } from './_fakes.ts';
+import { AGENT, fakeLlm, FakeMedia, fakeTts, NO_TOOLS } from './_fakes.ts';
 
 /** Takes whatever it is given, at once, and has played it already. */
 class Abyss extends FakeMedia {
@@ -34,7 +34,7 @@ test('a loop lets others run, however much is taken at once and however short it
     const speaker = new Speaker({
       ...{ agent: AGENT, providers: { llm: fakeLlm(() => []), tts: fakeTts }, floor: null },
       ...{ callId: 'c', announceOnly: false, media, clock, history: () => [] },
-      ...{ onUsage: () => undefined, functions: { ask: async () => '{}' } },
+      ...{ onUsage: () => undefined, tools: NO_TOOLS },
     });
     const utterance = new Utterance(1, 1, new TurnTimes(() => clock.now()));
     utterance.repeats = true;

@@ -139,6 +139,67 @@ test('barge-in: silent within 80 ms of the first speech packet, heard to the sam
   }
 });
 
+test('armed with 100 ms: what confirms is told 100-140 ms after the first speech packet, noise never', async () => {
+  for (const phase of [1, 9, 19]) {
+    const call = testChain();
+    call.chain.start(AUDIO);
+    call.chain.armBargeIn(true, 100);
+    const phone = new Phone(call);
+    await speak(call, 1, 3000);
+    phone.play(20, SILENCE);
+    phone.play(3, LOUD);
+    phone.play(20, SILENCE);
+    assert.equal(named(call, 'speech.started').length, 1);
+    assert.equal(named(call, 'speech.lasted').length, 0, 'a click is no word');
+    call.chain.resume();
+    call.clock.advance(phase);
+    const speechAtMs = call.clock.now();
+    phone.play(20, LOUD);
+    const [lasted] = named(call, 'speech.lasted');
+    assert.ok(lasted);
+    const afterMs = lasted.atMs - speechAtMs;
+    assert.ok(afterMs >= 80 && afterMs <= 140, `${afterMs}`);
+    assert.ok(lasted.speechMs >= 100 && lasted.speechMs <= 120);
+    assert.equal(named(call, 'speech.lasted').length, 1);
+    await call.chain.close();
+  }
+});
+
+test('an echo of what is sent neither stops the agent nor is read as the caller', async () => {
+  const call = testChain({ isSpeech: (frame) => frame.some((x) => Math.abs(x) > 300) });
+  call.chain.start(AUDIO);
+  call.chain.armBargeIn(true, 100);
+  const phone = new Phone(call);
+  phone.play(3, SILENCE);
+  // A voice-like sound: no two stretches of it are alike.
+  const voice = new Int16Array(24_000);
+  for (let i = 0, phase = 0; i < voice.length; i++) {
+    phase += 0.08 + 0.05 * Math.sin(i / 900) + 0.02 * Math.sin(i / 130);
+    voice[i] = Math.round(9000 * Math.sin(phase) * (0.6 + 0.4 * Math.sin(i / 500)));
+  }
+  call.writer.begin(1);
+  const written = call.writer.write(1, voice);
+  call.writer.end(1);
+  await written;
+  const { encode, decode } = G711.PCMU;
+  for (let i = 0; i < 150; i++) {
+    const back = call.transport.sent.at(-5)?.payload ?? SILENCE;
+    const quiet = back.map(
+      (code) => encode[Math.round((decode[code] as number) * 0.2) & 0xffff] as number,
+    );
+    phone.send(Uint8Array.from(quiet));
+    call.clock.advance(20);
+  }
+  assert.equal(named(call, 'speech.started').length, 0);
+  assert.equal(named(call, 'playout.paused').length, 0);
+  assert.equal(named(call, 'playout.done')[0]?.heardMs, 3000);
+  const heard = new Int16Array(call.callerRing.available);
+  call.callerRing.read(heard);
+  const loud = heard.filter((x) => Math.abs(x) > 300).length;
+  assert.ok(loud < 0.15 * 24_000, `${loud} samples of an echo to be read`);
+  await call.chain.close();
+});
+
 test('without arming, speech is told and playout goes on', async () => {
   const call = testChain();
   call.chain.start(AUDIO);

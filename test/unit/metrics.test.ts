@@ -179,7 +179,12 @@ test('every metric of the contract is registered', async () => {
   );
   assert.deepEqual(names.sort(), [
     'callyard_active_calls',
+    'callyard_ai_breakers_open',
+    'callyard_ai_failovers_total',
+    'callyard_ai_failures_total',
+    'callyard_ai_rate_limit',
     'callyard_ai_requests_failed_total',
+    'callyard_ai_requests_total',
     'callyard_barge_in_seconds',
     'callyard_calls_total',
     'callyard_mos',

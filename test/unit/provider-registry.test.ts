@@ -196,8 +196,9 @@ test('trying an account out: what runs here needs no asking, what has no client 
   await providers.probe(account({ vendor: 'local' }), signal);
   await providers.probe(account({ kind: 'tts', vendor: 'local' }), signal);
   const rows: [Partial<VendorAccount>, RegExp][] = [
-    [{ kind: 'stt', vendor: 'iflytek' }, /no speech recogniser called "iflytek"/],
-    [{ kind: 'realtime' }, /this version has no client for it/],
+    [{ kind: 'stt', vendor: 'elsewhere' }, /no speech recogniser called "elsewhere"/],
+    [{ kind: 'realtime', vendor: 'local' }, /no speech-to-speech model called "local"/],
+    [{ kind: 'speech' }, /tried out by its own route/],
     [{ credentials: null }, /its secrets cannot be opened/],
   ];
   for (const [changes, expected] of rows) {

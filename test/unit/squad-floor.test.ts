@@ -14,7 +14,7 @@ import { SquadFloor, type Handover, type SquadFloorOptions } from '#sessions/squ
 import { TurnTimes } from '#sessions/latency.ts';
 import { Speaker, type Voice } from '#sessions/speaker.ts';
 import { Utterance } from '#sessions/utterance.ts';
-import { FakeMedia } from './_fakes.ts';
+import { FakeMedia, NO_TOOLS } from './_fakes.ts';
 import { agentCalled, FRONT, MONEY, planOf, SQUAD, TECH } from './_squad-kit.ts';
 
 const said = (text: string): TurnInput => ({ kind: 'speech', text, audio: null });
@@ -268,7 +268,7 @@ test('a notice that is cut: who was handed the call speaks next, also while the 
       llm: {
         vendor: name,
         async *reply() {
-          yield { type: 'text', text: `${name} here.` };
+          yield { type: 'text', text: 'Here I am.' };
           return undefined;
         },
       },
@@ -286,7 +286,7 @@ test('a notice that is cut: who was handed the call speaks next, also while the 
   const speaker = new Speaker({
     ...voiceOf(FRONT),
     ...{ callId: 'c', announceOnly: false, media: new FakeMedia(clock, []), clock },
-    ...{ history: () => [], onUsage: () => undefined, functions: { ask: async () => '{}' } },
+    ...{ history: () => [], onUsage: () => undefined, tools: NO_TOOLS },
     floor: {
       beforeReply: async () => handovers.shift() ?? null,
       afterFailure: async () => null,
@@ -301,5 +301,5 @@ test('a notice that is cut: who was handed the call speaks next, also while the 
   await speaker.speak(second, reply);
   hangs.resolve();
   await cut;
-  assert.deepEqual(heard, [`${FRONT}: Transferring.`, `${MONEY}: ${MONEY} here.`]);
+  assert.deepEqual(heard, [`${FRONT}: Transferring.`, `${MONEY}: Here I am.`]);
 });

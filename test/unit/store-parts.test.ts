@@ -73,7 +73,7 @@ test('an agent row gets every default, and nonsense in it is passed over', () =>
       plain.turn.endpointMinMs,
       plain.silence.hangupAfterS,
     ],
-    ['zh', null, 3_600, 500, 30],
+    ['zh', null, 3_600, 200, 30],
   );
   assert.deepEqual(agentOf({ ...row, config: null }), plain);
   const nonsense = {

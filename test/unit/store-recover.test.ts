@@ -1,7 +1,7 @@
 /** What a crash leaves of a call, and how it is closed. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { CallEntry, RecordingPatch } from '#lib/call-events.ts';
+import type { CallEntry, EventData, Message, RecordingPatch } from '#lib/call-events.ts';
 import { SimulatedClock } from '#lib/clock.ts';
 import { newId } from '#lib/ids.ts';
 import { silentLog } from '#lib/log.ts';
@@ -77,6 +77,25 @@ test('calls without a final event are closed; duration runs from the answer to t
   }
 });
 
+test('what a call had cost until the crash is in its final event, and not counted again', async () => {
+  const call = newCall();
+  const priced = (cost: number, currency = 'CNY') => {
+    return { agent_id: call.agentId, vendor: 'v', stt_seconds: 1, cost, currency };
+  };
+  const entries: CallEntry[] = [
+    call.initiated(),
+    { ...call.answered(), usage: [priced(0.1), priced(0.2)] },
+    { ...call.says('user', 'a'), usage: [{ ...priced(9, 'EUR') }, { agent_id: '', vendor: 'w' }] },
+  ];
+  const { appended } = await recovered(entries);
+  const [{ event, usage } = assert.fail()] = appended;
+  const { cost } = event.data as EventData['call.ended'];
+  assert.deepEqual(
+    [event.type, cost, usage],
+    ['call.ended', { amount: 0.3, currency: 'CNY' }, undefined],
+  );
+});
+
 test('recordings left open are mended, and lost ones are marked', async () => {
   const rows: [string, RepairRecording, 'ready' | 'failed', string][] = [
     ['mended', async () => ({ durationMs: 1_234.4, bytes: 5_678 }), 'ready', 'recording.ready'],
@@ -125,3 +144,33 @@ test('a call that was over keeps its final event and only has its recording mend
     ['recording.ready'],
   );
 });
+
+test('a tool that was begun and has not answered is of unknown outcome, said before the end', async () => {
+  const call = newCall();
+  const begins = (name: string): CallEntry =>
+    withMessage(call.says('assistant', ''), {
+      ...{ role: 'assistant', content: '' },
+      tool_calls: [{ id: newId(), name, arguments: { item: 'tea' } }],
+    });
+  const answers = (name: string): CallEntry =>
+    withMessage(call.says('user', ''), { role: 'function', content: '1', name });
+  const { appended } = await recovered([
+    ...[call.initiated(), call.answered(), begins('order'), begins('look'), begins('order')],
+    ...[answers('order'), answers('look')],
+  ]);
+  const told = appended.map(({ event }) => [event.type, event.seq]);
+  assert.deepEqual(told, [
+    ['conversation.message', 8],
+    ['call.ended', 9],
+  ]);
+  const [first] = appended;
+  assert.ok(first !== undefined);
+  const { message } = first.event.data as EventData['conversation.message'];
+  assert.deepEqual([message.role, message.name], ['function', 'order']);
+  assert.match(message.content, /unknown outcome/);
+});
+
+function withMessage(entry: CallEntry, message: Omit<Message, 'timestamp'>): CallEntry {
+  const data = { message: { ...message, timestamp: 1_767_225_600 } };
+  return { ...entry, event: { ...entry.event, data } as CallEntry['event'] };
+}

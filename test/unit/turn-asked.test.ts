@@ -14,8 +14,9 @@ import {
 } from '#sessions/turn-types.ts';
 
 const CONFIG: TurnConfig = {
-  ...{ endpointMinMs: 500, bargeIn: true, bargeInConfirmMs: 500, falseBargeInMs: 2000 },
-  ...{ vadHangoverMs: 440, sttFinalMs: 2000, promptAfterMs: 12_000, prompts: 2 },
+  ...{ language: 'en', dials: { minMs: 500, maxMs: 500, responsiveness: 0.5 }, sensitivity: 0.5 },
+  ...{ bargeIn: true, bargeInConfirmMs: 500, falseBargeInMs: 2000 },
+  ...{ vadHangoverMs: 200, sttFinalMs: 2000, promptAfterMs: 12_000, prompts: 2 },
   ...{ hangupAfterMs: 30_000, reads: true },
 };
 const WORDS: FloorTask = { kind: 'asked', interruptible: true };

@@ -1,117 +1,22 @@
 /** Turn-taking as event tables, and as random walks that must never get stuck or speak out of turn. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createActor } from 'xstate';
-import { turnMachine } from '#sessions/turn.machine.ts';
+import type { TurnEvent } from '#sessions/turn-types.ts';
 import {
-  TURN_COMMANDS,
-  type FloorTask,
-  type TurnCommand,
-  type TurnConfig,
-  type TurnEvent,
-} from '#sessions/turn-types.ts';
-
-const CONFIG: TurnConfig = {
-  endpointMinMs: 500,
-  bargeIn: true,
-  bargeInConfirmMs: 500,
-  falseBargeInMs: 2000,
-  vadHangoverMs: 440,
-  sttFinalMs: 2000,
-  promptAfterMs: 12_000,
-  prompts: 2,
-  hangupAfterMs: 30_000,
-  reads: true,
-};
-
-type Told = { readonly state: string; readonly commands: string[] };
-
-function nameOf(task: FloorTask): string {
-  if (task.kind === 'prompt') return task.name;
-  return task.kind === 'asked' ? 'asked' : task.input.kind;
-}
-
-function describe(command: TurnCommand): string {
-  switch (command.type) {
-    case 'floor.take':
-      return `take ${command.utterance} ${nameOf(command.task)}`;
-    case 'floor.yield':
-      return `yield ${command.utterance}`;
-    case 'playout.pause':
-      return 'pause';
-    case 'playout.resume':
-      return 'resume';
-    case 'bargein.arm':
-      return command.on ? 'arm' : 'disarm';
-    case 'speech.giveUp':
-      return 'give up';
-    case 'turn.ended':
-      return `end ${command.cause}`;
-  }
-}
-
-/** A machine at work: `send` returns the state and the commands of one event; due deadlines are sent by `until`. */
-function start(config: Partial<TurnConfig> = {}) {
-  const actor = createActor(turnMachine, { input: { config: { ...CONFIG, ...config } } });
-  let commands: string[] = [];
-  for (const type of TURN_COMMANDS) {
-    actor.on(type, (command) => commands.push(describe(command)));
-  }
-  actor.start();
-  const told = (): Told => {
-    const value = actor.getSnapshot().value;
-    const state = typeof value === 'string' ? value : Object.entries(value).flat().join('.');
-    const result = { state, commands };
-    commands = [];
-    return result;
-  };
-  return {
-    first: told(),
-    send: (event: TurnEvent): Told => {
-      if (actor.getSnapshot().status === 'active') actor.send(event);
-      return told();
-    },
-    deadline: () => actor.getSnapshot().context.deadlineAt,
-    utterance: () => actor.getSnapshot().context.utterance,
-    isDone: () => actor.getSnapshot().status === 'done',
-  };
-}
-
-const done = (at: number, utterance: number): TurnEvent => ({
-  type: 'playout.done',
-  at,
-  utterance,
-});
-const started = (at: number): TurnEvent => ({ type: 'speech.started', at, startMs: at });
-const stopped = (at: number, startMs: number, endMs: number): TurnEvent => ({
-  type: 'speech.stopped',
-  at,
-  startMs,
-  endMs,
-});
-const final = (at: number, text: string): TurnEvent => ({ type: 'stt.final', at, text });
-const partial = (at: number, text: string): TurnEvent => ({ type: 'stt.partial', at, text });
-const tick = (at: number): TurnEvent => ({ type: 'deadline.reached', at });
-const dtmf = (at: number, digits: string): TurnEvent => ({ type: 'dtmf', at, digits });
-const written = (at: number): TurnEvent => ({ type: 'text', at });
-const interrupt = (at: number): TurnEvent => ({ type: 'interrupt', at });
-const queued = (at: number, utterance: number, endCall = false, empty = false): TurnEvent => ({
-  type: 'reply.queued',
-  at,
-  utterance,
-  endCall,
-  empty,
-});
-
-type Step = [event: TurnEvent, state: string, commands: string[]];
-
-function play(steps: Step[], config: Partial<TurnConfig> = {}): void {
-  const machine = start(config);
-  for (const [event, state, commands] of steps) {
-    const told = machine.send(event);
-    assert.deepEqual(told, { state, commands }, `after ${JSON.stringify(event)}`);
-  }
-}
+  dtmf,
+  done,
+  final,
+  interrupt,
+  partial,
+  play,
+  queued,
+  start,
+  started,
+  stopped,
+  tick,
+  written,
+  type Step,
+} from './_turn-kit.ts';
 
 test('it starts with the greeting, armed for barge-in', () => {
   assert.deepEqual(start().first, { state: 'agent.flowing', commands: ['take 1 greeting', 'arm'] });
@@ -149,6 +54,59 @@ test('a pause inside a sentence is no end of turn', () => {
   ]);
 });
 
+test('how long a silence must be is asked anew with every word', () => {
+  const dials = { minMs: 400, maxMs: 900, responsiveness: 0.5 };
+  const machine = start({ dials });
+  machine.send(done(2000, 1));
+  machine.send(started(3000));
+  machine.send(stopped(4200, 3000, 4000));
+  machine.send(final(4250, 'I would like to'));
+  const openMs = (machine.deadline() ?? 0) - 4000;
+  assert.ok(openMs >= 400 && openMs <= 900, `${openMs}`);
+  // Another pace for one turn: it holds until the reply is under way, then the agent's own is back.
+  const pace: TurnEvent = { type: 'dials', at: 4260, dials: { minMs: 2000, maxMs: 2000 } };
+  machine.send(pace);
+  machine.send(partial(4300, 'I would like to'));
+  assert.equal(machine.deadline(), 6000);
+  assert.deepEqual(machine.send(tick(6000)).commands, ['take 2 speech', 'arm']);
+  machine.send(done(7000, 2));
+  machine.send(started(8000));
+  machine.send(stopped(9200, 8000, 9000));
+  assert.ok((machine.deadline() ?? 0) <= 9900, 'the agent’s own pace again');
+});
+
+test('a model’s word counts for the words it was asked about, and for no others', () => {
+  const likely = (at: number, text: string, likelihood: number): TurnEvent => ({
+    ...{ type: 'likelihood', at, text, likelihood },
+  });
+  const machine = start({ dials: { minMs: 400, maxMs: 3000, responsiveness: 0.5 } });
+  machine.send(done(2000, 1));
+  machine.send(started(3000));
+  machine.send(stopped(4200, 3000, 4000));
+  machine.send(final(4210, 'so what I'));
+  machine.send(likely(4220, 'another text', 1));
+  assert.equal(machine.likelihood(), null);
+  machine.send(likely(4230, 'so what I', 0.02));
+  assert.equal(machine.likelihood(), 0.02);
+  machine.send(started(4400));
+  machine.send(final(4500, 'wanted'));
+  assert.equal(machine.likelihood(), null, 'more was said');
+});
+
+test('an agent that holds the floor and sends nothing is released', () => {
+  const stuck = (at: number, utterance: number): TurnEvent => ({
+    ...{ type: 'floor.stuck', at, utterance },
+  });
+  play([
+    [stuck(30_000, 7), 'agent.flowing', []],
+    [stuck(30_000, 1), 'listening', ['disarm', 'yield 1']],
+    [tick(41_999), 'listening', []],
+    [tick(42_000), 'agent.flowing', ['take 2 still_there', 'arm']],
+    [started(43_000), 'agent.held', ['pause']],
+    [stuck(60_000, 2), 'hearing', ['disarm', 'yield 2']],
+  ]);
+});
+
 test('a recogniser that never answers does not silence the agent: it asks again', () => {
   play([
     [done(2000, 1), 'listening', ['disarm', 'resume']],
@@ -158,113 +116,6 @@ test('a recogniser that never answers does not silence the agent: it asks again'
     [tick(6499), 'recognising.reading', []],
     [tick(6500), 'agent.flowing', ['give up', 'take 2 apology', 'arm']],
   ]);
-});
-
-test('barge-in pauses first and decides after', () => {
-  const byLength: Step[] = [
-    [started(1500), 'agent.held', ['pause']],
-    [tick(2499), 'agent.held', []],
-    [tick(2500), 'hearing', ['disarm', 'yield 1']],
-    [stopped(3400, 1500, 3000), 'recognising.pausing', []],
-    [final(3450, 'wait'), 'recognising.pausing', []],
-    [tick(3500), 'agent.flowing', ['take 2 speech', 'arm']],
-  ];
-  play(byLength);
-  play([
-    [started(1500), 'agent.held', ['pause']],
-    [partial(1700, 'uh-huh'), 'agent.held', []],
-    [partial(1800, 'uh-huh but'), 'hearing', ['disarm', 'yield 1']],
-  ]);
-  play([
-    [started(1500), 'agent.held', ['pause']],
-    [stopped(2200, 1500, 1800), 'agent.held', []],
-    [final(2300, '停'), 'recognising.pausing', ['disarm', 'yield 1']],
-    [tick(2300), 'agent.flowing', ['take 2 speech', 'arm']],
-  ]);
-});
-
-test('noise and backchannels let the agent go on from the same sample', () => {
-  play([
-    [started(1500), 'agent.held', ['pause']],
-    [stopped(2200, 1500, 1800), 'agent.held', []],
-    [final(2300, '嗯。'), 'agent.flowing', ['resume']],
-    [done(4000, 1), 'listening', ['disarm', 'resume']],
-  ]);
-  play([
-    [started(1500), 'agent.held', ['pause']],
-    [stopped(2200, 1500, 1800), 'agent.held', []],
-    [tick(4199), 'agent.held', []],
-    [tick(4200), 'agent.flowing', ['resume']],
-  ]);
-  play(
-    [
-      [started(1500), 'agent.held', ['pause']],
-      [stopped(2200, 1500, 1800), 'agent.flowing', ['resume']],
-    ],
-    { reads: false },
-  );
-});
-
-test('speech that starts again while the first burst is being read is judged by its own length', () => {
-  play([
-    [started(1500), 'agent.held', ['pause']],
-    [stopped(2200, 1500, 1800), 'agent.held', []],
-    [started(2300), 'agent.held', []],
-    [tick(3300), 'hearing', ['disarm', 'yield 1']],
-  ]);
-});
-
-test('words read only after playout went on still interrupt', () => {
-  play([
-    [started(1500), 'agent.held', ['pause']],
-    [stopped(2200, 1500, 1800), 'agent.held', []],
-    [tick(4200), 'agent.flowing', ['resume']],
-    [final(4300, 'stop please'), 'recognising.pausing', ['disarm', 'yield 1']],
-  ]);
-});
-
-test('an agent that may not be interrupted is not, but what was said is answered', () => {
-  const deaf = { bargeIn: false };
-  play(
-    [
-      [started(1500), 'agent.flowing', []],
-      [stopped(2900, 1500, 2500), 'agent.flowing', []],
-      [done(3000, 1), 'recognising.pausing', ['disarm', 'resume']],
-      [final(3100, 'hello'), 'recognising.pausing', []],
-      [tick(3100), 'agent.flowing', ['take 2 speech', 'disarm']],
-    ],
-    deaf,
-  );
-  play(
-    [
-      [started(1500), 'agent.flowing', []],
-      [stopped(2900, 1500, 2500), 'agent.flowing', []],
-      [final(2950, 'hello'), 'agent.flowing', []],
-      [done(3000, 1), 'agent.flowing', ['disarm', 'resume', 'take 2 speech', 'disarm']],
-    ],
-    deaf,
-  );
-  play(
-    [
-      [started(2500), 'agent.flowing', []],
-      [done(3000, 1), 'hearing', ['disarm', 'resume']],
-    ],
-    deaf,
-  );
-});
-
-test('what an earlier utterance said does not decide over speech that is going on', () => {
-  const burst: Step[] = [
-    [started(1500), 'agent.held', ['pause']],
-    [stopped(2200, 1500, 1800), 'agent.held', []],
-    [started(2300), 'agent.held', []],
-  ];
-  play([
-    ...burst,
-    [final(2400, '嗯'), 'agent.held', []],
-    [tick(3300), 'hearing', ['disarm', 'yield 1']],
-  ]);
-  play([...burst, [final(2400, '等一下'), 'hearing', ['disarm', 'yield 1']]]);
 });
 
 test('a cough is no turn: nothing is asked, and the silence goes on', () => {
@@ -290,21 +141,6 @@ test('a noisy line is not waited for without end', () => {
     [tick(61_999), 'hearing', []],
     [tick(62_000), 'listening', []],
     [tick(62_001), 'agent.flowing', ['take 2 still_there', 'arm']],
-  ]);
-});
-
-test('a reply that fails while the caller speaks over it leaves the floor to the caller', () => {
-  play([
-    [started(1500), 'agent.held', ['pause']],
-    [{ type: 'reply.failed', at: 1600, utterance: 1 }, 'hearing', ['disarm', 'yield 1']],
-  ]);
-});
-
-test('playout that ends while the caller begins leaves the floor to the caller', () => {
-  play([
-    [started(1990), 'agent.held', ['pause']],
-    [done(2000, 1), 'hearing', ['disarm', 'resume']],
-    [stopped(3400, 1990, 3000), 'recognising.pausing', []],
   ]);
 });
 
@@ -405,19 +241,6 @@ test('written while something must be heard whole: answered after it', () => {
   );
 });
 
-test('an interruption without a word leaves the floor to the caller', () => {
-  play([
-    [queued(10, 1), 'agent.flowing', []],
-    [interrupt(500), 'listening', ['disarm', 'yield 1']],
-    [interrupt(600), 'listening', []],
-    [tick(12_499), 'listening', []],
-    [tick(12_500), 'agent.flowing', ['take 2 still_there', 'arm']],
-    [started(13_000), 'agent.held', ['pause']],
-    [interrupt(13_100), 'hearing', ['disarm', 'yield 2']],
-    [stopped(14_000, 13_000, 13_500), 'recognising.pausing', []],
-  ]);
-});
-
 /** mulberry32: a small seeded generator. */
 function randomOf(seed: number): () => number {
   let state = seed;
@@ -448,6 +271,10 @@ test('random walks: the agent never takes the floor while it has it, and silence
         dtmf(at, '1'),
         written(at),
         interrupt(at),
+        { type: 'speech.lasted', at, speechMs: 100 + Math.floor(random() * 500) },
+        { type: 'floor.stuck', at, utterance },
+        { type: 'likelihood', at, text: 'hello', likelihood: random() },
+        { type: 'dials', at, dials: random() < 0.5 ? null : { minMs: 300, maxMs: 1500 } },
         tick(at),
       ];
       machine.send(events[Math.floor(random() * events.length)] as TurnEvent);

@@ -370,3 +370,24 @@ test('an account that is ended elsewhere is not renewed', async () => {
   assert.equal(world.clock.pending, 0);
   tokens.close();
 });
+
+test('a token that the gateway refused is renewed once, by one call, and not while it is quite new', async () => {
+  const world = makeWorld();
+  const [here, there] = [world.node(), world.node()];
+  await pass(world.clock, 0);
+  assert.equal(await tokenOf(here), 'token-1');
+  assert.equal(await tokenOf(there), 'token-1');
+  const again = async (tokens: VendorTokens, refusedToken: string): Promise<string | undefined> =>
+    (await tokens.forAccount('account', refusedToken))?.token;
+  assert.equal(await again(here, 'token-1'), 'token-1', 'fetched this very moment');
+  await pass(world.clock, 31_000, 1_000);
+  assert.equal(await again(here, 'another'), 'token-1');
+  const asked = Promise.all(
+    Array.from({ length: 100 }, (_, i) => again(i % 2 === 0 ? here : there, 'token-1')),
+  );
+  await pass(world.clock, 1_000, 100);
+  assert.deepEqual(new Set(await asked), new Set(['token-2']));
+  assert.equal(world.asked.length, 2);
+  here.close();
+  there.close();
+});

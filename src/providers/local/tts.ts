@@ -4,6 +4,8 @@ import { AppError, toAppError } from '#lib/errors.ts';
 import type { Log } from '#lib/log.ts';
 import type { Language, TtsChunk, TtsProvider, TtsRequest, WordMark } from '../contract.ts';
 import { speakable } from '../speakable.ts';
+import { spokenForm } from '../spoken-form/spoken-form.ts';
+import { speakWritten } from '../spoken-voice.ts';
 import { EspeakEngine } from './espeak-engine.ts';
 import { createPhraseCache, type PhraseCache, type PhraseKey } from './phrase-cache.ts';
 import { phraseOf, slicesOf, throwIfAborted, type Phrase } from './phrase.ts';
@@ -71,17 +73,30 @@ async function* speak(
   throwIfAborted(signal);
   if (speakable(request.text) === '') return;
   const asked = { ...request, text: request.text.slice(0, MAX_TEXT_CHARS) };
+  const { engine } = parts;
   const phrase = known(parts, asked);
   if (phrase !== undefined) yield* slicesOf(phrase, signal);
-  else if (parts.engine === null) yield* substitute(parts, asked, signal);
-  else yield* voiced(parts, parts.engine, asked, signal);
+  else if (engine === null) yield* substitute(parts, asked, signal);
+  // Its recordings are found by the written words, so the spoken ones are its own matter.
+  else yield* speakWritten({ speak: (form, own) => made(parts, engine, form, own) }, asked, signal);
 }
 
-/** Ready sound: a recording (unless another voice is asked for and there is one), or what was said before. */
-function known({ engine, recorded, cache }: Parts, request: TtsRequest): Phrase | undefined {
+/** Of the words as they are spoken. */
+async function* made(
+  parts: Parts,
+  engine: EspeakEngine,
+  request: TtsRequest,
+  signal: AbortSignal,
+): AsyncGenerator<TtsChunk, void> {
+  const phrase = parts.cache.get(keyOf(request));
+  if (phrase === undefined) yield* voiced(parts, engine, request, signal);
+  else yield* slicesOf(phrase, signal);
+}
+
+/** A recording, unless another voice is asked for and there is one. */
+function known({ engine, recorded }: Parts, request: TtsRequest): Phrase | undefined {
   const isOther = engine !== null && request.voice !== undefined && isKnownVoice(request.voice);
-  const phrase = isOther ? undefined : recorded.find(request.text, request.language);
-  return phrase ?? cache.get(keyOf(request));
+  return isOther ? undefined : recorded.find(request.text, request.language);
 }
 
 /** The nearest recording: a call never ends for want of a voice. */
@@ -119,9 +134,10 @@ async function* voiced(
   }
 }
 
-async function prepare(parts: Parts, engine: EspeakEngine, request: TtsRequest): Promise<void> {
+async function prepare(parts: Parts, engine: EspeakEngine, text: TtsRequest): Promise<void> {
+  const request = { ...text, text: spokenForm(text.text, text.language).text };
   const key = keyOf(request);
-  if (known(parts, request) !== undefined || (await parts.cache.load(key)) !== undefined) return;
+  if (known(parts, text) !== undefined || (await parts.cache.load(key)) !== undefined) return;
   try {
     const chunks: TtsChunk[] = [];
     const never = new AbortController().signal;

@@ -25,7 +25,7 @@ export async function complete(
       return { text: textOf(reply), model: options.model, usage: usageOf(reply) };
     } catch (thrown) {
       if (signal.aborted) throw new AppError('E_ABORTED', 'the question was given up');
-      const error = classify(thrown, options.apiKey);
+      const error = classify(thrown, options.apiKey, options.setting);
       const waitMs = attempt === 1 ? retryWaitMs(error, options.random) : null;
       if (waitMs === null) throw error;
       options.log.info('llm.retried', { code: error.code, reason: error.message });
@@ -36,7 +36,7 @@ export async function complete(
 
 function bodyOf(options: OpenAiLlmOptions, request: CompletionRequest): Body {
   const { model, baseUrl } = options;
-  const preset = presetFor(baseUrl, model);
+  const preset = options.preset ?? presetFor(baseUrl, model);
   return {
     model,
     messages: [

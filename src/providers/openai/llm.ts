@@ -7,7 +7,9 @@ import type { Log } from '#lib/log.ts';
 import type { ChatMessage, LlmProvider, LlmUsage, ReplyPart, ReplyRequest } from '../contract.ts';
 import { complete } from './complete.ts';
 import { classify, retryWaitMs } from './errors.ts';
-import { presetFor } from './presets.ts';
+import { errorIn, fetchWithRefusals } from './answer-body.ts';
+import { presetFor, type Preset } from './presets.ts';
+import { Reasoning } from './reasoning.ts';
 import { thinkFilter } from './think-filter.ts';
 import { toOpenAi, ToolCalls, toolsOf } from './tools.ts';
 
@@ -18,6 +20,12 @@ export type OpenAiLlmOptions = {
   /** Empty for servers that want none. */
   readonly apiKey: string;
   readonly model: string;
+  /** Whom to name when the key is refused; absent: nobody. */
+  readonly setting?: string;
+  /** Of the vendor; absent: by the address. */
+  readonly preset?: Preset;
+  /** As agents name it. Default `openai`. */
+  readonly vendor?: string;
   /** 0-2; null leaves the vendor's default. */
   readonly temperature?: number | null;
   readonly maxTokens?: number | null;
@@ -34,7 +42,7 @@ type Chunk = OpenAI.ChatCompletionChunk;
 type Outcome = {
   usage: LlmUsage | undefined;
   finish: string | null;
-  thought: boolean;
+  readonly reasoning: Reasoning;
   readonly calls: ToolCalls;
 };
 
@@ -47,9 +55,10 @@ export function createOpenAiLlm(options: OpenAiLlmOptions): LlmProvider {
     project: null,
     maxRetries: 0,
     logLevel: 'off',
+    fetch: fetchWithRefusals,
   });
   return {
-    vendor: 'openai',
+    vendor: options.vendor ?? 'openai',
     reply: (request, signal) => replyWithRetry(client, options, request, signal),
     complete: (request, signal) => complete(client, options, request, signal),
   };
@@ -63,10 +72,11 @@ async function* replyWithRetry(
 ): AsyncGenerator<ReplyPart, LlmUsage | undefined> {
   const { clock, log } = options;
   const untilMs = clock.now() + FIRST_TOKEN_MS;
-  const body = bodyOf(options, request);
+  const reasoning = new Reasoning(request.state, presetOf(options).replaysReasoning);
+  const body = bodyOf(options, request, reasoning);
   for (let attempt = 1; ; attempt++) {
     let hasSpoken = false;
-    const parts = replyOnce({ client, clock, body, untilMs }, signal);
+    const parts = replyOnce({ client, clock, body, untilMs, reasoning }, signal);
     try {
       for (;;) {
         const next = await parts.next();
@@ -75,7 +85,7 @@ async function* replyWithRetry(
         yield next.value;
       }
     } catch (thrown) {
-      const error = signal.aborted ? aborted() : classify(thrown, options.apiKey);
+      const error = signal.aborted ? aborted() : classify(thrown, options.apiKey, options.setting);
       const waitMs = attempt === 1 && !hasSpoken ? retryWaitMs(error, options.random) : null;
       if (waitMs === null || clock.now() + waitMs >= untilMs) throw error;
       log.info('llm.retried', { code: error.code, reason: error.message });
@@ -91,19 +101,21 @@ type Attempt = {
   readonly clock: Clock;
   readonly body: Body;
   readonly untilMs: number;
+  readonly reasoning: Reasoning;
 };
 
 async function* replyOnce(
-  { client, clock, body, untilMs }: Attempt,
+  { client, clock, body, untilMs, reasoning }: Attempt,
   signal: AbortSignal,
 ): AsyncGenerator<ReplyPart, LlmUsage | undefined> {
   const watch = watchdog(clock, signal);
   const filter = thinkFilter();
   const outcome: Outcome = {
-    ...{ usage: undefined, finish: null, thought: false },
+    ...{ usage: undefined, finish: null, reasoning },
     calls: new ToolCalls(),
   };
   let hasSpoken = false;
+  reasoning.begin();
   try {
     watch.set(untilMs - clock.now(), () => lateFirst(outcome));
     const stream = await client.chat.completions.create(body, { signal: watch.signal });
@@ -123,7 +135,9 @@ async function* replyOnce(
     const rest = filter.end();
     if (rest !== '') yield { type: 'text', text: rest };
     const usage = finish(outcome, hasSpoken || rest.trim() !== '');
-    for (const call of outcome.calls.finish()) yield { type: 'tool_call', call };
+    const calls = outcome.calls.finish();
+    reasoning.keep(calls);
+    for (const call of calls) yield { type: 'tool_call', call };
     return usage;
   } catch (thrown) {
     watch.check();
@@ -135,6 +149,8 @@ async function* replyOnce(
 
 /** Takes what a chunk says besides text, and returns its text. Reasoning is never spoken. */
 function note(chunk: Chunk, outcome: Outcome): string {
+  const error = errorIn(chunk);
+  if (error !== null) throw error;
   if (chunk.usage) {
     const { prompt_tokens: inputTokens, completion_tokens: outputTokens } = chunk.usage;
     outcome.usage = { inputTokens, outputTokens };
@@ -143,7 +159,7 @@ function note(chunk: Chunk, outcome: Outcome): string {
   if (choice === undefined) return '';
   outcome.finish = choice.finish_reason ?? outcome.finish;
   const delta: { content?: unknown; reasoning_content?: unknown } = choice.delta ?? {};
-  if (typeof delta.reasoning_content === 'string') outcome.thought = true;
+  outcome.reasoning.push(delta.reasoning_content);
   outcome.calls.push(choice.delta?.tool_calls);
   return typeof delta.content === 'string' ? delta.content : '';
 }
@@ -165,7 +181,9 @@ function finish(outcome: Outcome, hasSpoken: boolean): LlmUsage | undefined {
 }
 
 function lateFirst(outcome: Outcome): AppError {
-  const why = outcome.thought ? '; it sent only reasoning: switch thinking off for voice' : '';
+  const why = outcome.reasoning.isAny
+    ? '; it sent only reasoning: switch thinking off for voice'
+    : '';
   const message = `language model: no text within ${FIRST_TOKEN_MS} ms${why}`;
   return new AppError('E_TIMEOUT', message);
 }
@@ -221,18 +239,24 @@ function watchdog(clock: Clock, outer: AbortSignal): Watchdog {
   };
 }
 
-function bodyOf(options: OpenAiLlmOptions, request: ReplyRequest): Body {
+function presetOf({ preset, baseUrl, model }: OpenAiLlmOptions): Preset {
+  return preset ?? presetFor(baseUrl, model);
+}
+
+function bodyOf(options: OpenAiLlmOptions, request: ReplyRequest, reasoning: Reasoning): Body {
   const { model, temperature, maxTokens } = options;
-  const preset = presetFor(options.baseUrl, model);
+  const preset = presetOf(options);
+  const tools = preset.hasTools ? toolsOf(request.tools) : {};
   return {
     model,
-    messages: messagesOf(request).map(toOpenAi),
+    messages: messagesOf(request).map((message) => reasoning.with(message, toOpenAi(message))),
     stream: true,
-    ...toolsOf(request.tools),
+    ...tools,
     ...(preset.hasStreamOptions ? { stream_options: { include_usage: true } } : {}),
     ...(preset.hasTemperature && typeof temperature === 'number' ? { temperature } : {}),
     ...(typeof maxTokens === 'number' ? { [preset.maxTokensField]: maxTokens } : {}),
     ...preset.extraBody,
+    ...(tools.tools === undefined ? {} : preset.extraWithTools),
   };
 }
 

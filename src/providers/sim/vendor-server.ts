@@ -69,6 +69,8 @@ export type VendorServerOptions = {
   /** PEM; absent: plain HTTP. */
   readonly tls?: { readonly key: string; readonly cert: string };
   readonly maxPayload?: number;
+  /** Of every answer to an upgrade. */
+  readonly headers?: Readonly<Record<string, string>>;
 };
 
 export type VendorServer = {
@@ -83,12 +85,15 @@ export type VendorServer = {
 
 export async function startVendorServer(options: VendorServerOptions): Promise<VendorServer> {
   const { tls, maxPayload = 16 * 1024 * 1024 } = options;
+  const own = Object.entries(options.headers ?? {}).map(([name, value]) => `${name}: ${value}`);
   const handle = (request: IncomingMessage, response: ServerResponse): void => {
     if (options.onRequest === undefined) response.writeHead(404).end();
     else options.onRequest(request, response, urlOf(request));
   };
   const server = tls === undefined ? createServer(handle) : createTlsServer(tls, handle);
-  const sockets = new WebSocketServer({ noServer: true, perMessageDeflate: false, maxPayload });
+  const settings = { noServer: true, perMessageDeflate: false, autoPong: false };
+  const sockets = new WebSocketServer({ ...settings, maxPayload });
+  sockets.on('headers', (headers) => headers.push(...own));
   let accepted = 0;
   server.on('upgrade', (request: IncomingMessage, stream, head) => {
     const url = urlOf(request);
@@ -96,12 +101,13 @@ export async function startVendorServer(options: VendorServerOptions): Promise<V
     if (refusal !== null || options.onSocket === undefined) {
       const { status, body } = refusal ?? { status: 404, body: '' };
       stream.end(
-        `HTTP/1.1 ${status} Refused\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+        `HTTP/1.1 ${status} Refused\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n${own.map((line) => `${line}\r\n`).join('')}\r\n${body}`,
       );
       return;
     }
     sockets.handleUpgrade(request, stream, head, (socket) => {
       accepted += 1;
+      socket.on('ping', (data) => socket.pong(data));
       // A client that breaks the protocol ends its own socket; the close event tells.
       socket.on('error', () => undefined);
       options.onSocket?.(socket, request, url);
@@ -128,10 +134,10 @@ export async function startVendorServer(options: VendorServerOptions): Promise<V
   };
 }
 
-/** The socket stays open, and nobody is there: not even pings are answered. */
+/** The socket stays open, and nobody is there: not even pings are answered. It is still seen when the client leaves. */
 export function goHalfOpen(socket: WebSocket): void {
   socket.removeAllListeners('message');
-  socket.pause();
+  socket.removeAllListeners('ping');
 }
 
 function urlOf(request: IncomingMessage): URL {

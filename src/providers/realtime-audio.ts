@@ -1,0 +1,121 @@
+/** Sound on its way to and from a realtime vendor: G.711 as it is on the line, or PCM at the vendor's rate. */
+import { decodeG711, encodeG711, G711, type G711Codec } from '#lib/g711.ts';
+import type { StreamResampler, StreamResampling } from '#lib/stream-resampler.ts';
+import { Framer } from './frames.ts';
+import { bytesOf, SAMPLE_RATE_HZ, samplesOf } from './rates.ts';
+
+export type Coding = {
+  readonly rateHz: number;
+  readonly bytesPerSample: 1 | 2;
+  /** The bytes may be used again after the next call. */
+  encode(pcm: Int16Array): Buffer;
+  /** Whole samples only. */
+  decode(bytes: Uint8Array): Int16Array;
+};
+
+export function pcmCoding(rateHz: number): Coding {
+  return {
+    ...{ rateHz, bytesPerSample: 2 },
+    encode(pcm) {
+      const bytes = bytesOf(pcm);
+      return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    },
+    decode: samplesOf,
+  };
+}
+
+/**
+ * What was decoded from the line by the same table gives the line's own code again, and so in the other direction
+ * (one exception: mu-law has two zeros, and 0x7f comes back as 0xff).
+ */
+export function g711Coding(codec: G711Codec): Coding {
+  const tables = G711[codec];
+  let codes = Buffer.alloc(0);
+  return {
+    ...{ rateHz: SAMPLE_RATE_HZ, bytesPerSample: 1 },
+    encode(pcm) {
+      if (codes.length < pcm.length) codes = Buffer.alloc(pcm.length);
+      encodeG711(tables, pcm, codes);
+      return codes.subarray(0, pcm.length);
+    },
+    decode(bytes) {
+      const pcm = new Int16Array(bytes.byteLength);
+      const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+      decodeG711(tables, view, pcm);
+      return pcm;
+    },
+  };
+}
+
+/** The caller's sound, as the vendor wants it. */
+export class CallerSound {
+  readonly #framer: Framer;
+
+  /** `rateHz`: of the vendor; frames of `frameMs`. Errors: E_MEDIA. */
+  constructor(resampling: StreamResampling, rateHz: number, frameMs: number) {
+    const isSame = rateHz === SAMPLE_RATE_HZ;
+    this.#framer = new Framer(
+      rateHz,
+      frameMs,
+      isSame ? null : resampling.open(SAMPLE_RATE_HZ, rateHz),
+    );
+  }
+
+  push(pcm: Int16Array, send: (frame: Int16Array) => void): void {
+    this.#framer.push(pcm, send);
+  }
+
+  /** Idempotent. */
+  close(): void {
+    this.#framer.close();
+  }
+}
+
+/** The filter holds back so much; silence behind the last sound drives it out. */
+const TAIL_MS = 4;
+
+/** The sound of the model's replies, at 8 kHz. Pieces may be cut anywhere, also inside a sample. */
+export class ReplySound {
+  readonly #resampling: StreamResampling;
+  readonly #coding: Coding;
+  #resampler: StreamResampler | null = null;
+  #odd: Uint8Array = new Uint8Array(0);
+
+  constructor(resampling: StreamResampling, coding: Coding) {
+    this.#resampling = resampling;
+    this.#coding = coding;
+  }
+
+  /** `ms`: what the vendor counts for the piece. */
+  next(bytes: Uint8Array): { readonly pcm: Int16Array; readonly ms: number } {
+    const { bytesPerSample, rateHz } = this.#coding;
+    let whole = bytes;
+    if (this.#odd.length > 0) whole = Buffer.concat([this.#odd, bytes]);
+    const rest = whole.length % bytesPerSample;
+    this.#odd = rest === 0 ? new Uint8Array(0) : Uint8Array.from(whole.subarray(-rest));
+    const samples = this.#coding.decode(whole.subarray(0, whole.length - rest));
+    return { pcm: this.#to8k(samples), ms: (samples.length * 1000) / rateHz };
+  }
+
+  /** The reply is over: what the filter still holds. The next one begins anew. */
+  end(): Int16Array {
+    const resampler = this.#resampler;
+    this.#odd = new Uint8Array(0);
+    if (resampler === null) return new Int16Array(0);
+    const tail = resampler.convert(new Int16Array((this.#coding.rateHz * TAIL_MS) / 1000));
+    this.close();
+    return tail;
+  }
+
+  /** Idempotent. */
+  close(): void {
+    this.#resampler?.close();
+    this.#resampler = null;
+  }
+
+  #to8k(samples: Int16Array): Int16Array {
+    if (this.#coding.rateHz === SAMPLE_RATE_HZ) return samples;
+    this.#resampler ??= this.#resampling.open(this.#coding.rateHz, SAMPLE_RATE_HZ);
+    return this.#resampler.convert(samples);
+  }
+}

@@ -1,0 +1,47 @@
+/** What calls with a number were about before (`memory_calls` of an agent): summaries, which are masked. */
+import type { Id } from '#lib/ids.ts';
+import { phoneForms } from '#lib/phone.ts';
+import type { Database } from './pool.ts';
+
+export type RememberedCall = { readonly startTime: string; readonly summary: string };
+
+export type CallerMemory = {
+  /**
+   * Of the same account and the same agent, the latest first. Empty when the number's newest `data` consent says no.
+   * Errors: E_DATABASE, E_DATABASE_UNREACHABLE.
+   */
+  recall(wanted: {
+    readonly accountId: Id;
+    readonly agentId: Id;
+    readonly number: string;
+    readonly calls: number;
+  }): Promise<readonly RememberedCall[]>;
+};
+
+export type CallerMemoryOptions = {
+  readonly database: Database;
+  /** Digits, for numbers written without one. */
+  countryCode(accountId: Id): Promise<string | null>;
+};
+
+export function createCallerMemory(options: CallerMemoryOptions): CallerMemory {
+  return {
+    async recall({ accountId, agentId, number, calls }) {
+      const forms = phoneForms(number, await options.countryCode(accountId));
+      const rows = await options.database.withSystem((sql) =>
+        sql.rows<{ start_time: Date; summary: string }>(
+          `SELECT start_time, summary FROM call_records
+            WHERE user_id = $1 AND agent_id = $2 AND caller_phone = ANY ($3) AND summary IS NOT NULL
+              AND coalesce((SELECT granted FROM consents WHERE user_id = $1 AND phone = ANY ($3) AND kind = 'data'
+                             ORDER BY created_at DESC, id DESC LIMIT 1), true)
+            ORDER BY start_time DESC, id DESC LIMIT $4`,
+          [accountId, agentId, forms, calls],
+        ),
+      );
+      return rows.map(({ start_time: start, summary }) => ({
+        startTime: start.toISOString(),
+        summary,
+      }));
+    },
+  };
+}
