@@ -120,10 +120,11 @@ async function tryOne(server: Callyard, language: 'zh' | 'en', trial: Trial): Pr
     return { ...base(trial, language), stopped: false, totalMs: null, stale: 0, heardError: null };
   const before = sounds.filter((atMs) => atMs < span.lastMs + 2000);
   const firstMs = sounds[0] ?? 0;
-  const end = before.findIndex(
-    (atMs, at) =>
-      atMs > span.firstMs && (before[at + 1] ?? Number.POSITIVE_INFINITY) - atMs > END_MS,
-  );
+  // The first end after the caller began; the last old word may have left just before, and what follows is the answer.
+  const end = before.findIndex((atMs, at) => {
+    const nextMs = before[at + 1] ?? Number.POSITIVE_INFINITY;
+    return nextMs > span.firstMs && nextMs - atMs > END_MS;
+  });
   const stopMs = before[end] ?? firstMs;
   const heard =
     language === 'zh'
@@ -133,7 +134,7 @@ async function tryOne(server: Callyard, language: 'zh' | 'en', trial: Trial): Pr
   return {
     ...base(trial, language),
     stopped: true,
-    totalMs: stopMs - span.firstMs,
+    totalMs: Math.max(0, stopMs - span.firstMs),
     stale: sounds.filter((atMs) => atMs > stopMs && atMs < span.lastMs).length,
     heardError: Math.abs(heard - sent),
   };

@@ -15,8 +15,9 @@ export async function run(): Promise<BenchResult[]> {
   const folder = mkdtempSync(join(tmpdir(), 'callyard-bench-'));
   const seed = seedOf();
   try {
-    const turns = process.env["SKIP"] ? [] : await measureTurns(folder, seed);
+    const turns = await measureTurns(folder, seed);
     const outcomes = await measureInterruptions(folder, seed);
+    tellTurns(turns);
     tell(outcomes);
     return [...latencyResults(turns), ...interruptionResults(outcomes)];
   } finally {
@@ -77,6 +78,16 @@ function interruptionResults(outcomes: readonly Outcome[]): BenchResult[] {
     row('false_stop_pct', falseStops, '%', 5, `${others.length} backchannels and noises`),
     row('heard_cut_error', heardError, 'words or characters', 1, speech),
   ];
+}
+
+function tellTurns(turns: readonly MeasuredTurn[]): void {
+  for (const { wireMs, ownMs } of turns) {
+    if (Math.abs(wireMs - ownMs) <= 15) continue;
+    const [wire, own] = [Math.round(wireMs), Math.round(ownMs)];
+    process.stderr.write(
+      `conversation: a turn took ${wire} ms on the wire, ${own} by its record\n`,
+    );
+  }
 }
 
 function tell(outcomes: readonly Outcome[]): void {

@@ -1,6 +1,6 @@
 /** What is measured of calls and vendors: one tap on the journal, one on the providers, one on the media plane. */
 import { systemClock } from '#lib/clock.ts';
-import { CallMetrics, createMetrics, type Metrics } from '#lib/metrics.ts';
+import { CallMetrics, createMetrics, observeTurn, type Metrics } from '#lib/metrics.ts';
 import type { MediaStats } from '#media/types.ts';
 import type { ProviderSet } from '#providers/contract.ts';
 import { ProviderHealth } from '#providers/health.ts';
@@ -45,6 +45,7 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
     health,
     journal: {
       interim,
+      measured: (turn) => observeTurn(metrics, turn),
       append: (entry) => {
         journal.append(entry);
         counted.note(entry);

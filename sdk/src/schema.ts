@@ -1108,7 +1108,7 @@ export interface paths {
         };
         /**
          * Read speech as it is spoken
-         * @description A WebSocket. Refusals come before the upgrade.
+         * @description A WebSocket. Up: `start {sample_rate?, interim?, punctuation?}`, binary 16-bit little-endian mono, `stop`. Down: `ready`, `partial {index, text, begin_ms}`, `final {index, text, begin_ms, end_ms, confidence}`, `done`. Audio before `start` closes with 1003. Refusals come before the upgrade. `error {code, message}` comes before the end of a socket that failed; one that is over ends with 1000; no frame for 60 s closes with 4408.
          */
         get: operations["streamRecognition"];
         put?: never;
@@ -1128,7 +1128,7 @@ export interface paths {
         };
         /**
          * Say a text as it is written
-         * @description A WebSocket. Refusals come before the upgrade.
+         * @description A WebSocket. Up: `start {voice?, format?, sample_rate?, volume?, speech_rate?, pitch_rate?}`, `text {text}` in pieces, `stop`. Down: `ready`, binary audio, `done`. Binary frames close with 1003. Refusals come before the upgrade. `error {code, message}` comes before the end of a socket that failed; one that is over ends with 1000; no frame for 60 s closes with 4408.
          */
         get: operations["streamSynthesis"];
         put?: never;
@@ -1780,6 +1780,46 @@ export interface paths {
          * @description With the same id, at once, and with all retries before it. Not while disabled.
          */
         post: operations["redeliverWebhookEvent"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/settings/tool-secret": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read the secret that requests to tools are signed with
+         * @description Functions with a `url` and MCP servers of every agent of the account are asked with signatures by this secret.
+         */
+        get: operations["getToolSecret"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/settings/tool-secret/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Replace the secret that requests to tools are signed with
+         * @description For `overlap_s` each request carries two signatures, of the new and the old one.
+         */
+        post: operations["rotateToolSecret"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2912,6 +2952,8 @@ export interface components {
                 barge_in?: boolean | null;
                 barge_in_confirm_ms?: number | null;
                 false_barge_in_ms?: number | null;
+                responsiveness?: number | null;
+                interruption_sensitivity?: number | null;
             } | null;
             silence?: {
                 prompt_after_s?: number | null;
@@ -2929,6 +2971,26 @@ export interface components {
                 url?: string | null;
                 timeout_ms?: number | null;
             }[] | null;
+            tools?: {
+                builtins?: ("end_call" | "transfer_call" | "send_dtmf" | "collect_dtmf" | "play_audio" | "hand_off" | "note")[] | null;
+                mcp_servers?: {
+                    name: string;
+                    /** @description Streamable HTTP; under the same rules as a function’s address */
+                    url: string;
+                }[] | null;
+            } | null;
+            filler?: {
+                after_ms?: number | null;
+                long_after_ms?: number | null;
+                text?: string | null;
+                long_text?: string | null;
+            } | null;
+            fallback_phrase?: string | null;
+            memory_calls?: number | null;
+            voicemail?: {
+                action?: ("hang_up" | "message" | "continue") | null;
+                message?: string | null;
+            } | null;
             variables?: {
                 [key: string]: string;
             } | null;
@@ -3325,11 +3387,11 @@ export interface components {
                 max_attempts: number;
                 /** @description From the end of a call to the next one to the same number */
                 retry_delay_s: number;
-                retry_on: ("busy" | "no_answer" | "unreachable" | "congestion")[];
-                /** @description Kept for a later version, which tells a person from a voicemail box */
+                retry_on: ("busy" | "no_answer" | "unreachable" | "congestion" | "voicemail")[];
+                /** @description Whether it is found out if a person or a machine answers */
                 amd: boolean;
                 /**
-                 * @description What happens at a voicemail box; kept for a later version like `amd`
+                 * @description What happens at a voicemail box: `message` leaves the assistant’s `voicemail.message`. Needs `amd`
                  * @enum {unknown}
                  */
                 voicemail: "hangup" | "message";
@@ -3455,7 +3517,11 @@ export interface components {
          *         "base_url": "https://llm.example.com/v1",
          *         "model": "my-model"
          *       },
-         *       "prices": {},
+         *       "prices": {
+         *         "llm_per_1m_input": 2.5,
+         *         "llm_per_1m_output": 10,
+         *         "currency": "CNY"
+         *       },
          *       "priority": 100,
          *       "is_active": true,
          *       "created_at": "2026-01-01T00:00:00.000Z",
@@ -3472,7 +3538,7 @@ export interface components {
             has_credentials: boolean;
             options: Record<string, never>;
             prices: {
-                [key: string]: number;
+                [key: string]: number | string;
             };
             priority: number;
             is_active: boolean;
@@ -5721,7 +5787,7 @@ export interface operations {
                     ring_timeout_s?: number;
                     /** @description Default: the assistant’s limit */
                     max_duration_s?: number;
-                    /** @description Default false. Answering machine detection: not supported yet */
+                    /** @description Default false. Finds out whether a person, a voicemail box, a menu or a fax answers (`amd.result`), and does what `voicemail` of the assistant says; telephone calls only */
                     amd?: boolean;
                     /** @description Kept with the record; at most 16 KiB as JSON, keys of at most 64 characters */
                     metadata?: Record<string, never>;
@@ -5830,7 +5896,7 @@ export interface operations {
                     ring_timeout_s?: number;
                     /** @description Default: the assistant’s limit */
                     max_duration_s?: number;
-                    /** @description Default false. Answering machine detection: not supported yet */
+                    /** @description Default false. Finds out whether a person, a voicemail box, a menu or a fax answers (`amd.result`), and does what `voicemail` of the assistant says; telephone calls only */
                     amd?: boolean;
                     /** @description Kept with the record; at most 16 KiB as JSON, keys of at most 64 characters */
                     metadata?: Record<string, never>;
@@ -8316,9 +8382,20 @@ export interface operations {
                     };
                     /** @description What is no secret, e.g. `base_url` and `model`; at most 16 KiB as JSON, keys of at most 64 characters. Secrets are refused here */
                     options?: Record<string, never>;
-                    /** @description What a unit costs, by its name */
+                    /** @description What the vendor charges; a call costs what it has used of the units named here */
                     prices?: {
-                        [key: string]: number;
+                        /** @description A minute of recognised audio */
+                        stt_per_minute?: number;
+                        /** @description 1,000 characters of spoken text */
+                        tts_per_1k_chars?: number;
+                        /** @description 1,000,000 tokens read */
+                        llm_per_1m_input?: number;
+                        /** @description 1,000,000 tokens written */
+                        llm_per_1m_output?: number;
+                        /** @description A minute of a speech-to-speech session */
+                        realtime_per_minute?: number;
+                        /** @description That of the account, and no other */
+                        currency?: string;
                     };
                     /** @description The lowest is used first; default 100 */
                     priority?: number;
@@ -8431,9 +8508,20 @@ export interface operations {
                     };
                     /** @description What is no secret, e.g. `base_url` and `model`; at most 16 KiB as JSON, keys of at most 64 characters. Secrets are refused here */
                     options?: Record<string, never>;
-                    /** @description What a unit costs, by its name */
+                    /** @description What the vendor charges; a call costs what it has used of the units named here */
                     prices?: {
-                        [key: string]: number;
+                        /** @description A minute of recognised audio */
+                        stt_per_minute?: number;
+                        /** @description 1,000 characters of spoken text */
+                        tts_per_1k_chars?: number;
+                        /** @description 1,000,000 tokens read */
+                        llm_per_1m_input?: number;
+                        /** @description 1,000,000 tokens written */
+                        llm_per_1m_output?: number;
+                        /** @description A minute of a speech-to-speech session */
+                        realtime_per_minute?: number;
+                        /** @description That of the account, and no other */
+                        currency?: string;
                     };
                     /** @description The lowest is used first; default 100 */
                     priority?: number;
@@ -8541,9 +8629,20 @@ export interface operations {
                     };
                     /** @description What is no secret, e.g. `base_url` and `model`; at most 16 KiB as JSON, keys of at most 64 characters. Secrets are refused here */
                     options?: Record<string, never>;
-                    /** @description What a unit costs, by its name */
+                    /** @description What the vendor charges; a call costs what it has used of the units named here */
                     prices?: {
-                        [key: string]: number;
+                        /** @description A minute of recognised audio */
+                        stt_per_minute?: number;
+                        /** @description 1,000 characters of spoken text */
+                        tts_per_1k_chars?: number;
+                        /** @description 1,000,000 tokens read */
+                        llm_per_1m_input?: number;
+                        /** @description 1,000,000 tokens written */
+                        llm_per_1m_output?: number;
+                        /** @description A minute of a speech-to-speech session */
+                        realtime_per_minute?: number;
+                        /** @description That of the account, and no other */
+                        currency?: string;
                     };
                     /** @description The lowest is used first; default 100 */
                     priority?: number;
@@ -9618,6 +9717,8 @@ export interface operations {
                         barge_in?: boolean | null;
                         barge_in_confirm_ms?: number | null;
                         false_barge_in_ms?: number | null;
+                        responsiveness?: number | null;
+                        interruption_sensitivity?: number | null;
                     } | null;
                     silence?: {
                         prompt_after_s?: number | null;
@@ -9635,6 +9736,26 @@ export interface operations {
                         url?: string | null;
                         timeout_ms?: number | null;
                     }[] | null;
+                    tools?: {
+                        builtins?: ("end_call" | "transfer_call" | "send_dtmf" | "collect_dtmf" | "play_audio" | "hand_off" | "note")[] | null;
+                        mcp_servers?: {
+                            name: string;
+                            /** @description Streamable HTTP; under the same rules as a function’s address */
+                            url: string;
+                        }[] | null;
+                    } | null;
+                    filler?: {
+                        after_ms?: number | null;
+                        long_after_ms?: number | null;
+                        text?: string | null;
+                        long_text?: string | null;
+                    } | null;
+                    fallback_phrase?: string | null;
+                    memory_calls?: number | null;
+                    voicemail?: {
+                        action?: ("hang_up" | "message" | "continue") | null;
+                        message?: string | null;
+                    } | null;
                     variables?: {
                         [key: string]: string;
                     } | null;
@@ -9793,6 +9914,8 @@ export interface operations {
                         barge_in?: boolean | null;
                         barge_in_confirm_ms?: number | null;
                         false_barge_in_ms?: number | null;
+                        responsiveness?: number | null;
+                        interruption_sensitivity?: number | null;
                     } | null;
                     silence?: {
                         prompt_after_s?: number | null;
@@ -9810,6 +9933,26 @@ export interface operations {
                         url?: string | null;
                         timeout_ms?: number | null;
                     }[] | null;
+                    tools?: {
+                        builtins?: ("end_call" | "transfer_call" | "send_dtmf" | "collect_dtmf" | "play_audio" | "hand_off" | "note")[] | null;
+                        mcp_servers?: {
+                            name: string;
+                            /** @description Streamable HTTP; under the same rules as a function’s address */
+                            url: string;
+                        }[] | null;
+                    } | null;
+                    filler?: {
+                        after_ms?: number | null;
+                        long_after_ms?: number | null;
+                        text?: string | null;
+                        long_text?: string | null;
+                    } | null;
+                    fallback_phrase?: string | null;
+                    memory_calls?: number | null;
+                    voicemail?: {
+                        action?: ("hang_up" | "message" | "continue") | null;
+                        message?: string | null;
+                    } | null;
                     variables?: {
                         [key: string]: string;
                     } | null;
@@ -9961,6 +10104,8 @@ export interface operations {
                         barge_in?: boolean | null;
                         barge_in_confirm_ms?: number | null;
                         false_barge_in_ms?: number | null;
+                        responsiveness?: number | null;
+                        interruption_sensitivity?: number | null;
                     } | null;
                     silence?: {
                         prompt_after_s?: number | null;
@@ -9978,6 +10123,26 @@ export interface operations {
                         url?: string | null;
                         timeout_ms?: number | null;
                     }[] | null;
+                    tools?: {
+                        builtins?: ("end_call" | "transfer_call" | "send_dtmf" | "collect_dtmf" | "play_audio" | "hand_off" | "note")[] | null;
+                        mcp_servers?: {
+                            name: string;
+                            /** @description Streamable HTTP; under the same rules as a function’s address */
+                            url: string;
+                        }[] | null;
+                    } | null;
+                    filler?: {
+                        after_ms?: number | null;
+                        long_after_ms?: number | null;
+                        text?: string | null;
+                        long_text?: string | null;
+                    } | null;
+                    fallback_phrase?: string | null;
+                    memory_calls?: number | null;
+                    voicemail?: {
+                        action?: ("hang_up" | "message" | "continue") | null;
+                        message?: string | null;
+                    } | null;
                     variables?: {
                         [key: string]: string;
                     } | null;
@@ -10143,6 +10308,8 @@ export interface operations {
                         barge_in?: boolean | null;
                         barge_in_confirm_ms?: number | null;
                         false_barge_in_ms?: number | null;
+                        responsiveness?: number | null;
+                        interruption_sensitivity?: number | null;
                     } | null;
                     silence?: {
                         prompt_after_s?: number | null;
@@ -10160,6 +10327,26 @@ export interface operations {
                         url?: string | null;
                         timeout_ms?: number | null;
                     }[] | null;
+                    tools?: {
+                        builtins?: ("end_call" | "transfer_call" | "send_dtmf" | "collect_dtmf" | "play_audio" | "hand_off" | "note")[] | null;
+                        mcp_servers?: {
+                            name: string;
+                            /** @description Streamable HTTP; under the same rules as a function’s address */
+                            url: string;
+                        }[] | null;
+                    } | null;
+                    filler?: {
+                        after_ms?: number | null;
+                        long_after_ms?: number | null;
+                        text?: string | null;
+                        long_text?: string | null;
+                    } | null;
+                    fallback_phrase?: string | null;
+                    memory_calls?: number | null;
+                    voicemail?: {
+                        action?: ("hang_up" | "message" | "continue") | null;
+                        message?: string | null;
+                    } | null;
                     variables?: {
                         [key: string]: string;
                     } | null;
@@ -10318,6 +10505,8 @@ export interface operations {
                         barge_in?: boolean | null;
                         barge_in_confirm_ms?: number | null;
                         false_barge_in_ms?: number | null;
+                        responsiveness?: number | null;
+                        interruption_sensitivity?: number | null;
                     } | null;
                     silence?: {
                         prompt_after_s?: number | null;
@@ -10335,6 +10524,26 @@ export interface operations {
                         url?: string | null;
                         timeout_ms?: number | null;
                     }[] | null;
+                    tools?: {
+                        builtins?: ("end_call" | "transfer_call" | "send_dtmf" | "collect_dtmf" | "play_audio" | "hand_off" | "note")[] | null;
+                        mcp_servers?: {
+                            name: string;
+                            /** @description Streamable HTTP; under the same rules as a function’s address */
+                            url: string;
+                        }[] | null;
+                    } | null;
+                    filler?: {
+                        after_ms?: number | null;
+                        long_after_ms?: number | null;
+                        text?: string | null;
+                        long_text?: string | null;
+                    } | null;
+                    fallback_phrase?: string | null;
+                    memory_calls?: number | null;
+                    voicemail?: {
+                        action?: ("hang_up" | "message" | "continue") | null;
+                        message?: string | null;
+                    } | null;
                     variables?: {
                         [key: string]: string;
                     } | null;
@@ -10486,6 +10695,8 @@ export interface operations {
                         barge_in?: boolean | null;
                         barge_in_confirm_ms?: number | null;
                         false_barge_in_ms?: number | null;
+                        responsiveness?: number | null;
+                        interruption_sensitivity?: number | null;
                     } | null;
                     silence?: {
                         prompt_after_s?: number | null;
@@ -10503,6 +10714,26 @@ export interface operations {
                         url?: string | null;
                         timeout_ms?: number | null;
                     }[] | null;
+                    tools?: {
+                        builtins?: ("end_call" | "transfer_call" | "send_dtmf" | "collect_dtmf" | "play_audio" | "hand_off" | "note")[] | null;
+                        mcp_servers?: {
+                            name: string;
+                            /** @description Streamable HTTP; under the same rules as a function’s address */
+                            url: string;
+                        }[] | null;
+                    } | null;
+                    filler?: {
+                        after_ms?: number | null;
+                        long_after_ms?: number | null;
+                        text?: string | null;
+                        long_text?: string | null;
+                    } | null;
+                    fallback_phrase?: string | null;
+                    memory_calls?: number | null;
+                    voicemail?: {
+                        action?: ("hang_up" | "message" | "continue") | null;
+                        message?: string | null;
+                    } | null;
                     variables?: {
                         [key: string]: string;
                     } | null;
@@ -12286,6 +12517,111 @@ export interface operations {
             503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
         };
     };
+    getToolSecret: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The secret */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        /**
+                         * @example {
+                         *       "secret": "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+                         *       "old_secret_until": null,
+                         *       "updated_at": "2026-01-01T00:00:00.000Z"
+                         *     }
+                         */
+                        data: {
+                            /** @description Key of the signatures, as Standard Webhooks write it */
+                            secret: string;
+                            old_secret_until: string | null;
+                            /** @description ISO-8601, UTC with milliseconds */
+                            updated_at: string;
+                        };
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
+    rotateToolSecret: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "overlap_s": 3600
+                 *     }
+                 */
+                "application/json": {
+                    /** @description How long the old secret goes on signing besides the new one; default 86400 */
+                    overlap_s?: number;
+                };
+            };
+        };
+        responses: {
+            /** @description The new secret */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @constant */
+                        success: true;
+                        /**
+                         * @example {
+                         *       "secret": "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+                         *       "old_secret_until": null,
+                         *       "updated_at": "2026-01-01T00:00:00.000Z"
+                         *     }
+                         */
+                        data: {
+                            /** @description Key of the signatures, as Standard Webhooks write it */
+                            secret: string;
+                            old_secret_until: string | null;
+                            /** @description ISO-8601, UTC with milliseconds */
+                            updated_at: string;
+                        };
+                    };
+                };
+            };
+            400: components["responses"]["VALIDATION_FAILED.INVALID_JSON"];
+            401: components["responses"]["UNAUTHENTICATED.TOKEN_EXPIRED.KEY_REVOKED"];
+            403: components["responses"]["FORBIDDEN.ACCOUNT_FORBIDDEN.IP_NOT_ALLOWED"];
+            408: components["responses"]["REQUEST_TIMEOUT"];
+            409: components["responses"]["IDEMPOTENCY_IN_PROGRESS"];
+            413: components["responses"]["PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["IDEMPOTENCY_MISMATCH"];
+            429: components["responses"]["RATE_LIMITED"];
+            500: components["responses"]["INTERNAL"];
+            503: components["responses"]["UNAVAILABLE.OVERLOADED.DRAINING"];
+        };
+    };
     listCampaigns: {
         parameters: {
             query?: {
@@ -12394,11 +12730,11 @@ export interface operations {
                         max_attempts?: number;
                         /** @description From the end of a call to the next one to the same number */
                         retry_delay_s?: number;
-                        retry_on?: ("busy" | "no_answer" | "unreachable" | "congestion")[];
-                        /** @description Kept for a later version, which tells a person from a voicemail box */
+                        retry_on?: ("busy" | "no_answer" | "unreachable" | "congestion" | "voicemail")[];
+                        /** @description Whether it is found out if a person or a machine answers */
                         amd?: boolean;
                         /**
-                         * @description What happens at a voicemail box; kept for a later version like `amd`
+                         * @description What happens at a voicemail box: `message` leaves the assistant’s `voicemail.message`. Needs `amd`
                          * @enum {unknown}
                          */
                         voicemail?: "hangup" | "message";
@@ -12540,11 +12876,11 @@ export interface operations {
                         max_attempts?: number;
                         /** @description From the end of a call to the next one to the same number */
                         retry_delay_s?: number;
-                        retry_on?: ("busy" | "no_answer" | "unreachable" | "congestion")[];
-                        /** @description Kept for a later version, which tells a person from a voicemail box */
+                        retry_on?: ("busy" | "no_answer" | "unreachable" | "congestion" | "voicemail")[];
+                        /** @description Whether it is found out if a person or a machine answers */
                         amd?: boolean;
                         /**
-                         * @description What happens at a voicemail box; kept for a later version like `amd`
+                         * @description What happens at a voicemail box: `message` leaves the assistant’s `voicemail.message`. Needs `amd`
                          * @enum {unknown}
                          */
                         voicemail?: "hangup" | "message";
@@ -13921,7 +14257,7 @@ export interface operations {
                                 text: string;
                                 begin_ms: number;
                                 end_ms: number;
-                                confidence: number;
+                                confidence: number | null;
                             }[];
                             duration_ms: number;
                         };

@@ -18,6 +18,8 @@ const SPEED = 1.6;
 const BURST_MS = 1_500;
 /** What may wait; of more the oldest is dropped. */
 const MAX_WAITING_MS = 30_000;
+/** A client may send samples one by one: so many pieces become one. */
+const MAX_PIECES = 256;
 /** The vendor ends a session after 10 s without audio. */
 const SILENCE_EVERY_MS = 4_000;
 const SILENCE_MS = 100;
@@ -52,12 +54,18 @@ export class AsrFeed {
   }
 
   push(bytes: Buffer): void {
-    if (this.#isOver || this.#onEmpty !== null) return;
+    if (this.#isOver || this.#onEmpty !== null || bytes.length === 0) return;
     this.#waiting.push(bytes);
     this.#waitingBytes += bytes.length;
+    if (this.#waiting.length > MAX_PIECES) this.#waiting = [Buffer.concat(this.#waiting)];
     const tooMany = this.#waitingBytes - MAX_WAITING_MS * this.#bytesPerMs;
     if (tooMany > 0) this.#drop(tooMany);
     this.#go();
+  }
+
+  /** Of audio that waits. */
+  get pieces(): number {
+    return this.#waiting.length;
   }
 
   /** Resolves when all that was pushed is sent; nothing is taken any more. */

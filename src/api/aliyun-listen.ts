@@ -55,13 +55,26 @@ async function read(
   try {
     await feed(part.clock, pcm, rateHz, (bytes) => listening.send(bytes), signal);
     if (failure.error !== undefined) throw failure.error;
-    await listening.stop();
+    await unlessGone(listening.stop(), signal);
     return heard;
   } catch (error) {
     if (hasNoSpeech(error)) return heard;
     throw error;
   } finally {
     listening.close();
+  }
+}
+
+/** Nobody waits for the last sentence of a client that has left. Errors: E_ABORTED. */
+async function unlessGone(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  const { promise: gone, reject } = Promise.withResolvers<never>();
+  const onAbort = (): void => reject(new AppError('E_ABORTED', 'the client has left'));
+  signal.addEventListener('abort', onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  try {
+    await Promise.race([work, gone]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
   }
 }
 

@@ -33,6 +33,8 @@ const TAGS = ['Vendors'];
 /** Answers under way at one time, each of up to a few megabytes. */
 const MAX_READING = 64;
 const MAX_SPEAKING = 64;
+/** One account leaves places to the others. */
+const MAX_OF_ONE = 48;
 /** Contract 2.2: no frame for so long. */
 const SILENCE_MS = 60_000;
 
@@ -88,8 +90,9 @@ const TtsBody = Type.Object(
 );
 
 export function addAliyunSpeechRoutes(app: ApiServer, part: AliyunSpeechPart): void {
-  const reading = new EventStreams({ clock: part.clock, max: MAX_READING });
-  const speaking = new EventStreams({ clock: part.clock, max: MAX_SPEAKING });
+  const { clock } = part;
+  const reading = new EventStreams({ clock, max: MAX_READING, maxOfOne: MAX_OF_ONE });
+  const speaking = new EventStreams({ clock, max: MAX_SPEAKING, maxOfOne: MAX_OF_ONE });
   app.addHook('preClose', async () => {
     await Promise.all([reading.close(), speaking.close()]);
   });
@@ -133,8 +136,8 @@ function addAsr(app: ApiServer, part: AliyunSpeechPart, reading: EventStreams): 
       // Its bytes are read: they need not be kept while the vendor listens.
       request.body = undefined as never;
       request.uploadEnded?.();
-      const { signal } = reading.enter(reply);
       const { accountId } = callerOf(request);
+      const { signal } = reading.enter(reply, accountId);
       const work = read({ accountId, speech, hasPunctuation: punctuation }, signal);
       const heard = await work.catch((error: unknown) => {
         throw speechProblem(error, signal);
@@ -199,10 +202,11 @@ function addTts(app: ApiServer, part: AliyunSpeechPart, speaking: EventStreams):
         speech_rate: speechRate = null,
         pitch_rate: pitchRate = null,
       } = request.body;
-      const { signal } = speaking.enter(reply);
+      const { accountId } = callerOf(request);
+      const { signal } = speaking.enter(reply, accountId);
       const wanted = { voice, format, rateHz, volume, speechRate, pitchRate } as const;
       const options = { ...wanted, texts: only(text), isWhole: true };
-      const sound = part.aliyunSpeech.speak(callerOf(request).accountId, options, signal);
+      const sound = part.aliyunSpeech.speak(accountId, options, signal);
       // With the first of it in hand it is known whether there will be any: refusals come as refusals.
       const first = await fromVendor(part, sound.next()).catch((error: unknown) => {
         throw speechProblem(error, signal);

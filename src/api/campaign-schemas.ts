@@ -4,6 +4,7 @@ import {
   CAMPAIGN_LIMITS,
   CAMPAIGN_STATUSES,
   MAX_WINDOWS,
+  DEFAULT_RETRY_ON,
   RETRY_CAUSES,
   TARGET_STATUSES,
   WINDOW_END,
@@ -76,10 +77,11 @@ const settingFields = {
     uniqueItems: true,
   }),
   amd: Type.Boolean({
-    description: 'Kept for a later version, which tells a person from a voicemail box',
+    description: 'Whether it is found out if a person or a machine answers',
   }),
   voicemail: Type.Enum(['hangup', 'message'], {
-    description: 'What happens at a voicemail box; kept for a later version like `amd`',
+    description:
+      'What happens at a voicemail box: `message` leaves the assistant’s `voicemail.message`. Needs `amd`',
   }),
   stop_failure_pct: Type.Integer({
     ...within(CAMPAIGN_LIMITS.stopFailurePct),
@@ -136,7 +138,7 @@ export const CountsSchema = Type.Object({
 const scheduleExample = { start_at: null, end_at: null, windows: null, timezone: null };
 const settingsExample = {
   ...{ concurrency: 5, cps: 1, ring_timeout_s: 30, max_attempts: 3, retry_delay_s: 1800 },
-  ...{ retry_on: [...RETRY_CAUSES], amd: true, voicemail: 'hangup' },
+  ...{ retry_on: [...DEFAULT_RETRY_ON], amd: true, voicemail: 'hangup' },
   ...{ stop_failure_pct: 50, stop_window: 20 },
 };
 

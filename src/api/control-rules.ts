@@ -10,6 +10,10 @@ export const CONTROL_RULES = {
   waiting_full: () => ({ en: 'too much waits to be said already', zh: '等待播报的内容过多' }),
   digits_full: () => ({ en: 'too many digits wait to be sent', zh: '等待发送的按键过多' }),
   no_keys: () => ({ en: 'the other side is no telephone', zh: '对方不是电话终端' }),
+  no_notes: () => ({
+    en: 'the realtime model of this agent answers whatever it is told: send the message with respond: true',
+    zh: '该智能体使用实时模型，收到消息必定应答：请使用 respond: true',
+  }),
   not_recording: () => ({ en: 'nothing is being recorded', zh: '当前没有录音' }),
   bytes: (p) => ({
     en: `must not lead to more than ${String(p['limit'])} bytes`,

@@ -10,6 +10,8 @@ export type EventStreamsOptions = {
   readonly clock: Clock;
   /** Open at one time; more are refused. */
   readonly max: number;
+  /** And of one account; absent: as many as all may have. */
+  readonly maxOfOne?: number;
 };
 
 /** One event on its way out; `data` is sent as JSON. */
@@ -27,6 +29,8 @@ const LINGER_MS = 2_000;
 export class EventStreams {
   readonly #options: EventStreamsOptions;
   readonly #open = new Map<FastifyReply, AbortController>();
+  /** Open ones of each account. */
+  readonly #counts = new Map<string, number>();
   #isClosing = false;
   #onEmpty: (() => void) | null = null;
 
@@ -34,18 +38,32 @@ export class EventStreams {
     this.#options = options;
   }
 
-  /** Held until the answer is over, however it ends. Errors: OVERLOADED, DRAINING. */
-  enter(reply: FastifyReply): StreamPlace {
+  /** Held until the answer is over, however it ends. `accountId`: whose it is. Errors: OVERLOADED, DRAINING. */
+  enter(reply: FastifyReply, accountId = ''): StreamPlace {
+    const { max, maxOfOne = max } = this.#options;
     if (this.#isClosing) throw new Problem('DRAINING');
-    if (this.#open.size >= this.#options.max) throw new Problem('OVERLOADED');
+    if (this.#open.size >= max || this.#countOf(accountId) >= maxOfOne)
+      throw new Problem('OVERLOADED');
     const over = new AbortController();
     this.#open.set(reply, over);
+    this.#counts.set(accountId, this.#countOf(accountId) + 1);
     whenClosed(reply, () => {
       this.#open.delete(reply);
+      this.#leave(accountId);
       over.abort();
       if (this.#open.size === 0) this.#onEmpty?.();
     });
     return { signal: over.signal };
+  }
+
+  #countOf(accountId: string): number {
+    return this.#counts.get(accountId) ?? 0;
+  }
+
+  #leave(accountId: string): void {
+    const left = this.#countOf(accountId) - 1;
+    if (left > 0) this.#counts.set(accountId, left);
+    else this.#counts.delete(accountId);
   }
 
   /** Every stream is told DRAINING; resolves when all have ended. */

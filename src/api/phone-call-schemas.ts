@@ -127,7 +127,10 @@ const callFields = {
     Type.Integer({ minimum: 10, maximum: 14_400, description: 'Default: the assistant’s limit' }),
   ),
   amd: Type.Optional(
-    Type.Boolean({ description: 'Default false. Answering machine detection: not supported yet' }),
+    Type.Boolean({
+      description:
+        'Default false. Finds out whether a person, a voicemail box, a menu or a fax answers (`amd.result`), and does what `voicemail` of the assistant says; telephone calls only',
+    }),
   ),
   metadata: Type.Optional(freeForm('Kept with the record')),
 };

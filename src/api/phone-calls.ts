@@ -76,14 +76,14 @@ async function place(
   body: PlaceBody,
   requestId: string,
 ): Promise<LiveCallView> {
-  const wish = { ...wishOf(body), ...present({ from: body.from, trunkId: body.trunk_id }) };
+  const { from, trunk_id: trunkId, amd } = body;
+  const wish = { ...wishOf(body), ...present({ from, trunkId, amd }) };
   const options = { caller, requestId, fields: FIELDS, takesUri: true };
   return placeCall(part, { ...wish, to: body.to }, options);
 }
 
 /** What calls of every medium may ask for. Errors: VALIDATION_FAILED. */
 function wishOf(body: Omit<PlaceBody, 'to'>) {
-  if (body.amd === true) throw invalid('/amd', 'unsupported');
   if (body.assistant_id !== undefined && body.squad_id !== undefined) {
     throw invalid('/squad_id', 'exclusive', { other: 'assistant_id' });
   }
@@ -111,6 +111,8 @@ async function placeWeb(
   for (const name of ['from', 'trunk_id'] as const) {
     if (body[name] !== undefined) throw invalid(`/${name}`, 'exclusive', { other: 'type web' });
   }
+  // Nobody is called who could have a voicemail box.
+  if (body.amd === true) throw invalid('/amd', 'unsupported');
   const wish = { ...wishOf(body), ...present({ to: body.to }) };
   return placeWebCall(part, wish, { caller, requestId, fields: FIELDS, takesUri: false });
 }

@@ -39,6 +39,7 @@ export type CallWish = Pick<
   | 'trunkTransport'
   | 'ringTimeoutS'
   | 'maxDurationS'
+  | 'amd'
   | 'metadata'
 > & { readonly variables?: Readonly<Record<string, unknown>> };
 

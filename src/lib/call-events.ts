@@ -74,6 +74,18 @@ export type Quality = {
   readonly fault: string | null;
 };
 
+/** Who answered a call of ours. */
+export type AmdResult = 'human' | 'machine' | 'ivr' | 'no_speech' | 'fax';
+/** By what that was known. */
+export type AmdCause =
+  | 'short_greeting'
+  | 'long_greeting'
+  | 'words'
+  | 'beep'
+  | 'tone'
+  | 'silence'
+  | 'limit';
+
 /** Event types this version raises, with the data each carries besides the common fields. */
 export type EventData = {
   'call.initiated': {
@@ -157,6 +169,13 @@ export type EventData = {
   };
   /** Masked (7.3). */
   'summary.ready': { readonly summary: string; readonly source: 'llm' | 'extractive' };
+  /** Who answered a call of ours with `amd`; when it turns out otherwise, another one follows. */
+  'amd.result': {
+    readonly result: AmdResult;
+    readonly cause: AmdCause;
+    /** Since the answer. */
+    readonly ms: number;
+  };
   /** The call goes on with another agent of its squad. */
   'call.handoff': {
     readonly from_agent_id: Id;

@@ -20,10 +20,14 @@ export const TARGET_STATUSES: readonly TargetStatus[] = [
 ];
 
 /** What a call may come to that is worth another try. */
-export type RetryCause = 'busy' | 'no_answer' | 'unreachable' | 'congestion';
+export type RetryCause = 'busy' | 'no_answer' | 'unreachable' | 'congestion' | 'voicemail';
 export const RETRY_CAUSES: readonly RetryCause[] = [
-  ...(['busy', 'no_answer', 'unreachable', 'congestion'] as const),
+  ...(['busy', 'no_answer', 'unreachable', 'congestion', 'voicemail'] as const),
 ];
+/** All but one: who has a voicemail box has been reached, unless somebody thinks otherwise. */
+export const DEFAULT_RETRY_ON: readonly RetryCause[] = RETRY_CAUSES.filter(
+  (cause) => cause !== 'voicemail',
+);
 
 /** `HH:mm` by the clock on the wall; `end` is exclusive, before `start` it is the next day's, equal to it 24 h later. */
 export type CampaignWindow = {
@@ -64,7 +68,7 @@ export const DEFAULT_CAMPAIGN_SETTINGS: CampaignSettings = {
   ringTimeoutS: 30,
   maxAttempts: 3,
   retryDelayS: 1800,
-  retryOn: RETRY_CAUSES,
+  retryOn: DEFAULT_RETRY_ON,
   amd: true,
   voicemail: 'hangup',
   stopFailurePct: 50,

@@ -42,3 +42,9 @@ export function delay(ms: number, signal?: AbortSignal, clock: Clock = systemClo
   signal?.addEventListener('abort', onAbort, { once: true });
   return promise;
 }
+
+/** Somebody may or may not wait for `promise`; its failure is told in another way, too. */
+export function toldElsewhere(promise: Promise<unknown>): void {
+  const settled = (): void => undefined;
+  void promise.then(settled, settled);
+}

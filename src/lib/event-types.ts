@@ -5,7 +5,7 @@ export const EVENT_TYPES = [
   ...['call.initiated', 'call.trying', 'call.ringing', 'call.answered', 'call.failed'],
   ...['call.timeout', 'call.ended', 'user-speech', 'ai-response', 'user-interrupted'],
   ...['call-error', 'conversation.message', 'dtmf.received', 'call.transferred', 'call.handoff'],
-  ...['supervisor.changed', 'recording.ready', 'summary.ready', 'campaign.started'],
+  ...['supervisor.changed', 'amd.result', 'recording.ready', 'summary.ready', 'campaign.started'],
   ...['campaign.paused', 'campaign.completed', 'trunk.changed', 'webhook.test'],
 ] as const;
 

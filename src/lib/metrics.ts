@@ -9,8 +9,14 @@ import {
   type JournalEntry,
 } from './call-events.ts';
 import type { Id } from './ids.ts';
+import type { TurnStages } from './turn-stages.ts';
 
 const LATENCY_BUCKETS_S = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 5, 10];
+const STAGE_BUCKETS_S = [
+  0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10,
+];
+/** What is nobody else's work. */
+const OWN_VENDOR = 'callyard';
 const BARGE_IN_BUCKETS_S = [0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 1];
 const HTTP_BUCKETS_S = [0.002, 0.005, 0.01, 0.02, 0.04, 0.1, 0.25, 0.5, 1, 2, 5, 10];
 const MOS_BUCKETS = [1, 2, 2.5, 3, 3.3, 3.6, 3.8, 4, 4.1, 4.2, 4.3, 4.4];
@@ -103,6 +109,13 @@ function speechMetrics(registers: Registry[]) {
       buckets: LATENCY_BUCKETS_S,
       registers,
     }),
+    turnStage: new Histogram({
+      name: 'callyard_turn_stage_seconds',
+      help: 'What each turn spent in each stage: together the time from mouth to ear, by the vendor that answered',
+      labelNames: ['stage', 'vendor'],
+      buckets: STAGE_BUCKETS_S,
+      registers,
+    }),
     bargeIn: new Histogram({
       name: 'callyard_barge_in_seconds',
       help: 'From the caller breaking in to the agent falling silent',
@@ -160,6 +173,17 @@ function poolMetrics(registers: Registry[]) {
       registers,
     }),
   };
+}
+
+/** Each stage of a measured turn, once. Vendors are those that the server has a client for: there are few. */
+export function observeTurn(
+  { turnStage }: Pick<Metrics, 'turnStage'>,
+  { partsMs, vendors }: TurnStages,
+): void {
+  for (const [stage, ms] of Object.entries(partsMs)) {
+    const vendor = vendors[stage as keyof typeof vendors] ?? OWN_VENDOR;
+    turnStage.observe({ stage, vendor }, ms / MS);
+  }
 }
 
 /**

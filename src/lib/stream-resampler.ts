@@ -23,8 +23,15 @@ export type StreamResampling = {
 
 const SAME: StreamResampler = { convert: (pcm) => pcm.slice(), close: () => undefined };
 
+let loading: Promise<StreamResampling> | undefined;
+
 /** Loads the library once; from then on streams are opened without waiting. */
-export async function loadStreamResampling(): Promise<StreamResampling> {
+export function loadStreamResampling(): Promise<StreamResampling> {
+  loading ??= load();
+  return loading;
+}
+
+async function load(): Promise<StreamResampling> {
   const speex = await loadSpeex();
   // Converting is synchronous, so that all streams share one place for what goes in and comes out.
   const scratch = speex._malloc(8 + (IN_SAMPLES + OUT_SAMPLES) * 2);

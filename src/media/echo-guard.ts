@@ -24,6 +24,14 @@ const SUSPECT = 0.65;
 const LIKELY = 0.72;
 const FAINTLY = 0.4;
 const MAX_EXCESS = 1.4;
+/** However like: so much louder than the echo has been is somebody else. */
+const MAX_LOUDER = 2;
+/**
+ * A sound that repeats itself is like another one of its pitch at every period: when the second best delay, this far off,
+ * is nearly as good as the best, the frame tells nothing of a path.
+ */
+const APART = 5;
+const AMBIGUOUS = 0.98;
 /** Frames in a row that may be waited for on suspicion alone, and quiet ones after which they may be again. */
 const PATIENCE = 2;
 const REST = 10;
@@ -52,6 +60,9 @@ export class EchoGuard {
   #trust = 0;
   #bestLag = 0;
   #likeness = 0;
+  /** Of the latest search: by delay, how like the two are there, and whether that tells one delay from the others. */
+  readonly #scores = new Float32Array(MAX_LAG / COARSE_STEP + 1);
+  #isDistinct = false;
   /** Of what was heard to what was sent at `bestLag`, and what it is on this path as a rule. */
   #gain = 0;
   #usualGain = 0;
@@ -109,17 +120,27 @@ export class EchoGuard {
     const end = position + FRAME_SAMPLES;
     if (this.#trust >= KNOWN) {
       this.#refine(end, this.#lag, energy);
-      if (this.#likeness >= LIKELY) return this.#learn();
+      if (this.#likeness >= LIKELY && this.#gain <= this.#usualGain * MAX_LOUDER)
+        return this.#learn();
       if (this.#likeness >= FAINTLY && this.#gain <= this.#usualGain * MAX_EXCESS) return true;
     }
     this.#refine(end, this.#search(end), energy);
     if (this.#likeness < SUSPECT) return false;
+    // A hum over a vowel: nothing is learnt, and it is waited for no longer than a start of speech allows.
+    if (!this.#isDistinct) return this.#isLikeBefore(end, energy) || this.#patience-- > 0;
     if (this.#likeness >= SURE) return this.#learn();
     // A voice is like itself at every period of its pitch: the path may have been taken for another.
     if (this.#trust >= KNOWN && this.#gain > this.#usualGain * MAX_EXCESS) return false;
     this.#learn();
     if (this.#trust >= KNOWN) return true;
     return this.#patience-- > 0;
+  }
+
+  /** Of a frame that fits many delays: whether it fits the one that others have told of, and is no louder. */
+  #isLikeBefore(end: number, energy: number): boolean {
+    if (this.#trust < 1) return false;
+    this.#refine(end, this.#lag, energy);
+    return this.#likeness >= SURE && this.#gain <= this.#usualGain * MAX_EXCESS;
   }
 
   #learn(): boolean {
@@ -173,6 +194,7 @@ export class EchoGuard {
       for (let i = 0; i < WINDOW_COARSE; i++)
         dot += (heard[i] as number) * (sent[(from + i) & mask] as number);
       const score = dot <= 0 || energy < 1 ? 0 : (dot * dot) / energy;
+      this.#scores[lag] = score;
       if (score > best) {
         best = score;
         bestLag = lag;
@@ -181,7 +203,17 @@ export class EchoGuard {
       const leaves = sent[(from + WINDOW_COARSE - 1) & mask] as number;
       energy = Math.max(0, energy + joins * joins - leaves * leaves);
     }
+    this.#isDistinct = this.#isBest(bestLag, first);
     return bestLag * COARSE_STEP;
+  }
+
+  /** Whether no other delay, from `first` on, is nearly as good. */
+  #isBest(bestLag: number, first: number): boolean {
+    const scores = this.#scores;
+    const limit = (scores[bestLag] as number) * AMBIGUOUS * AMBIGUOUS;
+    for (let lag = first; lag < scores.length; lag++)
+      if (Math.abs(lag - bestLag) >= APART && (scores[lag] as number) > limit) return false;
+    return true;
   }
 
   /** Around `lag`, by the whole spectrum: sets the best delay and how like the two are there. */

@@ -145,9 +145,13 @@ function refuseAddresses({ kind, options, account, setting }: Source): void {
   }
 }
 
-/** Some vendors' regions are part of a host name. */
+/** Some vendors' regions are part of a host name; whom to trust (`ca`) decides on who may listen. */
 function leadsElsewhere(name: string, value: unknown): boolean {
-  if (/(?:url|uri|host|hostname|endpoint|address|gateway)$/i.test(name)) return true;
+  if (/(?:url|uri|host|hostname|endpoint|address|gateway|proxy)$|^(?:ca|tls)$/i.test(name))
+    return true;
+  if (typeof value === 'object' && value !== null) {
+    return Object.entries(value).some(([key, each]) => leadsElsewhere(key, each));
+  }
   if (typeof value !== 'string') return false;
   if (/region|workspace/i.test(name)) return !/^[\w-]*$/.test(value);
   return /^\s*[a-z][a-z0-9+.-]*:\/\//i.test(value);

@@ -6,6 +6,7 @@ import type { LlmProvider, SttProvider, TtsProvider } from './contract.ts';
 import { createLocalAgent } from './local/agent.ts';
 import { createLocalStt } from './local/stt.ts';
 import type { LocalTts } from './local/tts.ts';
+import { presetAt } from './openai/chat-vendors.ts';
 import { createOpenAiLlm } from './openai/llm.ts';
 import { allPrompts } from './prompts.ts';
 import { createSimLlm } from './sim/llm.ts';
@@ -53,7 +54,8 @@ export function openAiFor(
   source: Source,
 ): LlmProvider {
   const { account, setting } = source;
-  const { options } = settingsFor(source, agent);
+  const settings = settingsFor(source, agent);
+  const { options } = settings;
   const found =
     account === null ? installation : llmSettingsOf({ credentials: account.credentials, options });
   if (found === null) {
@@ -81,5 +83,8 @@ export function openAiFor(
     throw new AppError('E_CONFIG', what);
   }
   const { baseUrl, apiKey } = found;
-  return createOpenAiLlm({ log, clock, setting, baseUrl, apiKey, model, temperature, maxTokens });
+  const preset = presetAt(settings, baseUrl, model);
+  return createOpenAiLlm({
+    ...{ log, clock, setting, baseUrl, apiKey, model, preset, temperature, maxTokens },
+  });
 }

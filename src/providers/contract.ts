@@ -45,6 +45,8 @@ export type SttSession = {
 
 export type SttProvider = {
   readonly vendor: string;
+  /** Whose words came last, where others stand in; absent: `vendor`. */
+  servedBy?(): string;
   /** Gives back what is kept open between calls. Idempotent. */
   close?(): void;
   /** A call has begun: what saves time at the first word is made ready. Returns at once, never throws. */
@@ -136,6 +138,8 @@ export type Completion = {
 
 export type LlmProvider = {
   readonly vendor: string;
+  /** As `SttProvider.servedBy`. */
+  servedBy?(): string;
   close?(): void;
   /** As `SttProvider.warm`. */
   warm?(): void;
@@ -161,7 +165,14 @@ export type LlmProvider = {
 /** After `ms` of this utterance's audio, the first `chars` UTF-16 units of its text have been spoken. */
 export type WordMark = { readonly chars: number; readonly ms: number };
 
-export type TtsChunk = { readonly pcm: Int16Array; readonly marks: readonly WordMark[] };
+export type TtsChunk = {
+  readonly pcm: Int16Array;
+  readonly marks: readonly WordMark[];
+  /** Vendor whose sound it is, where others stand in; `kept`: of a phrase made before. Absent: the provider's own. */
+  readonly by?: string;
+  /** It is not the voice that was meant, but one that stands in. */
+  readonly isStandIn?: boolean;
+};
 
 export type TtsRequest = {
   readonly text: string;

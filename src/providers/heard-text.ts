@@ -30,13 +30,25 @@ export function heardText(options: HeardOptions): string {
 /** Goes back to the start of a word (or surrogate pair) that `at` would cut. */
 function snap(text: string, at: number): number {
   let cut = at;
-  while (cut > 0 && cut < text.length && isInside(text.charAt(cut - 1), text.charAt(cut))) cut--;
+  while (cut > 0 && cut < text.length && isInside(text, cut)) cut--;
   return cut;
+}
+
+function isInside(text: string, at: number): boolean {
+  return isInWord(text.charAt(at - 1), text.charAt(at)) || isInNumber(text, at);
+}
+
+/** 1,299.99 and 10:30 are one. */
+function isInNumber(text: string, at: number): boolean {
+  return (
+    /\d[.,:/]?$/.test(text.slice(Math.max(0, at - 2), at)) &&
+    /^[.,:/]?\d/.test(text.slice(at, at + 2))
+  );
 }
 
 const WORD = /[\p{L}\p{N}'’]/u;
 
-function isInside(left: string, right: string): boolean {
+function isInWord(left: string, right: string): boolean {
   if (/[\udc00-\udfff]/.test(right) && /[\ud800-\udbff]/.test(left)) return true;
   return WORD.test(left) && WORD.test(right) && !isHan(left) && !isHan(right);
 }

@@ -28,6 +28,8 @@ const MAX_MADE_SAMPLES = 8000 * 300;
 const MAX_SEEN = 4096;
 /** `local` keeps its own sound, `sim` is there to be asked. */
 const OWN: ReadonlySet<string> = new Set(['local', 'sim']);
+/** As the vendor of sound that was not asked for. */
+const KEPT = 'kept';
 
 type Kept = Phrase & { readonly atMs: number };
 
@@ -75,7 +77,10 @@ export class PhraseStore {
     const { text, language, voice: own = '' } = request;
     const name = JSON.stringify([tts.vendor, voice, own, language, text]);
     const kept = this.#find(name);
-    if (kept !== null) return yield* slicesOf(kept, signal);
+    if (kept !== null) {
+      for await (const slice of slicesOf(kept, signal)) yield { ...slice, by: KEPT };
+      return;
+    }
     const making = this.#making.get(name);
     if (making === undefined && !this.#isWorthKeeping(name, request, call)) {
       return yield* tts.speak(request, signal);
@@ -118,11 +123,10 @@ export class PhraseStore {
   }
 
   #make(name: string, tts: TtsProvider, request: TtsRequest): Making {
-    const { vendor } = tts;
     const making = new Making(tts, request, (phrase) => {
       if (this.#making.get(name) === making) this.#making.delete(name);
-      // Another vendor may have stood in.
-      if (phrase !== null && tts.vendor === vendor) this.#keep(name, phrase);
+      // Who stood in for a while is not to be heard from here for longer.
+      if (phrase !== null && making.isOwnVoice) this.#keep(name, phrase);
     });
     this.#making.set(name, making);
     return making;
@@ -150,6 +154,8 @@ class Making {
   readonly #chunks: TtsChunk[] = [];
   readonly #abort = new AbortController();
   #listeners = 0;
+  /** Nobody has stood in so far. */
+  isOwnVoice = true;
   #end: { readonly error: unknown } | 'done' | null = null;
   #change = Promise.withResolvers<void>();
 
@@ -184,13 +190,15 @@ class Making {
   async #run(tts: TtsProvider, request: TtsRequest): Promise<Phrase | null> {
     let samples = 0;
     try {
-      for await (const { pcm, marks } of tts.speak(request, this.#abort.signal)) {
+      for await (const chunk of tts.speak(request, this.#abort.signal)) {
+        const { pcm, marks, by, isStandIn = false } = chunk;
         samples += pcm.length;
         if (samples > MAX_MADE_SAMPLES) {
           throw new AppError('E_PROVIDER_SERVER', 'the voice does not come to an end');
         }
         // The buffer behind a chunk is the vendor's.
-        this.#chunks.push({ pcm: pcm.slice(), marks });
+        this.#chunks.push({ pcm: pcm.slice(), marks, ...(by === undefined ? {} : { by }) });
+        if (isStandIn) this.isOwnVoice = false;
         this.#tell();
       }
       if (this.#abort.signal.aborted) throw new AppError('E_ABORTED', 'nobody waits any more');

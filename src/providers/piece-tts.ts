@@ -33,6 +33,9 @@ export type PieceVoice = {
   open(request: TtsRequest, signal: AbortSignal): Promise<PieceSession>;
 };
 
+/** How late the converter is (lib/stream-resampler.ts). */
+const TAIL_MS = 5;
+
 /** `speak` of a TtsProvider. */
 export function speakPieces(voice: PieceVoice): TtsProvider['speak'] {
   return (request, signal) => speak(voice, request, signal);
@@ -85,6 +88,12 @@ async function* speakOne(
         const pcm = resampler.convert(samplesOf(whole));
         samples += pcm.length;
         if (pcm.length > 0) yield { pcm, marks: [] };
+      }
+      if (samples > 0 && voice.rateHz !== SAMPLE_RATE_HZ) {
+        // The converter still holds the last of the sound.
+        const pcm = resampler.convert(new Int16Array((voice.rateHz * TAIL_MS) / 1000));
+        samples += pcm.length;
+        yield { pcm, marks: [] };
       }
       if (samples === 0) {
         throw new AppError('E_PROVIDER_SERVER', `${voice.vendor}: the answer had no sound in it`);

@@ -1,6 +1,7 @@
 /** Tries a vendor out for whoever has just saved an account: connects, and asks for the least that shows it works. */
 import { AppError } from '#lib/errors.ts';
 import type { Clock } from '#lib/clock.ts';
+import { toldElsewhere } from '#lib/deadline.ts';
 import type { LlmProvider, RealtimeProvider, SttProvider, TtsProvider } from './contract.ts';
 
 const QUESTION = {
@@ -31,26 +32,26 @@ export async function probeRealtime(
 ): Promise<void> {
   const failed = Promise.withResolvers<never>();
   let isOpening = true;
-  const session = await Promise.race([
-    realtime.open(
-      {
-        ...{ callId: 'probe', language: 'zh', instructions: 'Answer briefly.', codec: 'L16' },
-        ...{ tools: [], history: [] },
-        onEvent: (event) => {
-          if (isOpening && event.type === 'error' && event.isFatal) failed.reject(event.error);
-        },
+  const opening = realtime.open(
+    {
+      ...{ callId: 'probe', language: 'zh', instructions: 'Answer briefly.', codec: 'L16' },
+      ...{ tools: [], history: [] },
+      onEvent: (event) => {
+        if (isOpening && event.type === 'error' && event.isFatal) failed.reject(event.error);
       },
-      signal,
-    ),
-    failed.promise,
-  ]).finally(() => (isOpening = false));
-  session.close();
+    },
+    signal,
+  );
+  // Also one that opens when the trial has failed already.
+  const closing = opening.then((session) => session.close());
+  await Promise.race([closing, failed.promise]).finally(() => (isOpening = false));
 }
 
 export async function probeStt(stt: SttProvider, clock: Clock, signal: AbortSignal): Promise<void> {
   if (!stt.reads) return;
   if (stt.check !== undefined) return stt.check(signal);
   const { promise, resolve, reject } = Promise.withResolvers<void>();
+  toldElsewhere(promise); // whoever opens it may fail first
   const onAbort = (): void => reject(new AppError('E_ABORTED', 'the trial was given up'));
   signal.addEventListener('abort', onAbort, { once: true });
   if (signal.aborted) onAbort();

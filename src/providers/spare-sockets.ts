@@ -3,7 +3,6 @@
  * opened; one that has waited too long is closed, since vendors close idle ones at the worst moment.
  */
 import type { Clock, TimerHandle } from '#lib/clock.ts';
-import { AppError } from '#lib/errors.ts';
 
 export type Spare = { readonly isOpen: boolean; close(): void };
 
@@ -35,9 +34,11 @@ export class SpareSockets<T extends Spare> {
     this.#options = options;
   }
 
-  /** One that is open, or a new one. The taker owns it. Errors: those of `open`; E_ABORTED. */
+  /**
+   * One that is open, or a new one; also after `close`, for whoever is in the middle of something. The taker owns it.
+   * Errors: those of `open`.
+   */
   async take(signal: AbortSignal): Promise<T> {
-    if (this.#isClosed) throw new AppError('E_ABORTED', 'the vendor was given up');
     this.#usedAtMs = this.#options.clock.now();
     const spare = this.#pick();
     if (spare !== null) {

@@ -9,13 +9,12 @@ const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b\u200c\u2060\ufef
 const MARKDOWN: readonly (readonly [RegExp, string])[] = [
   [/!?\[([^\]\n]*)\]\([^)\n]*\)/g, '$1'],
   [/^\s*```[a-z0-9]*\s*$/gim, ''],
-  [/`+|~~|\*\*+|__+/g, ''],
+  [/`+|~~|__+/g, ''],
   [/^\s*(?:-{3,}|={3,})\s*$/gm, ''],
   [/^\s*\|?[\s:|-]{3,}\|\s*$/gm, ''],
   [/^\s*#{1,6}\s+/gm, ''],
   [/^\s*>\s?/gm, ''],
   [/^\s*[-*+•]\s+/gm, ''],
-  [/(?<!\s)\*|\*(?!\s)/g, ''],
   [/(?<![\p{L}\p{N}])_([^_\n]+)_(?![\p{L}\p{N}])/gu, '$1'],
   [/\s*\|\s*/g, ' '],
 ];
@@ -30,8 +29,19 @@ export function isHan(char: string): boolean {
 export function speakable(text: string): string {
   let plain = text.replace(CONTROL, '').replace(EMOJI, '');
   for (const [pattern, instead] of MARKDOWN) plain = plain.replace(pattern, instead);
+  plain = plain.replace(/\*+/g, (stars, at: number) => (isEmphasis(plain, at, stars) ? '' : stars));
   plain = plain.replace(/\s+/g, ' ').trim();
   return /[\p{L}\p{N}]/u.test(plain) ? plain : '';
+}
+
+/** Not 3 * 4, 10*20, 138****0000, nor the key of a telephone that is to be pressed. */
+function isEmphasis(text: string, at: number, stars: string): boolean {
+  const before = text.slice(Math.max(0, at - 10), at);
+  const after = text.slice(at + stars.length);
+  if (/\d$/.test(before) && /^\d/.test(after)) return false;
+  if (stars.length > 1) return true;
+  if (/\s$/.test(before) && /^\s/.test(after)) return false;
+  return !/(?:[按拨]|press|dial|press the)\s?["“'「]?$/i.test(before) || after.includes('*');
 }
 
 /** How much there is to say: Chinese characters plus words and numbers of other scripts. */

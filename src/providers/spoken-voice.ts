@@ -22,7 +22,7 @@ export async function* speakWritten(
     told = written;
     return [{ chars: written, ms }];
   };
-  for await (const { pcm, marks } of tts.speak({ ...request, text: form.text }, signal)) {
-    yield { pcm, marks: marks.flatMap(toWritten) };
+  for await (const chunk of tts.speak({ ...request, text: form.text }, signal)) {
+    yield { ...chunk, marks: chunk.marks.flatMap(toWritten) };
   }
 }

@@ -101,8 +101,9 @@ class StreamingSession implements SttSession {
   close(): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#abort.abort();
+    // The line first: its goodbye cannot be sent once the channel is given up.
     this.#drop();
+    this.#abort.abort();
     for (const timer of this.#timers) this.#settings.tools.clock.clearTimer(timer);
     this.#timers.clear();
   }

@@ -10,6 +10,8 @@ export type HearingLine = {
   send(frame: Int16Array): void;
   /** The detector heard the utterance end: a vendor that can, reads what it has now. */
   flush?(): void;
+  /** The vendor has read what it wants to read on this line: more audio needs another one. */
+  readonly isOver?: boolean;
   /** Idempotent; nothing is told afterwards. */
   close(): void;
 };

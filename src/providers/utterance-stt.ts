@@ -20,6 +20,9 @@ export type UtteranceSettings = LineSettings & {
 const BEFORE_MS = 400;
 /** What an utterance may be long; providers.md 3.2 allows 60 s. */
 const MAX_MS = 58_000;
+/** Pieces that wait for the next line, and lines of one utterance. */
+const MAX_REST = 500;
+const MAX_TURNS = 30;
 
 export function utteranceStt(settings: UtteranceSettings): SttProvider {
   return {
@@ -116,6 +119,10 @@ class Reading {
   #tries = 0;
   audio: UtteranceAudio | null = null;
   #carried = '';
+  /** Of a line that ended by itself before: its audio is not kept. */
+  #safe = '';
+  #rest: Int16Array[] = [];
+  #turns = 0;
   partial = '';
   confidence: number | null = null;
   error: AppError | null = null;
@@ -136,11 +143,17 @@ class Reading {
   }
 
   push(pcm: Int16Array): void {
-    if (this.#samples >= MAX_MS * SAMPLES_PER_MS) return;
+    if (this.#samples >= MAX_MS * SAMPLES_PER_MS) return this.#overflow(pcm);
     this.#samples += pcm.length;
     this.#pcm.push(pcm.slice());
     const line = this.#line;
     if (line !== null) this.#framer?.push(pcm, (frame) => line.send(frame));
+  }
+
+  /** More than the vendor takes at once: it says what it has, and the rest waits for the next line. */
+  #overflow(pcm: Int16Array): void {
+    if (this.#line?.isOver === false) this.#flush();
+    if (this.#rest.length < MAX_REST) this.#rest.push(pcm.slice());
   }
 
   stop(audio: UtteranceAudio): void {
@@ -152,9 +165,10 @@ class Reading {
 
   close(): void {
     this.isDone = true;
-    this.#abort.abort();
     this.#settings.tools.clock.clearTimer(this.#timer);
+    // The line first: its goodbye cannot be sent once the channel is given up.
     this.#drop();
+    this.#abort.abort();
     this.#pcm = [];
   }
 
@@ -205,7 +219,21 @@ class Reading {
     this.partial = '';
     this.confidence = confidence ?? this.confidence;
     if (this.audio !== null) this.#done(null);
-    else this.#onSettled();
+    else {
+      if (this.#line?.isOver === true) this.#goOn();
+      this.#onSettled();
+    }
+  }
+
+  /** The vendor took a pause for the end, or wants no longer utterances: the rest is read on a new line. */
+  #goOn(): void {
+    this.#drop();
+    if (++this.#turns > MAX_TURNS) return;
+    this.#safe = this.#carried;
+    this.#pcm = this.#rest.splice(0);
+    this.#samples = 0;
+    this.#tries = 0;
+    void this.#open();
   }
 
   #failed(error: AppError): void {
@@ -214,7 +242,7 @@ class Reading {
     const isHopeless = error.code === 'E_PROVIDER_AUTH' || error.code === 'E_PROVIDER_PARAM';
     if (!isHopeless && this.#tries < 2 && error.code !== 'E_ABORTED') {
       this.partial = '';
-      this.#carried = '';
+      this.#carried = this.#safe;
       void this.#open();
       return;
     }

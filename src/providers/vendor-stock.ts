@@ -95,7 +95,7 @@ export class VendorStock {
       vendor,
       prices: priceTableOf(account?.prices, account?.currency ?? ''),
     };
-    const member = this.#member(source, known === null);
+    const member = this.#member(source, agent, known === null);
     const own = { member, hasAgentsVoice: isFirstChoice, isLastResort: false };
     const key = this.#keyOf(source, agent);
     if (known !== null) return { key, name, candidate: { ...own, provider: known } };
@@ -157,10 +157,16 @@ export class VendorStock {
     );
   }
 
-  /** Shared by all agents that use the account; a changed account is another one. */
-  #member({ kind, vendor, account }: Source, isRemote: boolean): PoolMember {
+  /**
+   * Shared by all agents that use the account in the same way: one that asks for a model it may not use keeps nobody else
+   * from theirs. A changed account is another one.
+   */
+  #member(source: Source, agent: AgentProviders, isRemote: boolean): PoolMember {
+    const { kind, vendor, account, isFirstChoice } = source;
+    const model = kind === 'llm' && isFirstChoice ? agent.llm?.model : null;
     const { tools, events } = this.#options;
-    const key = keyOf(kind, vendor, account?.id, account?.credentials, account?.options);
+    const own = [kind, vendor, account?.id, account?.credentials, account?.options];
+    const key = keyOf(...own, source.options, model);
     const known = this.#members.get(key);
     this.#members.delete(key);
     const member =

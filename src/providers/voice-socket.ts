@@ -3,6 +3,7 @@
  * in time. What the messages mean is the vendor's file's to say.
  */
 import type { Clock, TimerHandle } from '#lib/clock.ts';
+import { toldElsewhere } from '#lib/deadline.ts';
 import { AppError, toAppError } from '#lib/errors.ts';
 import type { WordMark } from './contract.ts';
 import { Inbox } from './inbox.ts';
@@ -31,10 +32,11 @@ export type VoiceProtocol = {
   opened(line: VoiceLine): void;
   /** May throw AppError: the session fails with it. */
   text?(text: string, line: VoiceLine): void;
+  /** Absent: the vendor sends none. */
   binary?(data: Buffer, line: VoiceLine): void;
   /** Begins a piece. */
   say(text: string, line: VoiceLine): void;
-  /** Says goodbye, if the vendor wants a word; also in the middle of a piece that is given up. */
+  /** Says goodbye, if the vendor wants a word once it is ready; also in the middle of a piece that is given up. */
   leave?(line: VoiceLine): void;
   /** Gives up the piece and keeps the connection: `cancelled` must follow. Absent: the connection is closed. */
   cancel?(line: VoiceLine): void;
@@ -65,6 +67,8 @@ export class VoiceSocket implements PieceSession {
   readonly #ready = Promise.withResolvers<void>();
   readonly #line: VoiceLine;
   #channel: Channel | null = null;
+  /** The first message may come with the upgrade itself, before there is a channel to answer by. */
+  readonly #early: (() => void)[] = [];
   #inbox: Inbox<Uint8Array> | null = null;
   #timer: TimerHandle | undefined;
   #isReady = false;
@@ -88,7 +92,7 @@ export class VoiceSocket implements PieceSession {
 
   private constructor(options: VoiceSocketOptions) {
     this.#options = options;
-    this.#ready.promise.catch(() => undefined); // told to whoever waits
+    toldElsewhere(this.#ready.promise);
     this.#line = {
       send: (message) => void this.#channel?.send(message),
       ready: () => this.#becomeReady(),
@@ -171,6 +175,7 @@ export class VoiceSocket implements PieceSession {
       );
       this.#watch(this.#options.readyMs ?? 3_000, 'get ready');
       protocol.opened(this.#line);
+      for (const act of this.#early.splice(0)) this.#hear(act);
       await this.#ready.promise;
     } finally {
       signal.removeEventListener('abort', onAbort);
@@ -186,6 +191,10 @@ export class VoiceSocket implements PieceSession {
 
   #hear(act: () => void): void {
     if (this.#isOver) return;
+    if (this.#channel === null) {
+      this.#early.push(act);
+      return;
+    }
     try {
       act();
     } catch (thrown) {
@@ -195,14 +204,18 @@ export class VoiceSocket implements PieceSession {
 
   #binary(data: Buffer): void {
     const { vendor, protocol } = this.#options;
+    if (protocol.binary === undefined) {
+      throw brokenMessage(vendor, 'binary data where text belongs');
+    }
     if (isJson(data)) throw brokenMessage(vendor, 'text where sound belongs');
-    protocol.binary?.(data, this.#line);
+    protocol.binary(data, this.#line);
   }
 
   #giveUp(): void {
     const error = new AppError('E_ABORTED', 'the speech was given up');
-    const { protocol, lasts, onDone } = this.#options;
-    if (protocol.cancel === undefined || !lasts || onDone === undefined || !this.isOpen) {
+    const { protocol, lasts } = this.#options;
+    const isKept = lasts && this.#options.onDone !== undefined && this.isOpen;
+    if (protocol.cancel === undefined || !isKept) {
       this.#fail(error);
       return;
     }
@@ -245,7 +258,9 @@ export class VoiceSocket implements PieceSession {
 
   #end(): void {
     this.#options.clock.clearTimer(this.#timer);
-    if (this.#channel?.isOpen === true) this.#options.protocol.leave?.(this.#line);
+    if (this.#isReady && this.#channel?.isOpen === true) {
+      this.#options.protocol.leave?.(this.#line);
+    }
     this.#isOver = true;
     this.#channel?.close();
   }

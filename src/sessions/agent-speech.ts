@@ -1,16 +1,24 @@
 /** What the agent said and what of it was heard: utterances from their first packet to the transcript. */
 import { SAMPLE_RATE_HZ, type MediaEvent, type MediaSession } from '#media/types.ts';
+import { ANSWER_MS, asksAround } from './backchannel.ts';
 import type { TurnLatency } from './latency.ts';
 import { SpeechFrames } from './speech-frames.ts';
 import type { CallStory } from './story.ts';
+import type { SpokenOver } from './turn-types.ts';
 import type { Utterance } from './utterance.ts';
 
 type Ended = Extract<MediaEvent, { type: 'playout.done' | 'playout.flushed' }>;
 type Paused = Extract<MediaEvent, { type: 'playout.paused' | 'playout.resumed' }>;
 type Started = Extract<MediaEvent, { type: 'playout.started' }>;
 
+const FRAME_MS = 20;
+const FRAME_SAMPLES = (SAMPLE_RATE_HZ * FRAME_MS) / 1000;
+
 /** What is told of it, and to whom. */
-export type SpeechStory = Pick<CallStory, 'feed' | 'callTimeMs' | 'fact' | 'message'>;
+export type SpeechStory = Pick<
+  CallStory,
+  'feed' | 'callTimeMs' | 'fact' | 'message' | 'turnMeasured'
+>;
 
 export class AgentSpeech {
   readonly #story: SpeechStory;
@@ -33,9 +41,11 @@ export class AgentSpeech {
     });
   }
 
-  /** Tells clients what has been sent by now. */
+  /** Tells clients what has been sent by now, and looks whether the answer behind a filler has begun. */
   poll(): void {
     this.#frames.poll();
+    for (const utterance of this.#utterances.values())
+      this.#lookForAnswer(utterance, this.#playedSamples(utterance.sound) ?? 0);
   }
 
   /** A client's player has got past this mark. */
@@ -59,12 +69,14 @@ export class AgentSpeech {
   }
 
   /** What is being said right now, as far as it was heard; null: nothing is. */
-  get heardSoFar(): { readonly spokeMs: number; readonly text: string } | null {
+  get heardSoFar(): (SpokenOver & { readonly text: string }) | null {
     for (const utterance of this.#utterances.values()) {
       const played = utterance.startedAtMs === null ? null : this.#playedSamples(utterance.sound);
       if (played === null) continue;
       const spokeMs = (played * 1000) / SAMPLE_RATE_HZ;
-      return { spokeMs, text: utterance.heard(spokeMs) };
+      const before = utterance.heard(spokeMs - ANSWER_MS.after);
+      const asks = asksAround(before, utterance.heard(spokeMs + ANSWER_MS.before));
+      return { spokeMs, text: utterance.heard(spokeMs), asks };
     }
     return null;
   }
@@ -101,13 +113,28 @@ export class AgentSpeech {
     const utterance = this.bySound(sound);
     if (utterance === null) return;
     utterance.startedAtMs = atMs;
+    // The first packet of a filler is no answer.
+    if (utterance.answerFrom === 0) this.#measure(utterance, wireMs);
+    this.tellReply(utterance);
+  }
+
+  /** By how much of it was sent until `sinceMs` ago, to the packet. */
+  #lookForAnswer(utterance: Utterance, sentSamples: number, sinceMs = 0): void {
+    const { answerFrom, times } = utterance;
+    const sent = sentSamples - (answerFrom ?? Infinity);
+    if (sent <= 0 || !isAwaited(utterance)) return;
+    const agoMs = sinceMs + Math.floor((sent - 1) / FRAME_SAMPLES) * FRAME_MS;
+    this.#measure(utterance, Math.max(times.now() - agoMs, times.at('audioReady') ?? 0));
+    this.tellReply(utterance);
+  }
+
+  #measure(utterance: Utterance, wireMs: number): void {
     utterance.times.mark('firstPacket', wireMs);
     const latency = utterance.times.latency();
-    if (latency !== null) {
-      this.#latencies.push(latency);
-      utterance.latencyMs = Math.round(latency.totalMs);
-    }
-    this.tellReply(utterance);
+    if (latency === null) return;
+    this.#latencies.push(latency);
+    utterance.latencyMs = Math.round(latency.totalMs);
+    this.#story.turnMeasured(latency);
   }
 
   onPaused({ type, utterance: sound, atMs }: Paused): void {
@@ -118,7 +145,9 @@ export class AgentSpeech {
   onEnded({ type, utterance: sound, atMs, heardMs }: Ended): void {
     const utterance = this.bySound(sound);
     if (utterance === null) return;
-    this.tellReply(utterance);
+    const endedAgoMs = Math.max(0, this.#story.callTimeMs() - (utterance.pausedAtMs ?? atMs));
+    this.#lookForAnswer(utterance, heardMs * (SAMPLE_RATE_HZ / 1000), endedAgoMs);
+    this.tellReply(utterance, true);
     if (type === 'playout.done') this.#frames.done(utterance);
     const isWhole = type === 'playout.done' || (utterance.isWhole && heardMs >= utterance.audioMs);
     // What is still on its way to the client's ear is not heard.
@@ -134,9 +163,10 @@ export class AgentSpeech {
     }
   }
 
-  /** `ai-response`, once per reply: its first audio has been sent and all of it is known. */
-  tellReply(utterance: Utterance): void {
+  /** `ai-response`, once per reply: its first audio has been sent, or it is over, and all of it is known. */
+  tellReply(utterance: Utterance, isOver = false): void {
     if (utterance.isTold || !utterance.isQueued || utterance.startedAtMs === null) return;
+    if (!isOver && isAwaited(utterance)) return;
     utterance.isTold = true;
     const { text, number, latencyMs, audioMs } = utterance;
     this.#story.fact('ai-response', {
@@ -171,4 +201,11 @@ export class AgentSpeech {
     };
     this.#story.message({ role: 'assistant', content, ...times, ...latency, ...cut }, startedAtMs);
   }
+}
+
+/** Its sound has begun, with a filler, and that of the answer behind it has not been seen yet. */
+function isAwaited({ startedAtMs, latencyMs, answerFrom, times }: Utterance): boolean {
+  if (startedAtMs === null || latencyMs !== null || times.at('speechEnd') === undefined)
+    return false;
+  return answerFrom !== null && answerFrom > 0;
 }

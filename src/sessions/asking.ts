@@ -12,8 +12,8 @@ export type AskingOptions = {
   readonly turn: () => TurnContext | null;
   /** False while the notice before the conversation is said. */
   readonly isOpen: () => boolean;
-  /** False: whoever is told something answers at once. Default true. */
-  readonly takesNotes?: boolean;
+  /** Where whoever is told something answers at once: takes what he need not answer. Absent: he reads it in the record. */
+  readonly keepNote?: (text: string) => void;
   readonly send: (event: Untimed<Extract<TurnEvent, { type: 'ask' | 'unask' }>>) => void;
 };
 
@@ -26,7 +26,7 @@ export class Asking {
 
   /** Whether the agent can be told something without taking a turn on it. */
   get takesNotes(): boolean {
-    return this.#options.takesNotes ?? true;
+    return this.#options.keepNote === undefined;
   }
 
   /**
@@ -68,7 +68,10 @@ export class Asking {
     const turn = this.#options.turn();
     if (turn === null || (respond && turn.waiting.length >= MAX_WAITING)) return false;
     story.message({ role: 'system', content: text }, story.callTimeMs());
-    if (!respond) return true;
+    if (!respond) {
+      this.#options.keepNote?.(text);
+      return true;
+    }
     const task = { kind: 'reply', input: { kind: 'note' } } as const;
     return this.#ask({ what: { kind: 'note', text } }, task, false) !== null;
   }

@@ -21,6 +21,8 @@ export type InterruptionFacts = {
   readonly agentSpokeMs: number;
   /** What the agent has said in this utterance so far, as heard; null: nothing. */
   readonly lastAgentText: string | null;
+  /** A question ended around the moment at which the caller began (`asksAround`). */
+  readonly asks?: boolean;
   /** 0: only plain words interrupt; 1: any speech does. */
   readonly sensitivity: number;
   /** Speech this long is an interruption; a recogniser gets time to read it first. */
@@ -83,8 +85,8 @@ function judgeSound(facts: InterruptionFacts): InterruptionVerdict {
 function judgeListening(facts: InterruptionFacts): InterruptionVerdict {
   const { isFinal, agentSpokeMs, sensitivity, speechMs, lastAgentText } = facts;
   const isProtected = agentSpokeMs < PROTECTED_MS;
-  if (!isProtected && (sensitivity >= ANY_SPEECH || endsInQuestion(lastAgentText)))
-    return 'interrupt';
+  const isAnswer = facts.asks === true || endsInQuestion(lastAgentText);
+  if (!isProtected && (sensitivity >= ANY_SPEECH || isAnswer)) return 'interrupt';
   if (isFinal) return 'backchannel';
   return !isProtected && speechMs >= soundLimitMs(facts) + GOES_ON_MS ? 'interrupt' : 'wait';
 }
@@ -115,6 +117,14 @@ function weightOf(bare: string): number {
 
 function weightNeeded(sensitivity: number): number {
   return 3.5 - sensitivity * 3;
+}
+
+/** How long after a question an answer begins, though the agent has gone on; and how long before its end. */
+export const ANSWER_MS = { after: 700, before: 300 } as const;
+
+/** Whether a question ends in what `soon` has more than `before`: heard to ANSWER_MS after and before the moment. */
+export function asksAround(before: string, soon: string): boolean {
+  return /[?？吗]/u.test(soon.slice(before.length));
 }
 
 /** A question that has just been heard makes of "yes" an answer. */

@@ -10,6 +10,7 @@ import type {
   Outcome,
   Quality,
 } from '#lib/call-events.ts';
+import type { VoicemailAction } from '#lib/agent-config.ts';
 import type { Id } from '#lib/ids.ts';
 import type { Money } from '#lib/prices.ts';
 
@@ -106,6 +107,10 @@ export type PlaceCall = {
   readonly trunkTransport?: 'udp' | 'tcp' | 'tls';
   /** 5..120, default 30. */
   readonly ringTimeoutS?: number;
+  /** It is found out whether a person or a machine answers. */
+  readonly amd?: boolean;
+  /** What is done about a machine, instead of what the agent's settings say. */
+  readonly voicemail?: VoicemailAction;
   /** 10..14400; the agent's own limit when absent. */
   readonly maxDurationS?: number;
   readonly metadata?: Readonly<Record<string, unknown>>;

@@ -37,7 +37,8 @@ export function talkOf(
   const context = new CallContext({
     ...{ story, clock, log, memory: talk.memory },
     timeZone: () => talk.timeZone(story.accountId),
-    llmFor: async (of) => story.usage.watch(await talk.tools.providersFor(of), of.id).llm,
+    // It is asked for summaries alone, which are paid for too.
+    llmFor: async (of) => story.usage.watchQuestions(await talk.tools.providersFor(of), of.id).llm,
   });
   tools.warmUp(agent);
   context.begin(agent);

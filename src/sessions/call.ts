@@ -20,13 +20,13 @@ import type { ProviderSet } from '#providers/contract.ts';
 import type { PhraseStore } from '#providers/phrase-store.ts';
 import { WEB_AUDIO } from '#media/web-transport.ts';
 import type { SipEnd } from '#sip/types.ts';
+import { AnswerWatch } from './answer-watch.ts';
 import type { AudioPump } from './audio-pump.ts';
 import { CallDigits } from './call-digits.ts';
 import { CallHold } from './call-hold.ts';
 import { CallRecordings } from './call-recordings.ts';
 import { callMachine, type CallEvent, type Connected } from './call.machine.ts';
-import { Conversation } from './conversation.ts';
-import type { ConversationOptions } from './conversation-parts.ts';
+import { talkIn, type ConversationOptions } from './conversation-parts.ts';
 import { CallClients } from './call-attach.ts';
 import type { CallContext } from './call-context.ts';
 import type { Answered, Leg, LegDialog, LegEvents, Refusal } from './leg.ts';
@@ -36,8 +36,10 @@ import type { AgentConfig } from '#lib/agent-config.ts';
 import type { EndOfTurnModel } from './end-of-turn.ts';
 import { finalFactsOf } from './final-facts.ts';
 import { WebLeg } from './web-leg.ts';
+import { newTalk } from './realtime-talk.ts';
 import type { SpeakerFloor } from './speaker.ts';
 import type { CallStory } from './story.ts';
+import type { Talk } from './talk.ts';
 import type { CallTools } from './tools/call-tools.ts';
 
 /** RTP silence that means the media is lost (contract 2.0; lessons.md 1). */
@@ -72,6 +74,8 @@ export type CallSetup = {
   readonly agent: AgentConfig;
   /** The greeting is all that is said; then we hang up. */
   readonly announceOnly?: boolean;
+  /** It is found out who answers. */
+  readonly amd?: boolean;
   /** Whether the call is recorded: asked once somebody will be heard. */
   records(): Promise<boolean>;
   /** Said before the first recorded frame, when the call is recorded. */
@@ -102,13 +106,6 @@ export type LiveCall = {
   readonly done: Promise<Ending>;
 };
 
-function talkIn({ tools, context }: CallSetup): Pick<ConversationOptions, 'tools' | 'context'> {
-  return {
-    ...(tools === undefined ? {} : { tools }),
-    ...(context === undefined ? {} : { context }),
-  };
-}
-
 export function runCall(deps: CallDeps, setup: CallSetup): LiveCall {
   const call = new RunningCall(deps, setup);
   return {
@@ -131,10 +128,11 @@ class RunningCall {
   #dialog: LegDialog | null = null;
   /** The other side is gone and may come back. */
   #isAway = false;
-  #conversation: Conversation | null = null;
+  #conversation: Talk | null = null;
   #connecting: Promise<Answered | Refusal> | null = null;
   #control: LiveControl | null = null;
   #digits: CallDigits | null = null;
+  #watch: AnswerWatch | null = null;
   readonly #recordings: CallRecordings;
   #boundTo = '';
   #codec: string | null = null;
@@ -267,16 +265,11 @@ class RunningCall {
     this.#codec = audio.codec;
     media.start(audio);
     story.answered(audio.codec, dialog.sipCallId, this.#recordings.answered());
-    const conversation = new Conversation({
+    const options: ConversationOptions = {
       agent,
       announceOnly: this.#setup.announceOnly ?? false,
       notice: this.#recordings.notice,
-      providers,
-      media,
-      story,
-      pump,
-      clock,
-      log: this.#log,
+      ...{ providers, media, story, pump, clock, log: this.#log },
       floor: this.#setup.floor ?? null,
       endOfTurn: this.#deps.endOfTurn ?? null,
       phrases: this.#deps.phrases ?? null,
@@ -285,15 +278,27 @@ class RunningCall {
       onNoticeOver: (isWhole) => {
         if (!this.#isEnding()) this.#recordings.firstNoticeOver(isWhole);
       },
-    });
+    };
+    const conversation = newTalk(options, audio.codec);
     this.#conversation = conversation;
     conversation.start();
+    if (this.#setup.amd === true) this.#watchAnswer(conversation, media, providers);
     this.#takeCommands(conversation, dialog);
     if (this.#isAway) this.#standStill(true);
     dialog.onOffer((offer) => this.#onOffer(offer));
     dialog.onAnswer((sdp) => this.#restart(leg.acceptLate(sdp)));
     dialog.onDtmf((digit, durationMs) => this.#conversation?.onDtmf(digit, durationMs, 'info'));
     dialog.onEnd((end) => this.#onDialogEnd(end));
+  }
+
+  #watchAnswer(talk: Talk, media: MediaSession, { stt }: ProviderSet): void {
+    const { story, agent } = this.#setup;
+    const { pump } = this.#deps;
+    this.#watch = new AnswerWatch({
+      ...{ story, agent, media, pump, talk, reads: stt.reads, log: this.#log },
+      hasNotice: this.#recordings.notice !== null,
+      onOver: () => this.send({ type: 'turn.ended', cause: 'agent.done' }),
+    });
   }
 
   /** Nothing is said to nobody, and no silence is counted. */
@@ -313,7 +318,7 @@ class RunningCall {
     });
   }
 
-  #takeCommands(conversation: Conversation, dialog: LegDialog): void {
+  #takeCommands(conversation: Talk, dialog: LegDialog): void {
     const { story, leg } = this.#setup;
     const { clock } = this.#deps;
     const media = (): MediaSession | null => this.#media;
@@ -330,7 +335,7 @@ class RunningCall {
   }
 
   #giveNotice(text: string, onOver: (isWhole: boolean) => void): boolean {
-    const how = { urgent: false, interruptible: false };
+    const how = { urgent: false, interruptible: false, isExact: true };
     const asking = this.#conversation?.asking;
     return asking !== undefined && asking.say(text, how, onOver) !== null;
   }
@@ -340,6 +345,7 @@ class RunningCall {
     const { leg, story } = this.#setup;
     this.#deps.clock.clearTimer(this.#timer);
     this.#digits?.close();
+    this.#watch?.close();
     story.markEnd();
     const { cause, answered } = this.#verdict();
     const goodbye = this.#guard('call.byeFailed', async () => {
@@ -349,18 +355,18 @@ class RunningCall {
     const said = await this.#guard('conversation.closeFailed', () => this.#conversation?.close());
     await this.#guard('media.closeFailed', () => this.#closeMedia());
     await this.#guard('recording.failed', () => this.#recordings.settled);
-    const ending = endingOf(cause, answered);
+    const ending = endingOf(cause, answered, this.#watch?.isMachine);
     const { recordings, status } = this.#recordings.end(this.#mediaClosed);
     story.final(
       finalFactsOf({
-        cause,
-        ending,
+        ...{ cause, ending },
         stats: this.#mediaClosed?.stats ?? null,
         codec: this.#codec,
         latency: said?.latency ?? null,
         tokens: said?.tokens ?? 0,
         confidence: said?.confidence ?? null,
         recordingStatus: status,
+        amd: this.#watch?.facts ?? null,
       }),
     );
     for (const recording of recordings) story.recordingEnded(recording);
@@ -382,6 +388,7 @@ class RunningCall {
 
   #onMedia(event: MediaEvent): void {
     try {
+      this.#watch?.onMedia(event);
       this.#conversation?.onMedia(event);
     } catch (error) {
       // A fault in one conversation ends that call and no other.
@@ -472,7 +479,7 @@ class RunningCall {
 
   #ending(): Ending {
     const { cause, answered } = this.#verdict();
-    return endingOf(cause, answered);
+    return endingOf(cause, answered, this.#watch?.isMachine);
   }
 
   /** The machine's absolute deadline as one timer. */

@@ -79,7 +79,7 @@ export class CallerSide {
   }
 
   onStt(event: SttEvent, callMs: number): void {
-    const { words, turn, log, tellFault } = this.#options;
+    const { words, turn, ears, log, tellFault } = this.#options;
     if (event.type === 'error') {
       log.warn('stt.failed', { error: event.error });
       tellFault(event.error);
@@ -93,7 +93,10 @@ export class CallerSide {
     const isNoise = event.text === '' && turn.isFlowing;
     if (!words.read(event, { isNoise, isOver: turn.hasFloor })) return;
     // The last word decides: those before were read while he went on.
-    if (turn.context.unread <= 1) this.#times.mark('read');
+    if (turn.context.unread <= 1) {
+      this.#times.mark('read');
+      this.#times.servedBy('stt', ears.readBy);
+    }
     turn.send({ type: 'stt.final', text: event.text });
     this.#consider();
   }

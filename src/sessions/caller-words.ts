@@ -95,6 +95,11 @@ export class CallerWords {
     return this.#hearing.takeInput();
   }
 
+  /** Nothing of the answer to that input was heard. */
+  giveBackInput(): void {
+    this.#hearing.giveBack();
+  }
+
   /** Speech that no recogniser has read is in the transcript all the same, without words. */
   giveUp(): void {
     for (const unread of this.#hearing.giveUp()) {

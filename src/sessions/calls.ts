@@ -279,7 +279,7 @@ export class Calls implements CallService, CallAttaching {
       agent,
       leg: outboundLeg({ sip, routes, to, from, ringTimeoutMs, mayUse, onRoute, shownAddress }),
       records: () => this.#mayRecord(agent, policy, story, recordingEnabled),
-      notice: policy.recordingNotice,
+      ...{ notice: policy.recordingNotice, amd: request.amd ?? false },
     };
     this.#run(setup, true);
     return story.snapshot();

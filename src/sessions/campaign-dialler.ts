@@ -401,5 +401,7 @@ function requestFor(lead: Leading, target: ClaimedTarget, signal: AbortSignal): 
     ...(trunkId === null ? {} : { trunkId }),
     ...(fromNumber === null ? {} : { from: fromNumber }),
     ringTimeoutS: settings.ringTimeoutS,
+    amd: settings.amd,
+    voicemail: settings.voicemail === 'message' ? 'message' : 'hang_up',
   };
 }

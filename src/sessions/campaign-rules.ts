@@ -45,9 +45,11 @@ export function decideEnd(end: CallEnd, facts: ClaimFacts, nowMs: number): Claim
 }
 
 function statusOf(end: CallEnd, { settings, attempts }: ClaimFacts): ClaimDecision['status'] {
-  if (end.wasAnswered) return 'done';
+  const isMachine = end.outcome === 'voicemail';
+  if (end.wasAnswered && !isMachine) return 'done';
   const mayTryAgain = isOurFault(end) || settings.retryOn.includes(end.outcome as RetryCause);
-  return mayTryAgain && attempts < settings.maxAttempts ? 'pending' : 'failed';
+  if (mayTryAgain && attempts < settings.maxAttempts) return 'pending';
+  return isMachine ? 'done' : 'failed';
 }
 
 /** `cancelled` by nobody is a node that went down and gave up what was ringing. */

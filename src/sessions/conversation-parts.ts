@@ -46,6 +46,20 @@ export type ConversationOptions = {
   onNoticeOver(isWhole: boolean): void;
 };
 
+/** What of the two there is. */
+export function talkIn({
+  tools,
+  context,
+}: {
+  readonly tools?: CallTools;
+  readonly context?: CallContext;
+}): Pick<ConversationOptions, 'tools' | 'context'> {
+  return {
+    ...(tools === undefined ? {} : { tools }),
+    ...(context === undefined ? {} : { context }),
+  };
+}
+
 /** What the record keeps of a conversation besides its messages. */
 export type ConversationFacts = {
   readonly latency: Latency | null;

@@ -25,6 +25,7 @@ import { FloorWork } from './floor-work.ts';
 import { summarise } from './latency.ts';
 import { Requests } from './requests.ts';
 import { Speaker, type Voice } from './speaker.ts';
+import type { HoldReason } from './talk.ts';
 import { CallTools } from './tools/call-tools.ts';
 import { TurnActor } from './turn-actor.ts';
 import type { TurnCommand, TurnContext } from './turn-types.ts';
@@ -45,8 +46,8 @@ export class Conversation {
   readonly #requests = new Requests();
   readonly #tools: CallTools;
   readonly #context: CallContext;
-  /** Why it stands still: at somebody's command, or because nobody is there. */
-  readonly #holds = new Set<'asked' | 'away'>();
+  /** Why it stands still. */
+  readonly #holds = new Set<HoldReason>();
   /** What others want to be said. */
   readonly asking: Asking;
   #lastWords: (() => void) | null = null;
@@ -104,7 +105,8 @@ export class Conversation {
   #newTurn(): TurnActor {
     const { story, clock, announceOnly, log } = this.#options;
     return new TurnActor({
-      ...{ config: configOf(this.#options), clock, isDeaf: announceOnly },
+      config: { ...configOf(this.#options), asksAgain: true },
+      ...{ clock, isDeaf: announceOnly },
       callTimeMs: () => story.callTimeMs(),
       carryOut: (command) => this.#carryOut(command),
       onStep: (context, hasSettled) => this.#onStep(context, hasSettled),
@@ -193,7 +195,7 @@ export class Conversation {
   // ---- What is done to it from outside ----
 
   /** The agent neither hears nor speaks, and its time stands still; the owner of the call sees to the sound. */
-  hold(on: boolean, why: 'asked' | 'away' = 'asked'): void {
+  hold(on: boolean, why: HoldReason = 'asked'): void {
     if (on) this.#holds.add(why);
     else this.#holds.delete(why);
     const isHeld = this.#holds.size > 0;
@@ -268,6 +270,7 @@ export class Conversation {
         return;
       case 'playout.started':
         this.#speech.onStarted(event);
+        this.#tellBegun(event.utterance);
         return;
       case 'playout.paused':
       case 'playout.resumed':
@@ -291,6 +294,11 @@ export class Conversation {
       case 'recording.failed':
         return;
     }
+  }
+
+  #tellBegun(sound: number): void {
+    const utterance = this.#speech.bySound(sound)?.number;
+    if (utterance !== undefined) this.#turn.send({ type: 'agent.began', utterance });
   }
 
   #speechStarted(startMs: number): void {
@@ -372,7 +380,7 @@ export class Conversation {
         media.resume();
         return;
       case 'floor.yield':
-        this.#floor.yield(command.utterance, command.since);
+        this.#floor.yield(command.utterance, command.since, command.isUnanswered);
         return;
       case 'floor.take':
         this.#floor.take(command.utterance, command.task);

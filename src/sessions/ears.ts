@@ -29,6 +29,12 @@ export class Ears {
     this.#options = options;
   }
 
+  /** Whose words came last. */
+  get readBy(): string {
+    const { provider } = this.#options;
+    return provider.servedBy?.() ?? provider.vendor;
+  }
+
   open(language: Language): void {
     const { callId, provider, onEvent } = this.#options;
     this.#stt = provider.open({ callId, language, onEvent: (event) => onEvent(event) });

@@ -1,6 +1,7 @@
 /** What the final event says about a call, from what its parts know at the end. */
 import type { Latency, Quality } from '#lib/call-events.ts';
 import type { MediaStats } from '#media/types.ts';
+import type { AmdFacts } from './answer-watch.ts';
 import type { EndCause, Ending } from './outcome.ts';
 import type { FinalFacts } from './story.ts';
 
@@ -13,6 +14,8 @@ export type FinalInput = {
   readonly tokens: number;
   readonly confidence: number | null;
   readonly recordingStatus: 'none' | 'ready' | 'failed';
+  /** Who had answered; absent or null: nobody asked. */
+  readonly amd?: AmdFacts | null;
 };
 
 export function finalFactsOf(input: FinalInput): FinalFacts {
@@ -25,7 +28,10 @@ export function finalFactsOf(input: FinalInput): FinalFacts {
     quality: qualityOf(input),
     latency,
     recordingStatus,
-    metadata: { total_tokens: input.tokens, avg_confidence: input.confidence },
+    metadata: {
+      ...{ total_tokens: input.tokens, avg_confidence: input.confidence },
+      ...(input.amd == null ? {} : { amd: input.amd }),
+    },
   };
 }
 

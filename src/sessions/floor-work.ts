@@ -55,9 +55,13 @@ export class FloorWork {
     void this.#speak(utterance, saying);
   }
 
-  /** Throws turn `number` away. `since`: the caller began then, in the agent's time; null: it was not he. */
-  yield(number: number, since: number | null): void {
-    const { speech, media, turn } = this.#options;
+  /**
+   * Throws turn `number` away. `since`: the caller began then, in the agent's time; null: it was not he. `isUnanswered`:
+   * what it was to answer is part of the next input.
+   */
+  yield(number: number, since: number | null, isUnanswered = false): void {
+    const { speech, media, turn, words } = this.#options;
+    if (isUnanswered) words.giveBackInput();
     speech.giveUp(number, since === null ? null : turn.time.toCall(since));
     media.flush();
   }

@@ -19,6 +19,8 @@ const MAX_UNREAD = 16;
 export class Hearing {
   readonly #unread: Omit<HeardUtterance, 'text' | 'confidence'>[] = [];
   #unanswered: HeardUtterance[] = [];
+  /** What the latest input was made of. */
+  #taken: HeardUtterance[] = [];
   #confidenceSum = 0;
   #confidenceCount = 0;
 
@@ -72,7 +74,12 @@ export class Hearing {
   takeInput(): TurnInput {
     const text = this.unanswered;
     const audio = this.#unanswered.at(-1)?.audio() ?? null;
-    this.#unanswered = [];
+    this.#taken = this.#unanswered.splice(0);
     return { kind: 'speech', text, audio };
+  }
+
+  /** Nothing of the answer to the latest input was heard: it is part of the next one. Idempotent. */
+  giveBack(): void {
+    this.#unanswered.unshift(...this.#taken.splice(0));
   }
 }

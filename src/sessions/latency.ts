@@ -4,6 +4,7 @@
  * All instants are wire time: `performance.timeOrigin + performance.now()`, comparable across threads.
  */
 import type { Latency, LatencyPart, Percentiles } from '#lib/call-events.ts';
+import type { TurnStages, VendorStage } from '#lib/turn-stages.ts';
 
 /** Instants of one turn, in the order they happen; a missing one takes the time of the one before. */
 const INSTANTS = [
@@ -30,15 +31,13 @@ const PART_ENDING_AT: Record<Exclude<Instant, 'speechEnd'>, LatencyPart> = {
   firstPacket: 'pacing',
 };
 
-export type TurnLatency = {
-  readonly totalMs: number;
-  readonly partsMs: Readonly<Record<LatencyPart, number>>;
-};
+export type TurnLatency = TurnStages & { readonly totalMs: number };
 
 /** Stopwatch of one turn. Each instant is kept the first time it is marked. */
 export class TurnTimes {
   readonly #wireMs = new Map<Instant, number>();
   readonly #now: () => number;
+  readonly #vendors = new Map<VendorStage, string>();
   /** What the jitter buffer held back of the last speech frame, ms: taken out of the end-pointing part. */
   jitterMs = 0;
 
@@ -46,8 +45,21 @@ export class TurnTimes {
     this.#now = now;
   }
 
+  now(): number {
+    return this.#now();
+  }
+
   mark(instant: Instant, wireMs = this.#now()): void {
     if (!this.#wireMs.has(instant)) this.#wireMs.set(instant, wireMs);
+  }
+
+  /** Whose work a stage was; the first word stands. */
+  servedBy(stage: VendorStage, vendor: string): void {
+    if (!this.#vendors.has(stage)) this.#vendors.set(stage, vendor);
+  }
+
+  at(instant: Instant): number | undefined {
+    return this.#wireMs.get(instant);
   }
 
   /** A stopwatch for another reply to the same words: the caller's side is kept, the agent's begins anew. */
@@ -58,6 +70,8 @@ export class TurnTimes {
       const wireMs = this.#wireMs.get(instant);
       if (wireMs !== undefined) copy.mark(instant, wireMs);
     }
+    const stt = this.#vendors.get('stt');
+    if (stt !== undefined) copy.servedBy('stt', stt);
     return copy;
   }
 
@@ -82,7 +96,7 @@ export class TurnTimes {
     }
     partsMs.jitter = Math.min(this.jitterMs, partsMs.endpointing);
     partsMs.endpointing -= partsMs.jitter;
-    return { totalMs: end - start, partsMs };
+    return { totalMs: end - start, partsMs, vendors: Object.fromEntries(this.#vendors) };
   }
 }
 

@@ -79,9 +79,13 @@ const REASONS: Record<
   internal_error: { reason: 'error', fault: 'us' },
 };
 
-/** The one outcome of a call that ended for `cause`; `answered` tells whether media ever flowed. */
-export function endingOf(cause: EndCause, answered: boolean): Ending {
-  const outcome = outcomeOf(cause, answered);
+/**
+ * The one outcome of a call that ended for `cause`; `answered` tells whether media ever flowed, `isMachine` that a machine
+ * had answered.
+ */
+export function endingOf(cause: EndCause, answered: boolean, isMachine = false): Ending {
+  const found = outcomeOf(cause, answered);
+  const outcome = isMachine && found === 'completed' ? 'voicemail' : found;
   const endedBy = endedByOf(cause);
   const { reason, fault } = REASONS[outcome];
   const hangupReason = outcome === 'completed' && endedBy !== 'caller' ? 'ai' : reason;

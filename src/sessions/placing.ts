@@ -173,6 +173,9 @@ export function told(agent: AgentConfig, request: Omit<PlaceCall, 'to'>): AgentC
     greeting: request.greeting ?? agent.greeting,
     language: request.language ?? agent.language,
     maxDurationS: request.maxDurationS ?? agent.maxDurationS,
+    ...(request.voicemail === undefined
+      ? {}
+      : { voicemail: { message: agent.voicemail?.message ?? null, action: request.voicemail } }),
   };
 }
 

@@ -4,6 +4,7 @@ import type { AgentConfig } from '#lib/agent-config.ts';
 import type { RoutingRules } from '#lib/answer-rule.ts';
 import type { Id } from '#lib/ids.ts';
 import type { PublicEvent } from '#lib/public-event.ts';
+import type { TurnStages } from '#lib/turn-stages.ts';
 import type { AccountTrunks, TrunkSource } from '#lib/trunk.ts';
 
 /** The node's append-only journal. Returning means the entry was written with write(2); fsync follows within 100 ms. */
@@ -12,6 +13,8 @@ export type CallJournal = {
   append(entry: JournalEntry): void;
   /** What is true for a moment only, for whoever listens now: it is not kept and has no place among the call's events. */
   interim?(event: PublicEvent, agentId: Id): void;
+  /** A turn was measured on the wire: for statistics alone. */
+  measured?(turn: TurnStages): void;
 };
 
 export type AgentDirectory = {

@@ -81,7 +81,10 @@ export class RealtimeLink {
     } catch (error) {
       abort.abort();
       // One that comes all the same is not wanted.
-      void opening.then((late) => late.close()).catch(() => undefined);
+      void opening.then(
+        (late) => late.close(),
+        () => undefined, // told already, or given up
+      );
       throw error;
     }
   }

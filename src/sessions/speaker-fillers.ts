@@ -139,9 +139,18 @@ export function withoutFillers(
   const own = [filler.text ?? '', filler.longText ?? ''];
   const known = [...own, ...fixed()].filter((text) => text !== '');
   let left = content;
-  for (const text of known) left = left.replaceAll(text, '');
+  for (const text of known) left = left.replace(patternOf(text), '');
   if (isCut) for (const text of known) left = withoutBeginning(left, text);
   return left.replace(/ {2,}/g, ' ').trim();
+}
+
+/** A short one without an end of its own may be part of other words. */
+const MIN_DISTINCT = 6;
+
+function patternOf(text: string): RegExp {
+  const own = text.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&');
+  const isDistinct = text.length >= MIN_DISTINCT || /\p{P}$/u.test(text);
+  return new RegExp(isDistinct ? own : `(?<=^|[\\s\\p{P}])${own}(?![A-Za-z])`, 'gu');
 }
 
 /** A shorter beginning may be anything. */

@@ -11,6 +11,8 @@ import type { Utterance } from './utterance.ts';
 export type Piece = {
   /** As the transcript has it. */
   readonly text: string;
+  /** Whose voice it is, where its sound does not say; absent: nobody's, it is sound as it is. */
+  readonly vendor?: string;
   readonly speak: (signal: AbortSignal) => AsyncGenerator<TtsChunk, void>;
 };
 
@@ -36,6 +38,7 @@ export class PieceLine {
   readonly #pieces: Made[] = [];
   /** Said between two pieces if it is ready before the next one. */
   #aside: Made | null = null;
+  #isAsideHeard = false;
   /** Samples of the utterance at which written pieces end that have not been heard yet. */
   readonly #ends: number[] = [];
   readonly #failed = Promise.withResolvers<never>();
@@ -98,7 +101,8 @@ export class PieceLine {
   async drain(): Promise<void> {
     for (;;) {
       this.#throwIfOver();
-      if (this.#pieces.length === 0) return;
+      // Whoever ends it now would cut off an aside in the middle of a word.
+      if (this.#pieces.length === 0 && !this.#isAsideHeard) return;
       await this.#bell.next;
     }
   }
@@ -189,6 +193,8 @@ export class PieceLine {
       const chunks = made.piece.speak(signal);
       await eachWithin(chunks, { what: 'the voice', signal, clock }, async (chunk) => {
         made.push(chunk);
+        if (made === this.#pieces[0] && made.hasSound)
+          this.#options.utterance.times.mark('audioReady');
         this.#told();
         while (made.madeMs > MAX_MADE_MS && !signal.aborted) await this.#bell.next;
       });
@@ -215,9 +221,7 @@ export class PieceLine {
         const aside = this.#aside;
         if (head?.canBegin === true) {
           this.#dropAside();
-          await this.#writeOne(head, () => {
-            this.hasSpoken = true;
-          });
+          await this.#writeOne(head, (chunk) => this.#answers(head, chunk));
           this.#pieces.shift();
           this.#told();
         } else if (aside?.hasSound === true) {
@@ -236,17 +240,30 @@ export class PieceLine {
 
   /** One that breaks off is over: nobody wanted it for itself. */
   async #writeAside(aside: Made): Promise<void> {
+    this.#isAsideHeard = true;
     try {
-      await this.#writeOne(aside);
+      await this.#writeOne(aside, () => this.#options.utterance.beginFiller());
     } catch (reason) {
       if (this.#isOver || aside.error?.reason !== reason) throw reason;
       this.#options.utterance.endPiece();
     } finally {
+      this.#isAsideHeard = false;
       if (this.#aside === aside) this.#aside = null;
+      this.#told();
     }
   }
 
-  async #writeOne(made: Made, onSound: () => void = () => undefined): Promise<void> {
+  /** Words of the answer itself go to the playout; a filler before them is none. */
+  #answers({ piece }: Made, { pcm, by = piece.vendor }: TtsChunk): void {
+    const { utterance } = this.#options;
+    this.hasSpoken = true;
+    if (pcm.length === 0) return;
+    utterance.beginAnswer();
+    utterance.times.mark('audioReady');
+    if (by !== undefined) utterance.times.servedBy('tts', by);
+  }
+
+  async #writeOne(made: Made, onSound: (chunk: TtsChunk) => void = () => undefined): Promise<void> {
     const { utterance } = this.#options;
     if (!made.hasSound && made.error !== null) throw made.error.reason;
     const base = utterance.addPiece(made.piece.text);
@@ -254,8 +271,7 @@ export class PieceLine {
       const chunk = made.shift();
       if (chunk !== undefined) {
         made.isSpoken = true;
-        onSound();
-        utterance.times.mark('audioReady');
+        onSound(chunk);
         utterance.addAudio(base, chunk.pcm.length, chunk.marks);
         await this.#play(chunk.pcm);
       } else if (made.error !== null) throw made.error.reason;

@@ -69,6 +69,8 @@ export class Reply {
   readonly #pieces: PieceVoice;
   readonly #line: PieceLine;
   readonly #watch: FillerWatch;
+  /** Of the model's words, handed over to be said. */
+  #pieceCount = 0;
 
   constructor(deps: ReplyDeps, utterance: Utterance) {
     const { options, self, fillers } = deps;
@@ -160,8 +162,21 @@ export class Reply {
     }
   }
 
-  /** One answer of the model, said as it comes. */
+  /** One answer of the model. One that breaks off before a word of it could be said is asked for once more. */
   async #round(request: ReplyRequest): Promise<Round> {
+    const saidBefore = this.#pieceCount;
+    try {
+      return await this.#ask(request);
+    } catch (error) {
+      const isOver = this.#utterance.abort.signal.aborted || this.#line.hasFailed;
+      if (isOver || this.#pieceCount > saidBefore || !isPassing(error)) throw error;
+      this.#deps.options.onFault?.(error);
+      return this.#ask(request);
+    }
+  }
+
+  /** Said as it comes. */
+  async #ask(request: ReplyRequest): Promise<Round> {
     const { options, self } = this.#deps;
     const { signal } = this.#utterance.abort;
     const { llm } = self.voice.providers;
@@ -174,6 +189,7 @@ export class Reply {
     };
     const usage = await eachWithin(parts, watch, async (part) => {
       this.#utterance.times.mark('llmFirst');
+      this.#utterance.times.servedBy('llm', llm.servedBy?.() ?? llm.vendor);
       if (part.type === 'text') {
         round.text += part.text;
         await this.#say(splitter.push(part.text), part.language);
@@ -191,6 +207,7 @@ export class Reply {
   }
 
   async #say(pieces: readonly string[], language?: Words['language']): Promise<void> {
+    this.#pieceCount += pieces.length;
     for (const text of pieces)
       await this.#line.add(this.#pieceOf({ text, language: language ?? null }));
   }
@@ -206,6 +223,7 @@ export class Reply {
   }
 
   #play({ text, pcm }: Extract<ReplyPart, { type: 'audio' }>): Promise<void> {
+    this.#pieceCount += 1;
     return this.#line.add(soundPiece(text, pcm, 'end'));
   }
 
@@ -244,4 +262,10 @@ export class Reply {
     }
     return { isOver, next };
   }
+}
+
+/** The same request may go well at once, or with the vendor that stands in. */
+function isPassing(error: unknown): boolean {
+  if (!(error instanceof AppError)) return false;
+  return error.code === 'E_PROVIDER_SERVER' || error.code === 'E_PROVIDER_IDLE';
 }

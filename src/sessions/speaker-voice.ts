@@ -42,7 +42,7 @@ export class PieceVoice {
     const before = this.#before;
     this.#before = `${before}${text} `.slice(-BEFORE_CHARS);
     return {
-      text,
+      ...{ text, vendor: tts.vendor },
       speak: (signal) =>
         isSaidAsWritten(tts.vendor, agent)
           ? tts.speak(request, signal)

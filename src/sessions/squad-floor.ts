@@ -166,7 +166,7 @@ export class SquadFloor {
     const from = this.#current?.agent ?? first;
     const own = agentId === first.id ? first : this.#agentHere(plan, member.agent);
     // What the caller said fills in no variables.
-    const note = handoffNote(told.summary, from.name, told.language).replaceAll('{{', '{ {');
+    const note = handoffNote(told.summary, from.name, told.language).replaceAll(/\{(?=\{)/g, '{ ');
     const agent = { ...own, systemPrompt: joined(own.systemPrompt, note) };
     try {
       const work = Promise.resolve(this.#options.providersFor(agent));

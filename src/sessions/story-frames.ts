@@ -2,6 +2,15 @@
 import type { EventData, EventType } from '#lib/call-events.ts';
 import type { CallFrame } from './call-frames.ts';
 
+/** Events that change no column of the record. */
+export type FactType =
+  | 'user-speech'
+  | 'ai-response'
+  | 'user-interrupted'
+  | 'call-error'
+  | 'dtmf.received'
+  | 'amd.result';
+
 /** Null for events that clients hear of in another way, or not at all. */
 export function frameOf(type: EventType, data: object): CallFrame | null {
   if (type === 'user-speech') {

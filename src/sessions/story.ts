@@ -6,7 +6,6 @@ import type {
   CallEvent,
   CallStatus,
   Channel,
-  Direction,
   EventData,
   EventType,
   HandoffSummary,
@@ -16,60 +15,17 @@ import type {
   RecordingPatch,
   RecordPatch,
 } from '#lib/call-events.ts';
-import type { Clock } from '#lib/clock.ts';
 import { newId, newTimedId, type Id } from '#lib/ids.ts';
+import type { TurnStages } from '#lib/turn-stages.ts';
 import { CallFeed } from './call-frames.ts';
 import type { LiveCallView } from './call-service-types.ts';
 import { maskWords } from './masked-words.ts';
-import type { CallJournal } from './ports.ts';
 import type { Ending } from './outcome.ts';
-import { frameOf } from './story-frames.ts';
+import { frameOf, type FactType } from './story-frames.ts';
+import type { FinalFacts, StoryOptions, StoryRoute } from './story-types.ts';
 import { UsageMeter } from './usage-meter.ts';
 
-export type StoryOptions = {
-  readonly journal: CallJournal;
-  readonly clock: Clock;
-  readonly node: string;
-  readonly callId: Id;
-  readonly accountId: Id;
-  readonly agentId: Id;
-  readonly agentName: string;
-  readonly direction: Direction;
-  readonly channel: Channel;
-  readonly from: string | null;
-  readonly to: string | null;
-  /** The remote party, also on outbound calls. */
-  readonly remoteNumber: string | null;
-  readonly remoteName: string | null;
-  readonly trunkId: Id | null;
-  readonly trunkTransport: LiveCallView['trunkTransport'];
-  readonly customerId: string | null;
-  readonly campaignId: Id | null;
-  readonly squadId: Id | null;
-  readonly ruleId: Id | null;
-  readonly callerApp: string | null;
-  readonly sipCallId: string | null;
-  readonly variables: Readonly<Record<string, string>>;
-  /** What the client wants kept with the record. */
-  readonly metadata: Readonly<Record<string, unknown>>;
-  readonly requestId: string | null;
-  /** Words are masked before they are journaled (contract 7.3). */
-  readonly maskAtRest: boolean;
-};
-
-/** How the call goes out, while that may still change. */
-export type StoryRoute = Pick<StoryOptions, 'trunkId' | 'trunkTransport' | 'from'>;
-
-export type FinalFacts = {
-  readonly ending: Ending;
-  readonly sipStatus: number | null;
-  readonly q850: number | null;
-  readonly error: { readonly code: string; readonly message: string } | null;
-  readonly quality: Quality | null;
-  readonly latency: Latency | null;
-  readonly recordingStatus: 'none' | 'ready' | 'failed';
-  readonly metadata: Readonly<Record<string, unknown>>;
-};
+export type { FinalFacts, StoryOptions, StoryRoute } from './story-types.ts';
 
 /** Contract 2.1: content of a message is at most 8,000 characters. */
 const MAX_CONTENT = 8000;
@@ -289,9 +245,7 @@ export class CallStory {
   }
 
   /** Any event that changes no column of the record. */
-  fact<
-    T extends 'user-speech' | 'ai-response' | 'user-interrupted' | 'call-error' | 'dtmf.received',
-  >(type: T, data: EventData[T]): void {
+  fact<T extends FactType>(type: T, data: EventData[T]): void {
     this.#tell(type, this.#masked(data), null);
     // Whoever is on the call hears what was said anyway: frames are not masked.
     const frame = frameOf(type, data);
@@ -320,6 +274,11 @@ export class CallStory {
       },
       agentId,
     );
+  }
+
+  /** A turn was measured on the wire: the record has its sums at the end. */
+  turnMeasured(turn: TurnStages): void {
+    this.#options.journal.measured?.(turn);
   }
 
   #masked<T extends object>(data: T): T {

@@ -5,13 +5,16 @@ import type { ConversationFacts } from './conversation-parts.ts';
 import type { PauseDials } from './end-of-turn.ts';
 import type { Voice } from './speaker.ts';
 
+/** At somebody's command, because nobody is there, or because a machine speaks. */
+export type HoldReason = 'asked' | 'away' | 'machine';
+
 export type Talk = {
   /** What others want to be said. */
   readonly asking: Pick<Asking, 'say' | 'play' | 'note' | 'takesNotes'>;
   /** Takes the floor with the greeting. The media session must have been started. */
   start(): void;
   /** The agent neither hears nor speaks, and its time stands still; the owner of the call sees to the sound. */
-  hold(on: boolean, why?: 'asked' | 'away'): void;
+  hold(on: boolean, why?: HoldReason): void;
   /** The media plane keeps the caller from being heard (or does so no more). */
   muteCaller(on: boolean): void;
   /** Another agent speaks from the next utterance on. */

@@ -58,10 +58,13 @@ export const turnBase = setup({
       const isPressed = ['dtmf', 'text', 'interrupt'].includes(event.type);
       const since = isPressed ? event.at : context.speechSince;
       enqueue.assign({ endCall: false });
+      const isUnanswered = leavesUnanswered({ context, event });
+      if (isUnanswered) enqueue.assign({ said: true, turn: context.answered });
       enqueue.emit({
         type: 'floor.yield',
         utterance: context.utterance,
         since: event.type === 'ask' ? null : since,
+        isUnanswered,
       });
     }),
     noteSpeech: assign(({ event }) =>
@@ -127,6 +130,10 @@ export const turnBase = setup({
     noteDials: assign({
       dials: ({ context, event }) =>
         event.type === 'dials' ? { ...context.config.dials, ...event.dials } : context.dials,
+    }),
+    noteBegun: assign({
+      begun: ({ context, event }) =>
+        event.type === 'agent.began' ? event.utterance : context.begun,
     }),
     noteHeard: assign({
       lastAgentText: ({ context, event }) =>
@@ -242,11 +249,21 @@ function withText(turn: CallerTurn, words: string, partial: string): CallerTurn 
   return { ...turn, ...next, likelihood: isSame ? turn.likelihood : null };
 }
 
+/** An answer to speech that is given up before any of it was heard: the caller has only gone on. */
+function leavesUnanswered({ context, event }: Moment): boolean {
+  const { task, utterance, begun, config } = context;
+  const isPressed = event.type === 'interrupt' || event.type === 'dtmf';
+  const isAnswer = task.kind === 'reply' && task.input.kind === 'speech';
+  return config.asksAgain === true && isAnswer && begun !== utterance && !isPressed;
+}
+
 /** Whether words said over the agent are to be answered. */
 function countsOver({ context, event }: Moment): boolean {
   const { config, unread } = context;
   if (!config.reads) return unread > 0 && !mayBargeIn(context);
   if (wordsOf(event) === '') return false;
+  // "Yes" to a question that the agent says to its end all the same.
+  if (context.over.asks === true) return true;
   if (mayBargeIn(context)) return verdictOf({ context, event }) === 'interrupt';
   return !isBackchannel(wordsOf(event));
 }
@@ -264,6 +281,7 @@ function floorFor(context: TurnContext, { utterance, task }: WaitingTask): Parti
     said: isAsked && context.said,
     endCall: isAsked && context.endCall,
     turn: isAsked ? context.turn : NO_TURN,
+    answered: task.kind === 'reply' && task.input.kind === 'speech' ? context.turn : NO_TURN,
     // A pace that a reply asks for is that of the turn after it.
     dials: task.kind === 'reply' ? context.config.dials : context.dials,
     deadlineAt: null,

@@ -49,6 +49,7 @@ export const turnGuards = {
   interruptsStill: (moment: Moment) => moment.context.speaking && interrupts(moment),
   hasWords: ({ event }: Moment) => wordsOf(event) !== '',
   readsLast: ({ context, event }: Moment) => event.type === 'stt.final' && context.unread <= 1,
+  hasMoreUnread: ({ context }: Moment) => context.unread > 1,
   hasUnread: ({ context }: Moment) => context.unread > 0,
   hasSaid: ({ context }: Moment) => context.said,
   isOverUnread: (moment: Moment) => isOver(moment) && moment.context.unread > 0,

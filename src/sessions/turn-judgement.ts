@@ -69,6 +69,7 @@ export function verdictOf({ context, event }: Moment): InterruptionVerdict {
     speechMs: speechMsOf({ context, event }),
     agentSpokeMs: over.spokeMs,
     lastAgentText: over.text,
+    asks: over.asks === true,
     sensitivity: config.sensitivity,
     confirmMs: config.bargeInConfirmMs,
     reads: config.reads,

@@ -26,6 +26,8 @@ export type TurnConfig = {
   readonly hangupAfterMs: number;
   /** Whether the recogniser gives text; if not, only the length of speech decides. */
   readonly reads: boolean;
+  /** What was said is asked again when its answer was given up unheard; a vendor with a history of its own has it. */
+  readonly asksAgain?: boolean;
 };
 
 export type TurnPrompt = 'greeting' | 'still_there' | 'goodbye_silence' | 'apology';
@@ -91,6 +93,8 @@ export type TurnEvent =
   /** The caller wants the agent to be quiet, and says nothing himself. */
   | { readonly type: 'interrupt'; readonly at: number }
   | { readonly type: 'playout.done'; readonly at: number; readonly utterance: number }
+  /** Its first packet has been sent. */
+  | { readonly type: 'agent.began'; readonly at: number; readonly utterance: number }
   /** An utterance is over: what the caller heard of it. */
   | { readonly type: 'agent.heard'; readonly at: number; readonly text: string }
   /** The agent has the floor, and nothing of it has been sent for too long. */
@@ -128,9 +132,14 @@ export type TurnCommand =
   | { readonly type: 'floor.take'; readonly utterance: number; readonly task: FloorTask }
   /**
    * Throw the utterance away; the transcript keeps what was heard. `since`: when the caller began; null: somebody else
-   * wants it.
+   * wants it. `isUnanswered`: nothing of it was heard, so what it was to answer is answered with what comes next.
    */
-  | { readonly type: 'floor.yield'; readonly utterance: number; readonly since: number | null }
+  | {
+      readonly type: 'floor.yield';
+      readonly utterance: number;
+      readonly since: number | null;
+      readonly isUnanswered?: boolean;
+    }
   /** Stand still. The worker has mostly done so by itself; not when speech began just before it was armed. */
   | { readonly type: 'playout.pause' }
   | { readonly type: 'playout.resume' }
@@ -150,8 +159,15 @@ export const TURN_COMMANDS: readonly TurnCommand['type'][] = [
   'turn.ended',
 ];
 
-/** How long the agent had been heard, and what, when the caller began to speak over it. */
-export type SpokenOver = { readonly spokeMs: number; readonly text: string | null };
+/**
+ * How long the agent had been heard, and what, when the caller began to speak over it. `asks`: a question had just been
+ * heard, or was about to end; absent: what was heard tells.
+ */
+export type SpokenOver = {
+  readonly spokeMs: number;
+  readonly text: string | null;
+  readonly asks?: boolean;
+};
 
 /** What the caller has said since the agent last took the floor to answer him. */
 export type CallerTurn = {
@@ -177,6 +193,10 @@ export type TurnContext = {
   readonly lastedMs: number;
   /** Number of the utterance being said, or said last. */
   readonly utterance: number;
+  /** The latest utterance of which anything was heard; 0: none. */
+  readonly begun: number;
+  /** What `utterance` answers, if it answers speech. */
+  readonly answered: CallerTurn;
   readonly task: FloorTask;
   /** The highest number given away: what waits has its own already. */
   readonly lastNumber: number;

@@ -86,6 +86,8 @@ const held = base.createStateConfig({
       // An earlier utterance was read; what is being said now is judged by itself.
       { guard: 'isSpeaking', actions: ['noteReadOver'] },
       { guard: 'cannotRead', actions: ['noteReadOver'] },
+      // What he said after it may yet be one: playout does not start only to stop again.
+      { guard: 'hasMoreUnread', actions: ['noteReadOver'] },
       { target: 'flowing', actions: ['noteReadOver', 'resume'] },
     ],
     'reply.failed': {
@@ -293,6 +295,8 @@ export const turnMachine = base.createMachine({
     lastNumber: input.config.saidBefore ?? 0,
     waiting: [],
     isCallerMuted: false,
+    begun: 0,
+    answered: NO_TURN,
     task: { kind: 'prompt', name: 'greeting' },
     endCall: false,
     failures: 0,
@@ -315,6 +319,7 @@ export const turnMachine = base.createMachine({
     text: { actions: ['noteWritten'] },
     'caller.muted': { actions: ['noteMuted'] },
     'caller.spoke': { actions: ['noteStopped'] },
+    'agent.began': { actions: ['noteBegun'] },
     'agent.heard': { actions: ['noteHeard'] },
     'speech.lasted': { actions: ['noteLasted'] },
     dials: { actions: ['noteDials'] },

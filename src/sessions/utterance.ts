@@ -1,10 +1,14 @@
 /** One thing the agent says: its text, its word marks, how much was queued and what of it was heard. */
 import { SAMPLE_RATE_HZ } from '#media/types.ts';
 import { heardText } from '#providers/heard-text.ts';
+import { speechWeight } from '#providers/marks.ts';
 import { joinPieces } from '#providers/speakable.ts';
 import type { TurnTimes } from './latency.ts';
 import type { SpeechFrames } from './speech-frames.ts';
 import type { WordMark } from '#providers/contract.ts';
+
+/** Of a unit of `speechWeight`: nobody speaks much faster. */
+const PACE_MS = 100;
 
 export class Utterance {
   /** Its turn: unique, not always rising, because what waits for the floor has its number already. */
@@ -18,6 +22,8 @@ export class Utterance {
   startedAtMs: number | null = null;
   /** End of caller speech to first sample on the wire, ms; null for what nobody asked for (greeting, prompts). */
   latencyMs: number | null = null;
+  /** Its first sample that is no filler's; null: there is nothing but fillers yet. */
+  answerFrom: number | null = 0;
   /** Call time (ms) since which it stands still; null while it plays. */
   pausedAtMs: number | null = null;
   /** Call time (ms) at which the caller began to speak over it; null if nobody did, or it was resumed. */
@@ -86,6 +92,16 @@ export class Utterance {
     this.frames?.pieceEnd(this, this.#samples);
   }
 
+  /** What is added next is a filler. */
+  beginFiller(): void {
+    if (this.#samples === 0) this.answerFrom = null;
+  }
+
+  /** What is added from here on is the answer. Idempotent. */
+  beginAnswer(): void {
+    this.answerFrom ??= this.#samples;
+  }
+
   addAudio(base: PieceBase, samples: number, marks: readonly WordMark[]): void {
     this.#samples += samples;
     for (const mark of marks)
@@ -95,7 +111,12 @@ export class Utterance {
   /** What of the text the caller has heard after `heardMs` of audio: per character in Chinese, per word in English. */
   heard(heardMs: number): string {
     if (this.isWhole && heardMs >= this.audioMs) return this.#text.trimEnd();
-    return heardText({ text: this.#text, marks: this.#marks, heardMs, totalMs: this.audioMs });
+    const text = this.#text;
+    const marks = this.#marks;
+    // Without marks the text is told by its share of the sound, of which some may be to come, or was never made.
+    const isGuessed = marks.length === 0 && !this.isWhole;
+    const atLeastMs = isGuessed ? speechWeight(text) * PACE_MS : 0;
+    return heardText({ text, marks, heardMs, totalMs: Math.max(this.audioMs, atLeastMs) });
   }
 }
 

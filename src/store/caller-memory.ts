@@ -7,7 +7,8 @@ export type RememberedCall = { readonly startTime: string; readonly summary: str
 
 export type CallerMemory = {
   /**
-   * Of the same account and the same agent, the latest first. Empty when the number's newest `data` consent says no.
+   * Of the same account and the same agent, the latest first. Empty when the number's newest `data` consent says no, and
+   * for what is no number: `unknown` and `restricted` are many callers.
    * Errors: E_DATABASE, E_DATABASE_UNREACHABLE.
    */
   recall(wanted: {
@@ -27,6 +28,7 @@ export type CallerMemoryOptions = {
 export function createCallerMemory(options: CallerMemoryOptions): CallerMemory {
   return {
     async recall({ accountId, agentId, number, calls }) {
+      if (!isOfOneCaller(number)) return [];
       const forms = phoneForms(number, await options.countryCode(accountId));
       const rows = await options.database.withSystem((sql) =>
         sql.rows<{ start_time: Date; summary: string }>(
@@ -44,4 +46,9 @@ export function createCallerMemory(options: CallerMemoryOptions): CallerMemory {
       }));
     },
   };
+}
+
+/** Carriers write many things where a number is withheld: words, nothing but zeros. */
+function isOfOneCaller(number: string): boolean {
+  return /^\+?[0-9]{3,}$/.test(number) && /[1-9]/.test(number);
 }

@@ -11,7 +11,7 @@ import { placeCall } from '#src/demo/phone.ts';
 import { callFacts } from './tools/call-facts.ts';
 import { startCapture } from './tools/capture.ts';
 import { speechTimes } from './tools/rtp-report.ts';
-import { speech } from './tools/script.ts';
+import { phrase } from './tools/script.ts';
 import { startServer, type Callyard } from './tools/server.ts';
 import { concatPcm } from './tools/wav.ts';
 
@@ -60,7 +60,7 @@ function heardSpan(times: readonly number[], gapMs: number): { firstMs: number; 
 }
 
 const WORDS = {
-  speech: concatPcm(encodeUtteranceId(9), speech),
+  speech: concatPcm(encodeUtteranceId(9), phrase),
   'a modulated tone': modulatedTone(1600),
 } as const;
 

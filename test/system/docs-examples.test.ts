@@ -12,6 +12,7 @@ const GUIDES = [
   'docs/campaigns.md',
   'docs/squads.md',
   'docs/aliyun.md',
+  'docs/providers.md',
   'docs/trunks.md',
   'docs/security.md',
   'docs/websocket.md',

@@ -401,19 +401,20 @@ test('what a model’s failure is to the client', async (t) => {
   );
   const execute = `${SQUADS}/${squad.id}/execute`;
   const { conversation_id } = await say(api, squad, 'hello');
-  model.answer = () => 401;
+  // Of the request alone: a refused key would keep everybody from the vendor for a while.
+  model.answer = () => 400;
   const rejected = await api('POST', execute, { input: 'hello', conversation_id });
   assert.deepEqual([rejected.status, rejected.body.error?.code], [502, 'PROVIDER_REJECTED']);
   assert.equal((await recordOf(api, conversation_id)).status, 'answered', 'it goes on');
   // The primary member stands in for one whose model fails.
-  model.answer = (asked) => (systemOf(asked).includes('Money') ? 401 : 'Front it is.');
+  model.answer = (asked) => (systemOf(asked).includes('Money') ? 400 : 'Front it is.');
   const turn = await say(api, squad, 'a refund', { conversation_id });
   assert.deepEqual([turn.agent_name, turn.handoff, turn.reply], ['Front', null, 'Front it is.']);
   const patch = { llm: { vendor: 'nobody' } };
   await dataOf(200, api('PATCH', `/api/v1/agents/${front.id}`, patch));
   const fresh = await eventually(
     () => api('POST', execute, { input: 'hello' }),
-    ({ status }) => status !== 200,
+    ({ status }) => status === 422,
   );
   await refused(Promise.resolve(fresh), 422, 'PROVIDER_NOT_CONFIGURED');
 });

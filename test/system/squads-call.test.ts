@@ -192,7 +192,7 @@ test('a member whose model fails hands the caller back to the primary member', a
   const { server, model, api, team } = await startServer(t);
   model.answer = (asked) => {
     if (asked.stream !== true) return 'no json';
-    return systemOf(asked).startsWith('You are Money') ? 401 : 'Front it is.';
+    return systemOf(asked).startsWith('You are Money') ? 400 : 'Front it is.';
   };
   await dataOf(
     200,

@@ -7,7 +7,11 @@ import { test, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Server } from '@modelcontextprotocol/sdk/server/index.js';
 import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
-import { CallToolRequestSchema, ListToolsRequestSchema } from '@modelcontextprotocol/sdk/types.js';
+import {
+  CallToolRequestSchema,
+  ListToolsRequestSchema,
+  McpError,
+} from '@modelcontextprotocol/sdk/types.js';
 import { Webhook } from 'standardwebhooks';
 import type { AgentConfig } from '#lib/agent-config.ts';
 import { systemClock } from '#lib/clock.ts';
@@ -40,6 +44,7 @@ async function startMcp(t: TestContext, options: { isJson?: boolean; delayMs?: n
     server.setRequestHandler(CallToolRequestSchema, async ({ params }) => {
       calls.push(params);
       const { id } = params.arguments as { id: number };
+      if (id === 404) throw new McpError(404, 'no such shelf');
       if (id === 13) return { content: [{ type: 'text', text: 'no such order' }], isError: true };
       return { content: [{ type: 'text', text: JSON.stringify({ place: `shelf ${id}` }) }] };
     });
@@ -110,6 +115,9 @@ for (const isJson of [false, true]) {
       { name: 'find.order', arguments: { id: 3 }, _meta: { 'callyard/id': 'e-3' } },
     ]);
     assert.equal(await run(13), '{"error":"no such order"}');
+    const before404 = server.calls.length;
+    await assert.rejects(run(404), /no such shelf/);
+    assert.equal(server.calls.length - before404, 1, 'an error of the tool is no lost session');
     server.forget();
     assert.equal(await run(4), '{"place":"shelf 4"}', 'a forgotten session is opened anew');
     for (const { text, headers } of server.posted)

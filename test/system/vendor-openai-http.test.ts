@@ -7,11 +7,14 @@ import type { AppError } from '#lib/errors.ts';
 import { silentLog } from '#lib/log.ts';
 import { loadStreamResampling } from '#lib/stream-resampler.ts';
 import { encodeUtteranceId } from '#lib/utterance-tones.ts';
+import type { VendorAccount } from '#providers/accounts.ts';
 import type { SttEvent, TtsProvider } from '#providers/contract.ts';
+import { createLocalTts } from '#providers/local/tts.ts';
 import { chatModelOf } from '#providers/openai/chat-vendors.ts';
 import { CHAT_VENDORS, type ChatVendorName } from '#providers/openai/presets.ts';
 import { speech } from '#providers/openai/speech.ts';
 import { transcription } from '#providers/openai/transcription.ts';
+import { createProviders } from '#providers/registry.ts';
 import {
   startOpenAiSim,
   type OpenAiSim,
@@ -142,6 +145,32 @@ test('a key that is refused: the error names the setting, and not the key', asyn
       assert.equal(sim.asked.length, 0);
     });
   }
+});
+
+test('an account of openai at a proxy keeps to the rules that its preset names', async () => {
+  const settings = { llm: null, sttVendor: null, llmVendor: null, ttsVendor: null };
+  const providers = createProviders({
+    ...{ log: silentLog, clock: systemClock, cacheDir: null, settings },
+    localTts: createLocalTts({ log: silentLog, clock: systemClock, cacheDir: null, engine: null }),
+  });
+  const asked = (preset: string, base_url: string) => {
+    const account: VendorAccount = {
+      ...{ id: 'a', kind: 'llm', vendor: 'openai', name: 'proxy', credentials: { api_key: KEY } },
+      options: { base_url, model: 'glm-4.7-flash', preset },
+    };
+    const nobody = { stt: null, llm: null, tts: null };
+    const agent = { vendors: nobody, vendorConfigs: { ...nobody, llm: 'a' } };
+    return providers.forAgent(agent, [account]).llm;
+  };
+  await withSim({ vendor: 'glm' }, async (sim) => {
+    const reply = asked('glm', sim.baseUrl).reply(replyRequest('Hello'), ever());
+    assert.notEqual(textOf((await collect(reply)).items), '');
+    assert.deepEqual(sim.asked.at(-1)?.['thinking'], { type: 'disabled' });
+    assert.throws(() => asked('nobody', sim.baseUrl), {
+      ...{ code: 'E_CONFIG', message: /options\.preset must be one of/ },
+    });
+  });
+  providers.close();
 });
 
 test('settings that are wrong say which', () => {
@@ -345,4 +374,17 @@ test('transcription: a key that is refused is told once, with an empty final', a
   const events = await heard({ kind: 'refuse', status: 401 }, [3]);
   const error = events.find((event) => event.type === 'error');
   assert.equal((error?.error as AppError | undefined)?.code, 'E_PROVIDER_AUTH');
+});
+
+test('a message of any size is not read to its end', async () => {
+  await withSim({ vendor: 'local', reply: 'One two three four five.' }, async (sim) => {
+    const llm = chatModelOf('openai')(settingsFor(sim.baseUrl, { model: 'gpt-x' }), TOOLS);
+    sim.faults.add({ kind: 'huge', bytes: 20 * 1024 * 1024 });
+    await assert.rejects(collect(llm.reply(replyRequest('hi'), ever())), {
+      code: 'E_PROVIDER_SERVER',
+      message: /more than anybody could say/,
+    });
+    await collect(llm.reply(replyRequest('hi'), ever()));
+    assert.equal(sim.openRequests, 0);
+  });
 });

@@ -1,6 +1,6 @@
 /** Scripted providers behind a lineup, on simulated time. */
 import { setImmediate as turn } from 'node:timers/promises';
-import { SimulatedClock } from '#lib/clock.ts';
+import type { SimulatedClock } from '#lib/clock.ts';
 import { AppError } from '#lib/errors.ts';
 import { silentLog } from '#lib/log.ts';
 import type { ProviderKind } from '#providers/contract.ts';

@@ -240,6 +240,28 @@ test('the end of the audio is sent to its last sample', async () => {
   assert.equal(clock.pending, 0);
 });
 
+test('crumbs of audio are not kept as so many pieces', () => {
+  const clock = new SimulatedClock();
+  const sent: Buffer[] = [];
+  const feed = new AsrFeed({
+    ...{ clock, rateHz: 16000 },
+    send: (frame) => void sent.push(Buffer.from(frame)),
+    onOverrun: () => assert.fail('too much'),
+  });
+  for (let i = 0; i < 20_000; i++) {
+    feed.push(Buffer.alloc(0));
+    feed.push(Buffer.of(i & 255));
+  }
+  assert.ok(feed.pieces <= 1_000, `${feed.pieces} pieces`);
+  feed.open();
+  void feed.drained();
+  clock.advance(1_000);
+  const all = Buffer.concat(sent);
+  assert.equal(all.length, 20_000);
+  assert.ok(all.every((byte, i) => byte === (i & 255)));
+  assert.equal(clock.pending, 0);
+});
+
 test('text waits in order, in bounds, until its end', async () => {
   const queue = new TextQueue(5);
   assert.ok(queue.push('abc') && queue.push('de'));

@@ -183,7 +183,6 @@ test('bad input of the call families', async () => {
     ['/v1/phone/calls', { to, max_duration_s: 9 }, '/max_duration_s', 'minimum'],
     ['/v1/phone/calls', { to, max_duration_s: 14_401 }, '/max_duration_s', 'maximum'],
     ['/v1/phone/calls', { to, max_duration_s: 60.5 }, '/max_duration_s', 'type'],
-    ['/v1/phone/calls', { to, amd: true }, '/amd', 'unsupported'],
     ['/v1/phone/calls', { to, variables: [] }, '/variables', 'type'],
     ['/v1/phone/calls', { to, variables: big }, '/variables', 'size'],
     [
@@ -202,7 +201,6 @@ test('bad input of the call families', async () => {
     ['/v1/voice/call', { variables: big }, '/variables', 'size'],
     ['/v1/voice/call', { type: 'fax', to }, '/type', 'enum'],
     ['/v1/voice/call', { type: 'phone' }, '/to', 'required'],
-    ['/v1/voice/call', { type: 'phone', to, amd: true }, '/amd', 'unsupported'],
     [`/v1/phone/calls/${LIVE}/hangup`, { reason: 'x'.repeat(201) }, '/reason', 'maxLength'],
     [`/v1/phone/calls/${LIVE}/hangup`, { cause: 'x' }, '/cause', 'unknown'],
     ['/v1/phone/calls/udp/hangup', {}, '/id', 'uuid'],

@@ -223,7 +223,7 @@ test('placing: every field of every family reaches the one call service', async 
     trunk_id: TRUNK,
     ring_timeout_s: 5,
     max_duration_s: 14_400,
-    amd: false,
+    amd: true,
     metadata: { order: 7 },
   };
   const core = {
@@ -239,6 +239,7 @@ test('placing: every field of every family reaches the one call service', async 
     trunkId: TRUNK,
     ringTimeoutS: 5,
     maxDurationS: 14_400,
+    amd: true,
     metadata: { order: 7 },
   };
   const bare = { accountId: ACCOUNT, to: '+15550100123' };

@@ -43,6 +43,7 @@ function rig(options: { sendKeys?: SendKeys } = {}) {
   const world = toolStory(clock);
   const asked: (HttpToolRequest & { readonly answer: (content: string) => void })[] = [];
   const released: string[] = [];
+  const slow = Promise.withResolvers<void>();
   const ports: ToolPorts = {
     http: {
       warmUp: () => undefined,
@@ -54,6 +55,7 @@ function rig(options: { sendKeys?: SendKeys } = {}) {
     },
     mcp: () => ({ offered: () => [] }),
     loadSound: async (_account, url) => {
+      if (url.includes('slow')) await slow.promise;
       const pcm = new Int16Array(url.includes('long') ? 8_000 * 400 : 8_000);
       return { pcm, title: 'tune.wav', release: () => void released.push(url) };
     },
@@ -81,7 +83,7 @@ function rig(options: { sendKeys?: SendKeys } = {}) {
     );
     return { ...answer, said: JSON.parse(answer.content) as Record<string, unknown> };
   };
-  return { ...world, clock, asked, tools, use, released };
+  return { ...world, clock, asked, tools, use, released, slow };
 }
 
 test('the intent is journalled before anything happens, and the answer after', async () => {
@@ -154,6 +156,35 @@ test('an answer that nobody got answers the same question for a while', async ()
     await again;
     assert.equal(asked.length, orders);
   }
+});
+
+test('a model that gives the same ids in every reply is not told an old answer for ever', async () => {
+  const { tools, asked, clock } = rig();
+  for (const [laterMs, orders, content] of [
+    [0, 1, '{"number":1}'],
+    [29_000, 1, '{"number":1}'],
+    [2_000, 2, '{"number":2}'],
+  ] as const) {
+    clock.advance(laterMs);
+    const answer = tools.ask(TEA, CLERK, new AbortController().signal);
+    await soon();
+    asked.at(-1)?.answer(`{"number":${asked.length}}`);
+    assert.equal((await answer).content, content);
+    assert.equal(asked.length, orders);
+  }
+});
+
+test('sound that comes when the call is over is given back at once', async () => {
+  const { tools, use, released, slow, clock } = rig();
+  const url = 'https://files.example/slow.wav';
+  const playing = use('play_audio', { url });
+  await soon();
+  const closing = tools.close();
+  clock.advance(1_000);
+  await closing;
+  slow.resolve();
+  await playing;
+  assert.deepEqual(released, [url]);
 });
 
 test('two alike in one reply are two orders; a re-used id with another question is another order', async () => {
@@ -261,6 +292,9 @@ test('hand_off: the other agent takes over with a summary, told once somebody ac
     String((await use('hand_off', { assistant_id: CLERK.id, summary: 'x' })).said['error']),
     /that is you/,
   );
+  const braces = await use('hand_off', { name: 'Billing', summary: 'Wants {{{secret}}} read' });
+  assert.ok(braces.effect?.kind === 'hand_off');
+  assert.doesNotMatch(braces.effect.voice.agent.systemPrompt, /\{\{/);
   // Another agent masks: from here on so does the call.
   story.message({ role: 'user', content: '4111 1111 1111 1111' }, 0);
   assert.doesNotMatch(JSON.stringify(entries.at(-1)), /4111 1111/);

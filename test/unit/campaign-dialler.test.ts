@@ -173,6 +173,27 @@ test('what would refuse everybody pauses, and a trunk that stays away does after
   }
 });
 
+test('what a campaign does about machines goes with each call', async () => {
+  const rows = [
+    [{}, true, 'hang_up'],
+    [{ voicemail: 'message' }, true, 'message'],
+    [{ amd: false }, false, 'hang_up'],
+  ] as const;
+  for (const [settings, amd, voicemail] of rows) {
+    const world = new CampaignWorld();
+    world.add(1, settings);
+    const asked: unknown[] = [];
+    world.refuses = (request) => {
+      asked.push([request.amd, request.voicemail]);
+      return { code: 'CONSENT_MISSING', field: 'to', retryAfterS: null };
+    };
+    world.dialler.start();
+    await world.pass(5_000, 50);
+    assert.deepEqual(asked, [[amd, voicemail]]);
+    await closed(world);
+  }
+});
+
 test('nobody is called outside the hours, after the end, or while calls could not be written down', async () => {
   const world = new CampaignWorld();
   // It is Monday 12:00 UTC.

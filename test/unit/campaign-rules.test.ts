@@ -147,6 +147,14 @@ test('each outcome is done, tried again or given up', () => {
   assert.equal(decideEnd(end('node_lost'), none, NOW).status, 'pending', 'it was our fault');
 });
 
+test('a voicemail box is tried again where the campaign says so, and is done in the end', () => {
+  const box = end('voicemail', { wasAnswered: true });
+  const again = { ...facts, settings: { ...settings, retryOn: ['voicemail' as const] } };
+  assert.equal(decideEnd(box, again, NOW).status, 'pending');
+  assert.equal(decideEnd(box, again, NOW).nextAttemptAtMs, NOW - 1_000 + 60_000);
+  assert.equal(decideEnd(box, { ...again, attempts: 3 }, NOW).status, 'done');
+});
+
 test('the delay counts from the end of the call; a lost one may still ring', () => {
   assert.equal(decideEnd(end('busy'), facts, NOW).nextAttemptAtMs, NOW - 1_000 + 60_000);
   assert.equal(decideEnd(end('node_lost'), facts, NOW).nextAttemptAtMs, NOW + 60_000);

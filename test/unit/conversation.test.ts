@@ -131,6 +131,34 @@ test('who goes on is heard out: one turn, one message, one reply, and the draft 
   assert.equal(rig.clock.pending, 0);
 });
 
+test('who goes on once the floor is taken, before the answer is heard, is answered for all he said', async () => {
+  for (const rest of ['and on sundays if you please', '']) {
+    const model = timedModel(() => rig, 3000);
+    const rig: Rig = createRig({ llm: model.llm, agent: { turn: STEADY } });
+    const call = await greeted(rig);
+    begins(rig, 1500);
+    await until(rig, 2200);
+    ends(rig, 1500, 2000);
+    final(rig, 'When do you open');
+    await until(rig, 2850);
+    begins(rig, 2850);
+    await until(rig, 5200);
+    ends(rig, 2850, 5000);
+    final(rig, rest);
+    await until(rig, 12_000);
+    // The model has both in its history; its answer is the only one.
+    const last = rest === '' ? 'When do you open' : rest;
+    assert.deepEqual(messages(rig), [
+      'assistant: Hello there my friend',
+      'user: When do you open 1500-2000',
+      `user: ${rest} 2850-5000`,
+      `assistant: You said ${last}.`,
+    ]);
+    rig.dialog.end('remote');
+    await call.done;
+  }
+});
+
 test('a call that ends in mid-turn has what was read until then', async () => {
   const rig = createRig({ agent: { turn: STEADY } });
   const call = await greeted(rig);

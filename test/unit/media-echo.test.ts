@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { G711 } from '#lib/g711.ts';
 import { EchoGuard } from '#media/echo-guard.ts';
 import { loadSpeechClassifiers, Vad } from '#media/vad.ts';
+import { simWords, simWordSound } from '#providers/sim/tts.ts';
 
 const FRAME = 160;
 const newClassifier = await loadSpeechClassifiers();
@@ -155,3 +156,53 @@ test('what is judged on a known path is the agent’s own for those who read it'
   }
   assert.ok(loud > 100 && own > loud * 0.9 && own <= loud, `${own} of ${loud}`);
 });
+
+/** A voice of pure tones, as scripts, music and hums have it: like every other tone of about its pitch. */
+function toned(text: string): Int16Array {
+  return joined(simWords(text).map((word) => simWordSound(word.text)));
+}
+
+function joined(parts: readonly Int16Array[]): Int16Array {
+  const whole = new Int16Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
+function hum(hz: number): Int16Array {
+  const swing = (i: number): number => 0.6 + 0.4 * Math.sin((2 * Math.PI * 4 * i) / 8000);
+  const wave = (i: number): number => Math.sin((2 * Math.PI * hz * i) / 8000);
+  return Int16Array.from({ length: 7200 }, (_, i) => 6000 * swing(i) * wave(i));
+}
+
+const TONAL: readonly [what: string, caller: (hz: number) => Int16Array][] = [
+  ['a hum', hum],
+  ['words of tones', (hz) => toned(`w${hz} x${hz} yes`)],
+];
+for (const [what, caller] of TONAL)
+  test(`${what} over words of tones: no path is made up, the caller is heard in time`, () => {
+    const late: number[] = [];
+    let known = 0;
+    for (const text of [
+      'Fire alarm leave now and do not come back before it is over please everybody go',
+      'Welcome to the line this is a long sentence that nobody will hear to its end',
+      '本公司的服务时间是每天早上九点到晚上八点如果您有任何问题都可以',
+    ])
+      for (const hz of [110, 140, 180, 220, 300])
+        for (const callerAt of [413, 625, 766])
+          for (const callerDb of [0, -6, -12]) {
+            const tone = { delay: 0, echoDb: -90, caller: caller(hz), callerAt, callerDb };
+            const agent = toned(text);
+            const [alone] = listen(agent, { ...tone, isGuarded: false }).starts;
+            if (alone === undefined) continue; // the detector alone does not take it for speech
+            const { starts, lag } = listen(agent, tone);
+            late.push((starts[0] ?? Number.POSITIVE_INFINITY) - alone);
+            if (lag >= 0) known++;
+          }
+    assert.ok(late.length > 100, `${late.length} callers`);
+    assert.ok(Math.max(...late) <= 80, `at worst ${Math.max(...late)} ms late`);
+    assert.ok(known <= late.length / 50, `${known} of ${late.length} paths made up`);
+  });

@@ -191,6 +191,7 @@ test('every metric of the contract is registered', async () => {
     'callyard_mouth_to_ear_seconds',
     'callyard_outbox_pending',
     'callyard_rtp_lost_total',
+    'callyard_turn_stage_seconds',
     'callyard_webhook_deliveries_total',
     'http_request_duration_seconds',
     'http_requests_total',

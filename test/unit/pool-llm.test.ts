@@ -15,6 +15,7 @@ type Script = {
   readonly firstMs?: number;
   readonly fails?: ErrorCode;
   readonly failsAfterFirst?: ErrorCode;
+  readonly stallsAfter?: string;
   readonly hangs?: boolean;
   readonly empty?: boolean;
 };
@@ -30,6 +31,10 @@ function model(clock: SimulatedClock, script: Script, log: string[]): LlmProvide
       if (fails !== undefined) throw broken(fails);
       if (empty) return undefined;
       yield { type: 'text', text: `${name} says ` };
+      if (script.stallsAfter !== undefined) {
+        yield { type: 'text', text: script.stallsAfter };
+        await delay(3_000, signal, clock);
+      }
       await delay(50, signal, clock);
       if (failsAfterFirst !== undefined) throw broken(failsAfterFirst);
       yield { type: 'text', text: 'hello.' };
@@ -196,5 +201,44 @@ test('questions outside a conversation go to the next one too', async () => {
     );
     await pass(clock, 300);
     assert.equal(await answer, expected);
+  }
+});
+
+test('a model that stalls before anything can be said is left; one that has said something is waited for', async () => {
+  const rows: readonly (readonly [string, number, string])[] = [
+    ['the or', 2, 'E_PROVIDER_SERVER'],
+    ['Very well. The or', 2, 'ok'],
+    ['the or', 1, 'ok'],
+  ];
+  for (const [stallsAfter, models, end] of rows) {
+    const clock = new SimulatedClock();
+    const log: string[] = [];
+    const scripts: Script[] = [{ name: 'a', stallsAfter }, { name: 'b' }];
+    const rig = rigOf(
+      'llm',
+      clock,
+      scripts.slice(0, models).map((script) => model(clock, script, log)),
+    );
+    const llm = failoverLlm(rig.lineup);
+    const read = async (): Promise<string> => {
+      const parts: ReplyPart[] = [];
+      for await (const part of llm.reply(replyRequest('hi'), new AbortController().signal))
+        parts.push(part);
+      return textOf(parts);
+    };
+    const first = read().then(
+      () => 'ok',
+      (error: unknown) => (error instanceof AppError ? error.code : 'other'),
+    );
+    await pass(clock, 1_400);
+    const isLeft = end !== 'ok';
+    assert.equal(log.includes('a given up'), isLeft, stallsAfter);
+    await pass(clock, 4_000);
+    assert.equal(await first, end, stallsAfter);
+    if (!isLeft) continue;
+    const again = read();
+    await pass(clock, 1_000);
+    assert.match(await again, /^b says/, 'whoever broke off is not asked first again');
+    assert.equal(clock.pending, 0);
   }
 });

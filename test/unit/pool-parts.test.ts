@@ -193,7 +193,7 @@ test('who is asked: in order, whoever is in use first, the failed last, the last
       .map(({ provider }) => provider)
       .join(' ');
   assert.equal(order(), 'a b c local');
-  assert.equal(order(a), 'b c local a');
+  assert.equal(order(a), 'b c a local');
   lineup.use(b);
   assert.equal(order(), 'b a c local');
   a.member.breaker.failed('auth');

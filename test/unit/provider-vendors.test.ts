@@ -188,6 +188,10 @@ test('an agent’s option cannot send the account’s secrets elsewhere', () => 
     { region: ' wss://thief.example.com' },
     { apiHost: 'thief' },
     { region: 'cn.thief.example.com/#' },
+    { ca: '-----BEGIN CERTIFICATE-----' },
+    { https_proxy: 'thief:3128' },
+    { extra: { servers: [{ base_url: 'thief' }] } },
+    { extra: ['wss://thief.example.com'] },
   ]) {
     assert.throws(of(options), (error: AppError) => {
       assert.equal(error.code, 'E_CONFIG');

@@ -161,7 +161,7 @@ test('the parts of the waterfall add up to the whole, whatever order the instant
   assert.equal(new TurnTimes(() => 1).latency(), null);
   assert.equal(summarise([]), null);
   const turn = (totalMs: number) => ({
-    totalMs,
+    ...{ totalMs, vendors: {} },
     partsMs: { jitter: 0, endpointing: totalMs, stt: 0, llm: 0, tts: 0, pacing: 0 },
   });
   assert.deepEqual(summarise([turn(300), turn(100), turn(200)])?.mouth_to_ear_ms, {

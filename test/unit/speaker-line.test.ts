@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { SimulatedClock } from '#lib/clock.ts';
 import { AppError } from '#lib/errors.ts';
 import { TurnTimes } from '#sessions/latency.ts';
+import { withoutFillers } from '#sessions/speaker-fillers.ts';
 import { PieceLine, type Piece } from '#sessions/speaker-line.ts';
 import { Utterance } from '#sessions/utterance.ts';
 import { FakeMedia, settle } from './_fakes.ts';
@@ -173,3 +174,61 @@ async function* badVoice(): AsyncGenerator<never, void> {
   await Promise.resolve();
   throw new AppError('E_PROVIDER_SERVER', 'scripted');
 }
+
+test('an aside that is being heard is heard out, though nothing comes behind it', async () => {
+  const { clock, line, utterance } = rig();
+  line.interject({
+    text: 'one moment',
+    async *speak() {
+      for (let i = 0; i < 3; i++) {
+        yield { pcm: new Int16Array(1600), marks: [] };
+        await wait(clock, 100);
+      }
+    },
+  });
+  await settle();
+  assert.equal(utterance.audioMs, 200);
+  let isDrained = false;
+  const drained = line.drain().then(() => (isDrained = true));
+  await settle();
+  assert.equal(isDrained, false, 'half a word is no end');
+  await pass(clock, 400);
+  await drained;
+  line.close();
+  assert.equal(utterance.audioMs, 600);
+  assert.equal(clock.pending, 0);
+});
+
+test('of a piece that is still being made no more is heard than can have been said', () => {
+  const text = '您的包裹已经到达本市分拣中心，预计今天下午送达。';
+  const { utterance } = rig();
+  const base = utterance.addPiece(text);
+  utterance.addAudio(base, 8 * 1000, []);
+  assert.ok(utterance.heard(1000).length <= 6, `a second of it: ${utterance.heard(1000)}`);
+  utterance.isTorn = true;
+  utterance.isQueued = true;
+  assert.ok(utterance.text.length <= 6, `what was lost was not said: ${utterance.text}`);
+  const { utterance: whole } = rig();
+  whole.addAudio(whole.addPiece(text), 8 * 5000, []);
+  whole.isQueued = true;
+  assert.equal(whole.heard(2500).length, text.length / 2, 'its length is known');
+});
+
+test('no number is heard in part', () => {
+  const { utterance } = rig();
+  utterance.addAudio(utterance.addPiece('It is $1,299.99 at 10:30 now'), 8 * 2800, []);
+  utterance.isQueued = true;
+  const cuts = new Set(Array.from({ length: 29 }, (_, i) => utterance.heard(i * 100)));
+  assert.ok(cuts.has('It is $1,299.99') && cuts.has('It is $1,299.99 at 10:30'));
+  for (const cut of cuts) assert.doesNotMatch(cut, /(?:\$1,?|\$1,299\.?|10:?)$/, cut);
+});
+
+test('a filler of one short word takes nothing out of other words', () => {
+  const filler = { afterMs: 2000, longAfterMs: 10_000, text: '好的', longText: 'So' };
+  assert.equal(withoutFillers('您的信用挺好的。', filler), '您的信用挺好的。');
+  assert.equal(withoutFillers('Sorry for that.', filler), 'Sorry for that.');
+  assert.equal(
+    withoutFillers('我查一下。好的您的余额是五元。', filler),
+    '我查一下。您的余额是五元。',
+  );
+});

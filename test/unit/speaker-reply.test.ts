@@ -392,3 +392,26 @@ test('whenever the caller cuts in, nothing goes on behind his back', async () =>
     assert.equal(rig.clock.pending, 0, `timers at ${atMs} ms`);
   }
 });
+
+test('a model that breaks off before a word could be said is asked once more, and not after one', async () => {
+  const broken = new AppError('E_PROVIDER_SERVER', 'scripted');
+  const rig = speakerRig({ rounds: [['Very well, the or', broken], ['Very well. Done.']] });
+  const { utterance, spoken } = rig.reply();
+  await rig.pass(5000);
+  assert.deepEqual(await spoken, { endCall: false, empty: false });
+  assert.equal(utterance.text, 'Very well. Done.');
+  assert.deepEqual([rig.requests.length, rig.faults], [2, ['E_PROVIDER_SERVER']]);
+  const rows: readonly (readonly [readonly (readonly (string | AppError)[])[], number])[] = [
+    [[['Very well. And the or', broken], ['Not asked.']], 1],
+    [[['Ver', broken], ['Ver', broken], ['Not asked.']], 2],
+    [[['Ver', new AppError('E_PROVIDER_AUTH', 'scripted')], ['Not asked.']], 1],
+  ];
+  for (const [rounds, asked] of rows) {
+    const other = speakerRig({ rounds });
+    const failed = assert.rejects(other.reply().spoken, /scripted/);
+    await other.pass(5000);
+    await failed;
+    assert.equal(other.requests.length, asked);
+    assert.equal(other.clock.pending, 0);
+  }
+});

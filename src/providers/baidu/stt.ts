@@ -17,18 +17,22 @@ import {
   type VendorTools,
 } from '../vendor.ts';
 import { openChannel, type Channel } from '../ws-channel.ts';
+import { createBaiduAccess, refusal, VENDOR, type BaiduAccess, type Pass } from './access.ts';
 
-const VENDOR = 'baidu';
 const RATE_HZ = 16_000;
 const FRAME_MS = 40;
 const MANDARIN = 15_372;
 const ENGLISH = 17_372;
 
+/** For a word about utterances that are over: noises may go without, so that it is longer than providers.md 12.4 has it. */
+const ANSWER_MS = 4_000;
+const MAX_UNHEARD = 2;
+
 /** Of one sentence: the session goes on. */
 const SENTENCE_ONLY = new Set([-3003, -3005]);
 const CODES: Readonly<Record<number, ErrorCode>> = {
   [-3004]: 'E_PROVIDER_AUTH',
-  [-3006]: 'E_PROVIDER_PARAM',
+  [-3006]: 'E_PROVIDER_SERVER',
   [-3008]: 'E_PROVIDER_PARAM',
   [-3013]: 'E_PROVIDER_SERVER',
   [-3014]: 'E_PROVIDER_SERVER',
@@ -39,7 +43,8 @@ type Ears = {
   readonly tools: VendorTools;
   readonly setting: string;
   readonly url: string;
-  readonly headers: Readonly<Record<string, string>>;
+  /** Null: the start message has the key. */
+  readonly access: BaiduAccess | null;
   startFor(language: string, callId: string): object;
 };
 
@@ -61,7 +66,7 @@ function classicEars(settings: VendorSettings, tools: VendorTools): Ears {
   const key = credential(settings, 'api_key');
   const own = numberOption(settings, 'dev_pid', 0, [0, 999_999]);
   return {
-    ...{ tools, setting: settings.setting, headers: {} },
+    ...{ tools, setting: settings.setting, access: null },
     url: urlOption(settings, 'url', 'wss://vop.baidu.com/realtime_asr'),
     startFor: (language, callId) => ({
       ...{ appid: Number(appId), appkey: key, cuid: callId, format: 'pcm', sample: RATE_HZ },
@@ -75,10 +80,12 @@ function largeEars(settings: VendorSettings, tools: VendorTools): Ears {
   const model = settings.model ?? textOption(settings, 'model', 'qianfan-asr-v1');
   return {
     ...{ tools, setting: settings.setting, url: urlOption(settings, 'url', standard) },
-    headers: { authorization: `Bearer ${credential(settings, 'api_key')}` },
+    access: createBaiduAccess(settings, tools),
     startFor: () => ({ model, format: 'pcm', sample: RATE_HZ }),
   };
 }
+
+type Call = { readonly callId: string; readonly language: string };
 
 class Line implements HearingLine {
   readonly #ears: Ears;
@@ -86,18 +93,27 @@ class Line implements HearingLine {
   #channel: Channel | null = null;
   #timer: TimerHandle | undefined;
   #isOver = false;
+  /** Utterances in a row of which the vendor has not said a word, not even that there were none. */
+  #unheard = 0;
 
-  static async open(
+  static open(ears: Ears, call: Call, events: HearingEvents, signal: AbortSignal): Promise<Line> {
+    const open = (pass: Pass): Promise<Line> => Line.#enter(ears, pass, call, events, signal);
+    return ears.access?.enter(open, signal) ?? open({ query: {}, headers: {} });
+  }
+
+  static async #enter(
     ears: Ears,
-    call: { readonly callId: string; readonly language: string },
+    { query, headers }: Pass,
+    call: Call,
     events: HearingEvents,
     signal: AbortSignal,
   ): Promise<Line> {
     const line = new Line(ears, events);
     line.#channel = await openChannel(
       {
-        url: `${ears.url}?sn=${randomUUID()}`,
-        ...{ headers: ears.headers, what: 'baidu recogniser', clock: ears.tools.clock },
+        url: `${ears.url}?${new URLSearchParams({ sn: randomUUID(), ...query }).toString()}`,
+        ...{ headers, what: 'baidu recogniser', clock: ears.tools.clock },
+        refused: (status, body) => refusal(status, body, ears.setting),
         onText: (text) => line.#heard(text),
         onBinary: () => line.#fail(brokenMessage(VENDOR, 'binary data where text belongs')),
         onEnd: (error) => line.#fail(error),
@@ -119,10 +135,25 @@ class Line implements HearingLine {
     this.#channel?.send(bytesOf(frame));
   }
 
+  /** A vendor that took the start and is dead behind it would be noticed by nothing else. */
+  flush(): void {
+    this.#unheard += 1;
+    if (this.#unheard !== 1) return;
+    this.#wait();
+  }
+
   close(): void {
     if (this.#isOver) return;
     this.#channel?.send('{"type":"FINISH"}');
     this.#end();
+  }
+
+  #wait(): void {
+    this.#timer = this.#ears.tools.clock.setTimer(() => {
+      const what = `baidu: not a word about ${this.#unheard} utterances`;
+      if (this.#unheard >= MAX_UNHEARD) this.#fail(new AppError('E_PROVIDER_IDLE', what));
+      else this.#wait();
+    }, ANSWER_MS);
   }
 
   #heard(text: string): void {
@@ -137,6 +168,8 @@ class Line implements HearingLine {
   #message(message: Json): void {
     const type = textIn(message, 'type');
     if (type === 'HEARTBEAT') return;
+    this.#unheard = 0;
+    this.#ears.tools.clock.clearTimer(this.#timer);
     const number = numberIn(message, 'err_no') ?? 0;
     if (number !== 0 && !SENTENCE_ONLY.has(number)) throw this.#refusal(number, message);
     const words = number === 0 ? textIn(message, 'result') : '';

@@ -4,8 +4,11 @@ import { AppError, toAppError } from '#lib/errors.ts';
 import { numberIn, readJson, textIn } from '../vendor-json.ts';
 
 export type BaiduTokens = {
-  /** `refused`: the vendor did not take this one. Errors: E_PROVIDER_AUTH, E_PROVIDER_SERVER, E_TIMEOUT. */
-  get(refused?: string): Promise<string>;
+  /**
+   * `refused`: the vendor did not take this one; null: any will do. Errors: E_PROVIDER_AUTH, E_PROVIDER_SERVER,
+   * E_TIMEOUT; E_ABORTED when `signal` aborts, while others go on waiting.
+   */
+  get(refused: string | null, signal: AbortSignal): Promise<string>;
 };
 
 export type BaiduTokensOptions = {
@@ -26,7 +29,7 @@ export function createBaiduTokens(options: BaiduTokensOptions): BaiduTokens {
   let known: { readonly token: string; readonly untilMs: number } | null = null;
   let fetching: Promise<string> | null = null;
   return {
-    get(refused) {
+    get(refused, signal) {
       if (known !== null && known.token !== refused && clock.wallMs() < known.untilMs) {
         return Promise.resolve(known.token);
       }
@@ -38,9 +41,21 @@ export function createBaiduTokens(options: BaiduTokensOptions): BaiduTokens {
         .finally(() => {
           fetching = null;
         });
-      return fetching;
+      return orAborted(fetching, signal);
     },
   };
+}
+
+async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = (): void => aborted.reject(new AppError('E_ABORTED', 'baidu: given up'));
+  signal.addEventListener('abort', onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  try {
+    return await Promise.race([work, aborted.promise]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
 }
 
 async function fetchToken(
@@ -58,7 +73,7 @@ async function fetchToken(
     const answer = await fetch(`${url}?${query.toString()}`, {
       ...{ method: 'POST', redirect: 'error', signal: abort.signal },
     });
-    const body = readJson('baidu', (await answer.text()).slice(0, MAX_ANSWER_BYTES));
+    const body = readJson('baidu', await readSome(answer));
     const token = textIn(body, 'access_token');
     if (token !== '') return { token, lifeMs: (numberIn(body, 'expires_in') ?? 2_592_000) * 1000 };
     if (answer.status >= 500)
@@ -75,6 +90,17 @@ async function fetchToken(
   } finally {
     clock.clearTimer(timer);
   }
+}
+
+async function readSome(answer: Response): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of answer.body ?? []) {
+    chunks.push(chunk);
+    size += chunk.byteLength;
+    if (size > MAX_ANSWER_BYTES) break;
+  }
+  return Buffer.concat(chunks).toString('utf8');
 }
 
 function failed(

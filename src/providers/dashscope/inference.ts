@@ -1,7 +1,7 @@
 /** The inference socket of DashScope (providers.md 2.1): one envelope for recogniser and voice, one task after the other. */
 import { AppError, type ErrorCode } from '#lib/errors.ts';
 import { partOf, readJson, textIn, type Json } from '../vendor-json.ts';
-import { credential, textOption, urlOption, type VendorSettings } from '../vendor.ts';
+import { credential, flagOption, textOption, urlOption, type VendorSettings } from '../vendor.ts';
 import type { ChannelOptions } from '../ws-channel.ts';
 
 const VENDOR = 'dashscope';
@@ -19,16 +19,20 @@ export type Gate = Pick<ChannelOptions, 'url' | 'headers' | 'refused'> & {
   readonly setting: string;
 };
 
-/** Errors: E_CONFIG. */
-export function gateOf(settings: VendorSettings): Gate {
+export const INFERENCE_URL = 'wss://dashscope.aliyuncs.com/api-ws/v1/inference';
+
+/** `option` names the address. Errors: E_CONFIG. */
+export function gateOf(settings: VendorSettings, option = 'url', standard = INFERENCE_URL): Gate {
   const { setting } = settings;
+  const inspects = flagOption(settings, 'data_inspection', false);
   const workspace = textOption(settings, 'workspace', '');
   return {
     setting,
-    url: urlOption(settings, 'url', 'wss://dashscope.aliyuncs.com/api-ws/v1/inference'),
+    url: urlOption(settings, option, standard),
     headers: {
       authorization: `Bearer ${credential(settings, 'api_key')}`,
       ...(workspace === '' ? {} : { 'X-DashScope-WorkSpace': workspace }),
+      ...(inspects ? { 'X-DashScope-DataInspection': 'enable' } : {}),
     },
     refused: (status, body) => refusal(status, body, setting),
   };
@@ -62,7 +66,8 @@ export function readEvent(text: string, setting: string): TaskEvent {
   };
 }
 
-function vendorError(code: string, said: string, setting: string): AppError {
+/** By the vendor's own code, else by what it says. */
+export function vendorError(code: string, said: string, setting: string): AppError {
   const found = CODES.find(([pattern]) => pattern.test(code) || pattern.test(said));
   const kind = found?.[1] ?? 'E_PROVIDER_SERVER';
   const whose = `${setting}: credentials.api_key is refused, or its account may not use this`;

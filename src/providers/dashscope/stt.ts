@@ -1,6 +1,7 @@
 /** DashScope's realtime recognisers (providers.md 2.1): Paraformer, Fun-ASR and their kin, one task for a call. */
 import { randomUUID } from 'node:crypto';
 import type { TimerHandle } from '#lib/clock.ts';
+import { toldElsewhere } from '#lib/deadline.ts';
 import { AppError, toAppError } from '#lib/errors.ts';
 import type { SttProvider } from '../contract.ts';
 import { bytesOf } from '../rates.ts';
@@ -31,6 +32,10 @@ type Ears = {
 /** Errors: E_CONFIG. */
 export function createDashscopeStt(settings: VendorSettings, tools: VendorTools): SttProvider {
   const model = settings.model ?? textOption(settings, 'model', 'paraformer-realtime-8k-v2');
+  if (/^qwen3-asr/.test(model)) {
+    const what = `options.model ${model} speaks another protocol; choose a Paraformer or Fun-ASR model`;
+    throw new AppError('E_CONFIG', `${settings.setting}: ${what}`);
+  }
   // Models of 8 kHz say so in their names; the streaming audio model takes both.
   const isNarrow = /-8k-/.test(model);
   const takesBoth = model.startsWith('qwen-audio');
@@ -91,7 +96,8 @@ class Line implements HearingLine {
       await line.#connect(language, signal);
       return line;
     } catch (error) {
-      line.close();
+      // Also when it was over before there was a channel to close.
+      line.#end();
       throw error;
     }
   }
@@ -99,7 +105,7 @@ class Line implements HearingLine {
   private constructor(ears: Ears, events: HearingEvents) {
     this.#ears = ears;
     this.#events = events;
-    this.#started.promise.catch(() => undefined); // told to whoever waits
+    toldElsewhere(this.#started.promise);
   }
 
   send(frame: Int16Array): void {

@@ -44,7 +44,8 @@ export function createDashscopeTts(settings: VendorSettings, tools: VendorTools)
     return kept;
   };
   const spares = new SpareSockets<Kept>({
-    ...{ clock: tools.clock, maxIdleMs: MAX_REST_MS },
+    // The one that is given back, and the one that was made ready meanwhile.
+    ...{ clock: tools.clock, maxIdleMs: MAX_REST_MS, keepAtMost: 2 },
     open,
   });
   return {
@@ -73,6 +74,7 @@ function taskReader(settings: VendorSettings, rateHz: number) {
   const model = settings.model ?? textOption(settings, 'model', 'cosyvoice-v2');
   const voice = settings.voice ?? textOption(settings, 'voice', 'longyumi_v2');
   const instruction = textOption(settings, 'instruction', '');
+  const pitch = numberOption(settings, 'pitch', 1, [0.5, 2]);
   return (request: TtsRequest) => ({
     ...{ task_group: 'audio', task: 'tts', function: 'SpeechSynthesizer', model },
     parameters: {
@@ -84,7 +86,7 @@ function taskReader(settings: VendorSettings, rateHz: number) {
       },
       volume: Math.round(Math.min(2, Math.max(0, settings.volume ?? 1)) * 50),
       rate: Math.min(2, Math.max(0.5, settings.speed ?? 1)),
-      pitch: numberOption(settings, 'pitch', 1, [0.5, 2]),
+      pitch,
       ...(instruction === '' ? {} : { instruction }),
     },
     input: {},

@@ -20,6 +20,8 @@ import { GrowingWords } from './words.ts';
 
 const VENDOR = 'iflytek';
 const FRAME_MS = 40;
+/** 58 s at 16 kHz, as base64 in JSON. */
+const MAX_WAITING_BYTES = 3 * 1024 * 1024;
 
 /** What the two generations of the protocol differ in. */
 type Dialect = {
@@ -65,6 +67,7 @@ function plainDialect(settings: VendorSettings, rateHz: number): Dialect {
   const accent = textOption(settings, 'accent', 'mandarin');
   const eos = numberOption(settings, 'vad_eos', 10_000, [500, 60_000]);
   const domain = textOption(settings, 'domain', 'iat');
+  const wished = textOption(settings, 'language', '');
   return {
     url: urlOption(settings, 'url', 'wss://iat-api.xfyun.cn/v2/iat'),
     message: (audio, status, _seq, language) => ({
@@ -72,8 +75,8 @@ function plainDialect(settings: VendorSettings, rateHz: number): Dialect {
         ? {
             common: { app_id: appId },
             business: {
-              ...{ language: language === 'en' ? 'en_us' : 'zh_cn', domain, accent },
-              ...{ vad_eos: eos, dwa: 'wpgs', ptt: 1 },
+              language: wished === '' ? (language === 'en' ? 'en_us' : 'zh_cn') : wished,
+              ...{ domain, accent, vad_eos: eos, dwa: 'wpgs', ptt: 1 },
             },
           }
         : {}),
@@ -99,16 +102,18 @@ function sparkDialect(settings: VendorSettings, rateHz: number): Dialect {
   const appId = credential(settings, 'app_id');
   const accent = textOption(settings, 'accent', 'mandarin');
   const eos = numberOption(settings, 'vad_eos', 10_000, [500, 60_000]);
+  // This one hears English, too.
+  const language = textOption(settings, 'language', 'zh_cn');
   const shape = { encoding: 'raw', sample_rate: rateHz, channels: 1, bit_depth: 16 };
   return {
     url: urlOption(settings, 'url', 'wss://iat.xf-yun.com/v1'),
-    message: (audio, status, seq, language) => ({
+    message: (audio, status, seq) => ({
       header: { app_id: appId, status },
       ...(status === 0
         ? {
             parameter: {
               iat: {
-                ...{ domain: 'slm', language: language === 'en' ? 'en_us' : 'zh_cn', accent, eos },
+                ...{ domain: 'slm', language, accent, eos },
                 ...{ vinfo: 1, dwa: 'wpgs' },
                 result: { encoding: 'utf8', compress: 'raw', format: 'json' },
               },
@@ -154,7 +159,10 @@ class Line implements HearingLine {
       {
         url: signedUrl(ears.dialect.url, ears.key, ears.tools.clock.wallMs()),
         ...{ what: 'iflytek recogniser', clock: ears.tools.clock },
-        refused: (status, body) => refusal(status, body, ears.setting),
+        refused: (status, body, { date }) =>
+          refusal({ status, body, date }, ears.setting, ears.tools.clock.wallMs()),
+        // An utterance that has to be said again comes in one go.
+        maxWaitingBytes: MAX_WAITING_BYTES,
         onText: (text) => line.#heard(text),
         onBinary: () => line.#fail(brokenMessage(VENDOR, 'binary data where text belongs')),
         onEnd: (error) => line.#fail(error),
@@ -168,6 +176,11 @@ class Line implements HearingLine {
     this.#ears = ears;
     this.#language = language;
     this.#events = events;
+  }
+
+  /** The vendor itself may think that speech is over. */
+  get isOver(): boolean {
+    return this.#isOver;
   }
 
   send(frame: Int16Array): void {

@@ -7,8 +7,8 @@ import { createIflytekTts } from './tts.ts';
 export const IFLYTEK: VendorModule = {
   vendor: 'iflytek',
   stt: (settings, tools) => {
-    const service = choiceOption(settings, 'service', ['iat', 'spark_iat', 'rtasr']);
-    if (service === 'rtasr') return createRtasr(settings, tools);
+    const service = choiceOption(settings, 'service', ['iat', 'spark_iat', 'rtasr', 'rtasr_llm']);
+    if (service.startsWith('rtasr')) return createRtasr(settings, tools, service === 'rtasr_llm');
     return createIat(settings, tools, service === 'spark_iat');
   },
   tts: createIflytekTts,

@@ -1,11 +1,16 @@
-/** iFlytek's realtime transcription (providers.md 3.4): 16 kHz, one connection for a call, sentences cut by the vendor. */
+/**
+ * iFlytek's realtime transcription (providers.md 3.4), standard and large model: 16 kHz, one connection for a call,
+ * sentences cut by the vendor.
+ */
+import { randomUUID } from 'node:crypto';
 import type { TimerHandle } from '#lib/clock.ts';
+import { toldElsewhere } from '#lib/deadline.ts';
 import { AppError, toAppError } from '#lib/errors.ts';
 import type { SttProvider } from '../contract.ts';
 import { bytesOf } from '../rates.ts';
 import type { HearingEvents, HearingLine } from '../stt-line.ts';
 import { streamingStt } from '../streaming-stt.ts';
-import { brokenMessage, numberIn, partOf, readJson, textIn } from '../vendor-json.ts';
+import { brokenMessage, numberIn, partOf, readJson, textIn, type Json } from '../vendor-json.ts';
 import {
   credential,
   flagOption,
@@ -16,44 +21,82 @@ import {
 } from '../vendor.ts';
 import { openChannel, type Channel } from '../ws-channel.ts';
 import { iflytekError, refusal } from './errors.ts';
-import { rtasrSignature } from './signature.ts';
-import { wordsOf } from './words.ts';
+import { encoded, rtasrLlmUrl, rtasrSignature, withQuery } from './signature.ts';
+import { spokenWordsOf } from './words.ts';
 
 const VENDOR = 'iflytek';
 const RATE_HZ = 16_000;
 const FRAME_MS = 40;
 const STARTED_MS = 3_000;
 
+/** What the two generations of the service differ in. */
+type Dialect = {
+  addressFor(language: string, sessionId: string): string;
+  /** Says goodbye. */
+  end(sessionId: string): string | Uint8Array;
+};
+
 type Ears = {
   readonly tools: VendorTools;
   readonly setting: string;
-  addressFor(language: string): string;
+  readonly keepsFillers: boolean;
+  readonly dialect: Dialect;
 };
 
-/** Errors: E_CONFIG. */
-export function createRtasr(settings: VendorSettings, tools: VendorTools): SttProvider {
-  const appId = credential(settings, 'app_id');
-  const apiKey = credential(settings, 'api_key');
-  const url = urlOption(settings, 'url', 'wss://rtasr.xfyun.cn/v1/ws');
-  const domain = textOption(settings, 'pd', '');
-  const hasPunctuation = flagOption(settings, 'punctuation', true);
+/** `large`: the large model. Errors: E_CONFIG. */
+export function createRtasr(
+  settings: VendorSettings,
+  tools: VendorTools,
+  large: boolean,
+): SttProvider {
   const ears: Ears = {
     ...{ tools, setting: settings.setting },
-    addressFor: (language) => {
-      const timeS = Math.floor(tools.clock.wallMs() / 1000);
-      const query = new URLSearchParams({
-        ...{ appid: appId, ts: String(timeS), signa: rtasrSignature(appId, apiKey, timeS) },
-        lang: language === 'en' ? 'en' : 'cn',
-        ...(hasPunctuation ? {} : { punc: '0' }),
-        ...(domain === '' ? {} : { pd: domain }),
-      });
-      return `${url}?${query.toString()}`;
-    },
+    keepsFillers: flagOption(settings, 'keep_fillers', false),
+    dialect: large ? largeDialect(settings, tools) : standardDialect(settings, tools),
   };
   return streamingStt({
     ...{ vendor: VENDOR, tools, rateHz: RATE_HZ, frameMs: FRAME_MS },
     connect: (call, events, signal) => Line.open(ears, call.language, events, signal),
   });
+}
+
+function standardDialect(settings: VendorSettings, { clock }: VendorTools): Dialect {
+  const appId = credential(settings, 'app_id');
+  const apiKey = credential(settings, 'api_key');
+  const url = urlOption(settings, 'url', 'wss://rtasr.xfyun.cn/v1/ws');
+  const domain = textOption(settings, 'pd', '');
+  const hasPunctuation = flagOption(settings, 'punctuation', true);
+  return {
+    addressFor: (language) => {
+      const timeS = Math.floor(clock.wallMs() / 1000);
+      const query = encoded({
+        ...{ appid: appId, ts: String(timeS), signa: rtasrSignature(appId, apiKey, timeS) },
+        lang: language === 'en' ? 'en' : 'cn',
+        ...(hasPunctuation ? {} : { punc: '0' }),
+        ...(domain === '' ? {} : { pd: domain }),
+      });
+      return withQuery(url, query);
+    },
+    end: () => Buffer.from('{"end": true}'),
+  };
+}
+
+function largeDialect(settings: VendorSettings, { clock }: VendorTools): Dialect {
+  const appId = credential(settings, 'app_id');
+  const key = {
+    apiKey: credential(settings, 'api_key'),
+    apiSecret: credential(settings, 'api_secret'),
+  };
+  const standard = 'wss://office-api-ast-dx.iflyaisol.com/ast/communicate/v1';
+  const url = urlOption(settings, 'url', standard);
+  const lang = textOption(settings, 'lang', 'autodialect');
+  const domain = textOption(settings, 'pd', '');
+  const more: Readonly<Record<string, string>> = domain === '' ? {} : { pd: domain };
+  return {
+    addressFor: (_language, uuid) =>
+      rtasrLlmUrl(url, key, { appId, lang, uuid, nowMs: clock.wallMs(), more }),
+    end: (sessionId) => JSON.stringify({ end: true, sessionId }),
+  };
 }
 
 class Line implements HearingLine {
@@ -62,6 +105,10 @@ class Line implements HearingLine {
   readonly #started = Promise.withResolvers<void>();
   #channel: Channel | null = null;
   #timer: TimerHandle | undefined;
+  /** Ours, until the vendor gives it another name. */
+  #sessionId: string = randomUUID();
+  /** The newest sentence that is over: nothing more is heard of it or those before. */
+  #done = -1;
   #isStarted = false;
   #isOver = false;
 
@@ -76,7 +123,8 @@ class Line implements HearingLine {
       await line.#connect(language, signal);
       return line;
     } catch (error) {
-      line.close();
+      // Also when it was over before there was a channel to close.
+      line.#end();
       throw error;
     }
   }
@@ -84,7 +132,7 @@ class Line implements HearingLine {
   private constructor(ears: Ears, events: HearingEvents) {
     this.#ears = ears;
     this.#events = events;
-    this.#started.promise.catch(() => undefined); // told to whoever waits
+    toldElsewhere(this.#started.promise);
   }
 
   send(frame: Int16Array): void {
@@ -93,23 +141,26 @@ class Line implements HearingLine {
 
   close(): void {
     if (this.#isOver) return;
-    if (this.#isStarted) this.#channel?.send(Buffer.from('{"end": true}'));
+    if (this.#isStarted) this.#channel?.send(this.#ears.dialect.end(this.#sessionId));
     this.#end();
   }
 
   async #connect(language: string, signal: AbortSignal): Promise<void> {
-    const { tools, setting } = this.#ears;
+    const { tools, setting, dialect } = this.#ears;
+    const { clock } = tools;
     this.#channel = await openChannel(
       {
-        ...{ url: this.#ears.addressFor(language), what: 'iflytek recogniser', clock: tools.clock },
-        refused: (status, body) => refusal(status, body, setting),
+        url: dialect.addressFor(language, this.#sessionId),
+        ...{ what: 'iflytek recogniser', clock },
+        refused: (status, body, { date }) =>
+          refusal({ status, body, date }, setting, clock.wallMs()),
         onText: (text) => this.#heard(text),
         onBinary: () => this.#fail(brokenMessage(VENDOR, 'binary data where text belongs')),
         onEnd: (error) => this.#fail(error),
       },
       signal,
     );
-    this.#timer = tools.clock.setTimer(() => {
+    this.#timer = clock.setTimer(() => {
       this.#fail(new AppError('E_TIMEOUT', `iflytek: no start within ${STARTED_MS} ms`));
     }, STARTED_MS);
     const onAbort = (): void => this.#fail(new AppError('E_ABORTED', 'iflytek: given up'));
@@ -118,37 +169,46 @@ class Line implements HearingLine {
       await this.#started.promise;
     } finally {
       signal.removeEventListener('abort', onAbort);
-      tools.clock.clearTimer(this.#timer);
+      clock.clearTimer(this.#timer);
     }
   }
 
   #heard(text: string): void {
     if (this.#isOver) return;
     try {
-      this.#message(text);
+      this.#message(readJson(VENDOR, text));
     } catch (thrown) {
       this.#fail(toAppError(thrown, 'E_PROVIDER_SERVER'));
     }
   }
 
-  #message(text: string): void {
-    const message = readJson(VENDOR, text);
-    const action = textIn(message, 'action');
-    const number = numberIn(message, 'code') ?? 0;
-    if (action === 'error' || number !== 0) {
-      throw iflytekError(number, textIn(message, 'desc'), this.#ears.setting);
+  #message(message: Json): void {
+    // A text with JSON in it, or the very object; the large model has its code in there, too.
+    const inner = textIn(message, 'data');
+    const data = inner.startsWith('{') ? readJson(VENDOR, inner) : partOf(message, 'data');
+    const action = textIn(message, 'action') || textIn(data, 'action');
+    const number = numberIn(message, 'code') || numberIn(data, 'code') || 0;
+    if (action === 'error' || number !== 0 || data['normal'] === false) {
+      const said = textIn(message, 'desc') || textIn(data, 'desc');
+      throw iflytekError(number, said, this.#ears.setting);
     }
-    if (action === 'started') {
-      this.#isStarted = true;
-      this.#started.resolve();
-      return;
-    }
-    if (action !== 'result') return;
-    const st = partOf(partOf(readJson(VENDOR, textIn(message, 'data')), 'cn'), 'st');
-    const rt = Array.isArray(st['rt']) ? (st['rt'] as { readonly ws?: unknown }[]) : [];
-    const words = rt.map((each) => wordsOf(each.ws)).join('');
-    if (st['type'] === '0') this.#events.final(words, null);
-    else this.#events.partial(words);
+    const isGreeting = action === 'started' || textIn(message, 'msg_type') === 'action';
+    if (!isGreeting) return this.#result(data);
+    this.#sessionId = textIn(data, 'sessionId') || this.#sessionId;
+    this.#isStarted = true;
+    this.#started.resolve();
+  }
+
+  #result(data: Json): void {
+    const st = partOf(partOf(data, 'cn'), 'st');
+    const isFinal = st['type'] === '0';
+    if (!isFinal && st['type'] !== '1') return;
+    const segment = numberIn(data, 'seg_id');
+    if (segment !== null && segment <= this.#done) return;
+    const words = spokenWordsOf(st['rt'], this.#ears.keepsFillers);
+    if (!isFinal) return this.#events.partial(words);
+    this.#done = segment ?? this.#done;
+    this.#events.final(words, null);
   }
 
   #fail(error: AppError): void {

@@ -7,6 +7,7 @@ import { brokenMessage, numberIn, partOf, readJson, textIn, type Json } from '..
 import {
   choiceOption,
   credential,
+  flagOption,
   numberOption,
   textOption,
   urlOption,
@@ -53,7 +54,8 @@ export function createIflytekTts(settings: VendorSettings, tools: VendorTools): 
     const protocol = new Protocol(dialect, setting);
     const channel = {
       url: signedUrl(dialect.url, key, tools.clock.wallMs()),
-      refused: (status: number, body: string) => refusal(status, body, setting),
+      refused: (status: number, body: string, { date }: { readonly date?: string | undefined }) =>
+        refusal({ status, body, date }, setting, tools.clock.wallMs()),
     };
     const made = { vendor: VENDOR, clock: tools.clock, channel, protocol, lasts: false };
     const socket = await VoiceSocket.open(made, signal);
@@ -128,7 +130,12 @@ function standardDialect(settings: VendorSettings, rateHz: number): Dialect {
 
 function oralDialect(settings: VendorSettings, rateHz: number): Dialect {
   const appId = credential(settings, 'app_id');
-  const level = choiceOption(settings, 'oral_level', ['mid', 'low', 'high']);
+  const oral = {
+    oral_level: choiceOption(settings, 'oral_level', ['mid', 'low', 'high']),
+    ...{ spark_assist: 1, stop_split: 0 },
+    // 1: not a word that is not in the text.
+    remain: flagOption(settings, 'keep_words', true) ? 1 : 0,
+  };
   const pitch = numberOption(settings, 'pitch', 50, [0, 100]);
   const loud = Math.round(Math.min(2, Math.max(0, settings.volume ?? 1)) * 50);
   const shape = { encoding: 'raw', sample_rate: rateHz, channels: 1, bit_depth: 16, frame_size: 0 };
@@ -139,7 +146,8 @@ function oralDialect(settings: VendorSettings, rateHz: number): Dialect {
     message: (text, vcn) => ({
       header: { app_id: appId, status: 2 },
       parameter: {
-        oral: { oral_level: level, spark_assist: 1, stop_split: 0, remain: 0 },
+        // Only voices of this family take it.
+        ...(/^x4_/.test(vcn) ? { oral } : {}),
         tts: {
           ...{ vcn, speed: dialOf(settings.speed), volume: loud, pitch },
           ...{ bgs: 0, reg: 0, rdn: 0, rhy: 0, audio: shape },
@@ -204,11 +212,12 @@ class Protocol implements VoiceProtocol {
   }
 
   #inOrder(seq: number, bytes: Buffer, line: VoiceLine): void {
-    // The first number is 0 or 1, as the product has it.
-    this.#next ??= Math.min(1, seq);
-    if (seq < this.#next) return; // told twice
+    if (this.#next !== null && seq < this.#next) return; // told twice
     this.#early.set(seq, bytes);
     if (this.#early.size > MAX_EARLY) throw brokenMessage(VENDOR, 'sound with a gap');
+    // Numbers begin with 0, or with 1 as some products have it: then the second message tells.
+    if (this.#next === null && seq > 0 && this.#early.size < 2 && this.#lastSeq === null) return;
+    this.#next ??= Math.min(1, ...this.#early.keys());
     for (
       let due = this.#early.get(this.#next);
       due !== undefined;

@@ -32,12 +32,35 @@ export class GrowingWords {
   }
 }
 
-/** The first choice of each place; `rt` results of RTASR have the same form. */
+/** The first choice of each place. */
 export function wordsOf(ws: unknown): string {
-  return (Array.isArray(ws) ? ws : [])
-    .map((each: { readonly cw?: readonly { readonly w?: unknown }[] } | null) => {
-      const word = each?.cw?.[0]?.w;
-      return typeof word === 'string' ? word : '';
-    })
+  return choicesOf(ws)
+    .map(({ word }) => word)
     .join('');
+}
+
+/**
+ * The words of a sentence of RTASR (`rt`): without those that the vendor would smooth away (`wp: "s"`, a "hm"), unless
+ * they are wanted or all there is.
+ */
+export function spokenWordsOf(rt: unknown, keepsFillers: boolean): string {
+  const all = (Array.isArray(rt) ? rt : []).flatMap((each: { readonly ws?: unknown } | null) =>
+    choicesOf(each?.ws),
+  );
+  const spoken = all.filter(({ kind }) => kind !== 's');
+  const hasWords = spoken.some(({ word, kind }) => kind !== 'p' && word.trim() !== '');
+  return (keepsFillers || !hasWords ? all : spoken)
+    .map(({ word }) => word)
+    .join('')
+    .trim();
+}
+
+type Choice = { readonly word: string; readonly kind: unknown };
+
+function choicesOf(ws: unknown): Choice[] {
+  return (Array.isArray(ws) ? ws : []).flatMap((each: { readonly cw?: unknown } | null) => {
+    const cw = each?.cw;
+    const first = (Array.isArray(cw) ? cw[0] : null) as { w?: unknown; wp?: unknown } | null;
+    return typeof first?.w === 'string' ? [{ word: first.w, kind: first.wp }] : [];
+  });
 }

@@ -15,6 +15,9 @@ const CODES: Readonly<Record<number, ErrorCode>> = {
   1039: 'E_PROVIDER_QUOTA',
   1042: 'E_PROVIDER_PARAM',
   2013: 'E_PROVIDER_PARAM',
+  // Of the two-way socket: a piece too long, and too many waiting.
+  2204: 'E_PROVIDER_PARAM',
+  2205: 'E_PROVIDER_QUOTA',
   2049: 'E_PROVIDER_AUTH',
 };
 
@@ -24,10 +27,31 @@ export function errorIn(message: Json, setting: string): AppError | null {
   const number = numberIn(base, 'status_code') ?? 0;
   if (number === 0) return null;
   const code = CODES[number] ?? 'E_PROVIDER_SERVER';
-  const isKey = number === 1004 || number === 2049;
-  const advice = `${setting}: credentials.api_key is refused; a key works on the host of its own region only`;
-  const said = isKey ? advice : textIn(base, 'status_msg').slice(0, 160);
+  const advice = adviceFor(number, setting);
+  const said = advice ?? textIn(base, 'status_msg').slice(0, 160);
   return new AppError(code, `minimax: ${number} (${said})`, {
     details: { vendor: 'minimax', vendorCode: String(number) },
   });
+}
+
+/** Of a refused upgrade or request. */
+export function refusal(status: number, setting: string): AppError {
+  const details = { vendor: 'minimax', status };
+  if (status === 401 || status === 403) {
+    const what = `${adviceFor(1004, setting)} (${status})`;
+    return new AppError('E_PROVIDER_AUTH', `minimax: ${what}`, { details });
+  }
+  const code =
+    status === 429
+      ? 'E_PROVIDER_QUOTA'
+      : status >= 400 && status < 500
+        ? 'E_PROVIDER_PARAM'
+        : 'E_PROVIDER_SERVER';
+  return new AppError(code, `minimax: the connection was refused (${status})`, { details });
+}
+
+function adviceFor(number: number, setting: string): string | null {
+  if (number === 1008) return `${setting}: the account has no balance`;
+  if (number !== 1004 && number !== 2049) return null;
+  return `${setting}: credentials.api_key is refused; a key works on the host of its own region only`;
 }

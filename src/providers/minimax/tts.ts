@@ -1,54 +1,87 @@
-/** MiniMax's voice over its WebSocket (providers.md 6.2): one task lasts for many pieces, each said as it is given. */
+/** MiniMax's voice: over its WebSockets, where one task lasts for many pieces, or by HTTP (providers.md section 6). */
 import type { TtsProvider, TtsRequest } from '../contract.ts';
 import { speakPieces } from '../piece-tts.ts';
-import { SAMPLE_RATE_HZ } from '../rates.ts';
 import { SpareSockets } from '../spare-sockets.ts';
 import { brokenMessage, partOf, readJson, textIn, type Json } from '../vendor-json.ts';
 import {
+  choiceOption,
   credential,
-  numberOption,
-  textOption,
   urlOption,
   type VendorSettings,
   type VendorTools,
 } from '../vendor.ts';
 import { VoiceSocket, type VoiceLine, type VoiceProtocol } from '../voice-socket.ts';
-import { errorIn } from './errors.ts';
+import { errorIn, refusal } from './errors.ts';
+import { HeardSound } from './heard.ts';
+import { httpSession } from './http.ts';
+import { minimaxVoice, VENDOR, withGroup, type MinimaxVoice } from './settings.ts';
 
-const VENDOR = 'minimax';
-const RATES = [8_000, 16_000, 24_000, 32_000];
+const HOST = 'api.minimaxi.com';
 /** The vendor closes after 120 s of rest. */
 const MAX_REST_MS = 100_000;
 const MAX_CHARS = 1_000;
+/** Tasks that rest: what one call says with, and a spare; of a second call. */
+const MAX_KEPT = 4;
 
 /** Errors: E_CONFIG. */
 export function createMinimaxTts(settings: VendorSettings, tools: VendorTools): TtsProvider {
-  const url = urlOption(settings, 'url', 'wss://api.minimaxi.com/ws/v1/t2a_v2');
-  const headers = { authorization: `Bearer ${credential(settings, 'api_key')}` };
-  const wishHz = numberOption(settings, 'sample_rate', SAMPLE_RATE_HZ, [8_000, 32_000]);
-  const rateHz = RATES.find((rate) => rate >= wishHz) ?? SAMPLE_RATE_HZ;
-  const startOf = startReader(settings, rateHz);
-  const open = (request: TtsRequest | null, signal: AbortSignal): Promise<VoiceSocket> =>
-    VoiceSocket.open(
+  const protocol = choiceOption(settings, 'protocol', ['websocket', 'bidirectional', 'http']);
+  const voice = minimaxVoice(settings);
+  if (protocol === 'http') return overHttp(settings, tools, voice);
+  return overSocket(settings, tools, voice, protocol === 'bidirectional');
+}
+
+function overHttp(settings: VendorSettings, tools: VendorTools, voice: MinimaxVoice): TtsProvider {
+  const url = urlOption(settings, 'url', `https://${HOST}/v1/t2a_v2`, ['https', 'http']);
+  const service = {
+    ...{ url: withGroup(settings, url), apiKey: credential(settings, 'api_key') },
+    ...{ setting: settings.setting, clock: tools.clock },
+  };
+  return {
+    vendor: VENDOR,
+    speak: speakPieces({
+      ...{ vendor: VENDOR, tools, rateHz: voice.rateHz, maxChars: MAX_CHARS },
+      open: (request) => Promise.resolve(httpSession(service, voice.settingsFor(request))),
+    }),
+  };
+}
+
+function overSocket(
+  settings: VendorSettings,
+  tools: VendorTools,
+  voice: MinimaxVoice,
+  isTwoWay: boolean,
+): TtsProvider {
+  const { setting } = settings;
+  const path = isTwoWay ? 't2a_v2_bidi' : 't2a_v2';
+  const url = urlOption(settings, 'url', `wss://${HOST}/ws/v1/${path}`);
+  const channel = {
+    url: withGroup(settings, url),
+    headers: { authorization: `Bearer ${credential(settings, 'api_key')}` },
+    refused: (status: number) => refusal(status, setting),
+  };
+  const open = (request: TtsRequest | null, signal: AbortSignal): Promise<VoiceSocket> => {
+    const start = { event: 'task_start', ...voice.settingsFor(request) };
+    return VoiceSocket.open(
       {
-        ...{ vendor: VENDOR, clock: tools.clock, channel: { url, headers }, lasts: true },
-        protocol: new Protocol(startOf(request), settings.setting),
+        ...{ vendor: VENDOR, clock: tools.clock, channel, lasts: true },
+        protocol: isTwoWay ? new TwoWay(start, setting) : new OneWay(start, setting),
         // A task has one voice: only that of the account is worth keeping.
         ...(request === null ? { onDone: (socket) => spares.giveBack(keeper(socket)) } : {}),
       },
       signal,
     );
+  };
   const spares = new SpareSockets<Kept>({
-    ...{ clock: tools.clock, maxIdleMs: MAX_REST_MS },
+    ...{ clock: tools.clock, maxIdleMs: MAX_REST_MS, keepAtMost: MAX_KEPT },
     open: async (signal) => keeper(await open(null, signal)),
   });
-  const own = startOf(null).voice_setting.voice_id;
   return {
     vendor: VENDOR,
     speak: speakPieces({
-      ...{ vendor: VENDOR, tools, rateHz, maxChars: MAX_CHARS },
+      ...{ vendor: VENDOR, tools, rateHz: voice.rateHz, maxChars: MAX_CHARS },
       open: async (request, signal) => {
-        const isOwn = request.voice === undefined || request.voice === own;
+        const isOwn = request.voice === undefined || request.voice === voice.voiceId;
         return isOwn ? (await spares.take(signal)).socket : open(request, signal);
       },
     }),
@@ -69,29 +102,11 @@ function keeper(socket: VoiceSocket): Kept {
   };
 }
 
-function startReader(settings: VendorSettings, rateHz: number) {
-  const model = settings.model ?? textOption(settings, 'model', 'speech-2.8-turbo');
-  const voice = settings.voice ?? textOption(settings, 'voice', 'female-shaonv');
-  const boost = textOption(settings, 'language_boost', '');
-  const emotion = textOption(settings, 'emotion', '');
-  return (request: TtsRequest | null) => ({
-    event: 'task_start',
-    model,
-    voice_setting: {
-      voice_id: request?.voice ?? voice,
-      speed: Math.min(2, Math.max(0.5, settings.speed ?? 1)),
-      vol: Math.min(10, Math.max(0.1, settings.volume ?? 1)),
-      pitch: numberOption(settings, 'pitch', 0, [-12, 12]),
-      ...(emotion === '' ? {} : { emotion }),
-    },
-    audio_setting: { sample_rate: rateHz, format: 'pcm', channel: 1 },
-    ...(boost === '' ? {} : { language_boost: boost }),
-  });
-}
-
-class Protocol implements VoiceProtocol {
+/** `/ws/v1/t2a_v2`: each text is said as it is given. It cannot be cancelled: the connection is closed instead. */
+class OneWay implements VoiceProtocol {
   readonly #start: object;
   readonly #setting: string;
+  protected readonly heard = new HeardSound();
 
   constructor(start: object, setting: string) {
     this.#start = start;
@@ -106,38 +121,61 @@ class Protocol implements VoiceProtocol {
     const message = readJson(VENDOR, text);
     const error = errorIn(message, this.#setting);
     if (error !== null) throw error;
-    switch (textIn(message, 'event')) {
-      case 'connected_success':
-        return line.send(JSON.stringify(this.#start));
-      case 'task_started':
-        return line.ready();
-      case 'task_continued':
-        return continued(message, line);
-      case 'task_failed':
-        throw brokenMessage(VENDOR, 'the task failed');
-      case 'task_finished':
-        throw brokenMessage(VENDOR, 'the vendor ended the task by itself');
-      default:
-      // Events of later versions.
-    }
+    const event = textIn(message, 'event');
+    if (event === 'connected_success') line.send(JSON.stringify(this.#start));
+    else if (event === 'task_started') line.ready();
+    else if (event === 'task_continued') this.continued(message, line);
+    else if (event === 'task_failed') throw brokenMessage(VENDOR, 'the task failed');
+    else if (event === 'task_finished') {
+      throw brokenMessage(VENDOR, 'the vendor ended the task by itself');
+    } else this.other(event, line);
   }
 
   say(text: string, line: VoiceLine): void {
+    this.heard.reset();
     line.send(JSON.stringify({ event: 'task_continue', text }));
   }
 
   leave(line: VoiceLine): void {
     line.send('{"event":"task_finish"}');
   }
+
+  protected continued(message: Json, line: VoiceLine): void {
+    if (this.sound(message, line)) line.said();
+  }
+
+  /** Events of later versions pass. */
+  protected other(_event: string, _line: VoiceLine): void {
+    // Nothing to do.
+  }
+
+  /** Gives out what is new; whether it was the last of its text. */
+  protected sound(message: Json, line: VoiceLine): boolean {
+    const data = partOf(message, 'data');
+    const isLast = message['is_final'] === true || data['status'] === 2;
+    line.sound(this.heard.take(textIn(data, 'audio'), isLast));
+    return isLast;
+  }
 }
 
-/** The last message must not bring the whole sound again: where it does, it is what has been heard. */
-function continued(message: Json, line: VoiceLine): void {
-  const hex = textIn(partOf(message, 'data'), 'audio');
-  if (!/^(?:[0-9a-f]{2})*$/i.test(hex))
-    throw brokenMessage(VENDOR, 'sound that is not hexadecimal');
-  const isLast = message['is_final'] === true;
-  const isWhole = isLast && partOf(message, 'data')['status'] === 2;
-  if (hex !== '' && !isWhole) line.sound(Buffer.from(hex, 'hex'));
-  if (isLast) line.said();
+/** `/ws/v1/t2a_v2_bidi`: the vendor cuts sentences; a text is over when what was flushed is, and can be cancelled. */
+class TwoWay extends OneWay implements VoiceProtocol {
+  override say(text: string, line: VoiceLine): void {
+    super.say(text, line);
+    line.send('{"event":"task_flush"}');
+  }
+
+  cancel(line: VoiceLine): void {
+    line.send('{"event":"task_cancel"}');
+  }
+
+  protected override continued(message: Json, line: VoiceLine): void {
+    if (this.sound(message, line)) this.heard.reset();
+  }
+
+  protected override other(event: string, line: VoiceLine): void {
+    if (event === 'sentence_start') this.heard.reset();
+    else if (event === 'task_flushed') line.said();
+    else if (event === 'task_canceled') line.cancelled();
+  }
 }

@@ -5,6 +5,10 @@
 import { AppError, type ErrorCode } from '#lib/errors.ts';
 
 const MAX_BODY_BYTES = 64 * 1024;
+/** Of a line of a stream, and of all of it: nobody says that much, and the client library reads lines to any length. */
+const MAX_LINE_BYTES = 256 * 1024;
+const MAX_STREAM_BYTES = 8 * 1024 * 1024;
+const NEWLINE = 10;
 
 /** Vendors' numbers for what went wrong, where no HTTP status tells it; the first that fits. */
 const BY_NUMBER: readonly (readonly [RegExp, ErrorCode])[] = [
@@ -21,9 +25,33 @@ export async function fetchWithRefusals(
 ): Promise<Response> {
   const response = await fetch(input, init);
   const type = response.headers.get('content-type') ?? '';
+  if (response.body !== null && type.includes('event-stream')) {
+    const { status, headers } = response;
+    return new Response(response.body.pipeThrough(bounded()), { status, headers });
+  }
   if (response.status !== 200 || !type.includes('json') || !asksForStream(init)) return response;
   const body = await readSome(response);
   return new Response(body, { status: isRefusal(body) ? 400 : 200, headers: response.headers });
+}
+
+/** Passes a stream on; one that is no conversation ends with E_PROVIDER_SERVER. */
+function bounded(): TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>> {
+  let line = 0;
+  let all = 0;
+  return new TransformStream({
+    transform(chunk, controller) {
+      all += chunk.byteLength;
+      const end = chunk.lastIndexOf(NEWLINE);
+      const first = end < 0 ? chunk.byteLength : chunk.indexOf(NEWLINE);
+      if (line + first > MAX_LINE_BYTES || all > MAX_STREAM_BYTES) {
+        const what = 'language model: it sent more than anybody could say';
+        controller.error(new AppError('E_PROVIDER_SERVER', what));
+        return;
+      }
+      line = end < 0 ? line + chunk.byteLength : chunk.byteLength - end - 1;
+      controller.enqueue(chunk);
+    },
+  });
 }
 
 /** An error that stands in a chunk of the stream; null: there is none. */

@@ -42,8 +42,8 @@ export const CHAT_ONLY: readonly VendorModule[] = (
   ['qwen', 'deepseek', 'kimi', 'glm', 'spark', 'ernie', 'doubao'] as const
 ).map((vendor) => ({ vendor, llm: chatModelOf(vendor) }));
 
-/** Behind a proxy the address does not tell whose rules hold: `options.preset` does. */
-function presetAt(settings: VendorSettings, baseUrl: string, model: string): Preset {
+/** Behind a proxy the address does not tell whose rules hold: `options.preset` does. Errors: E_CONFIG. */
+export function presetAt(settings: VendorSettings, baseUrl: string, model: string): Preset {
   const names = Object.keys(CHAT_VENDORS) as ChatVendorName[];
   const named = choiceOption(settings, 'preset', ['', ...names]);
   return named === '' ? presetFor(baseUrl, model) : presetOf(named, model);

@@ -1,4 +1,5 @@
 /** Functions in the chat protocol: offered to the model, asked for in pieces, answered by messages. */
+import { randomUUID } from 'node:crypto';
 import type OpenAI from 'openai';
 import { AppError } from '#lib/errors.ts';
 import type { ChatMessage, ToolCall, ToolSpec } from '../contract.ts';
@@ -39,8 +40,8 @@ export class ToolCalls {
   finish(): ToolCall[] {
     const inOrder = [...this.#asked].sort(([a], [b]) => a - b);
     return inOrder.map(([index, { id, name, text }]) => ({
-      // Some servers give no ids; within one reply the place is one.
-      id: id === '' ? `call_${index}` : id,
+      // Some servers give no ids; the place alone would be another reply's too.
+      id: id === '' ? `call_${index}_${randomUUID()}` : id,
       name,
       arguments: argumentsOf(text),
     }));

@@ -19,8 +19,10 @@ const SERVER_MAX_MS = 60_000;
 const IN_A_ROW = 3;
 const WINDOW = 10;
 const OF_WINDOW = 5;
-/** A trial that nobody told the end of. */
-const TRIAL_MS = 30_000;
+/** A trial that nobody told the end of: a session may be silent for long, and others wait. */
+const TRIAL_MS = 5_000;
+/** How soon to look again whether a trial is over. */
+const TRIAL_LOOK_MS = 100;
 
 export class CircuitBreaker {
   readonly #clock: Clock;
@@ -43,11 +45,12 @@ export class CircuitBreaker {
     return this.#clock.now() < this.#until ? 'open' : 'half_open';
   }
 
-  /** Until it may be asked; 0: now. */
+  /** Until it may be asked; 0: now. While it is tried out: until it is worth looking again. */
   get waitMs(): number {
     const nowMs = this.#clock.now();
     if (this.#until === null) return 0;
-    return Math.max(0, this.#until - nowMs, this.#trialUntil - nowMs);
+    if (nowMs < this.#until) return this.#until - nowMs;
+    return Math.min(TRIAL_LOOK_MS, Math.max(0, this.#trialUntil - nowMs));
   }
 
   /** Whether to ask now; half-open, this one is the trial. */
@@ -76,8 +79,7 @@ export class CircuitBreaker {
       this.#quotas += 1;
       return this.#open(ms * (1 + QUOTA_JITTER * (2 * this.#random() - 1)));
     }
-    if (failure === 'server' && !wasOpen) return this.#serverFailed();
-    this.released();
+    if (failure === 'server' && !wasOpen) this.#serverFailed();
   }
 
   /** The trial ended without a word about the provider. */

@@ -1,11 +1,16 @@
 /** Language models that stand in for each other, until the first word: what was said cannot be taken back. */
+import { withDeadline } from '#lib/deadline.ts';
+import { AppError } from '#lib/errors.ts';
 import type { LlmProvider, LlmUsage, ReplyPart, ReplyRequest } from '../contract.ts';
+import { sentenceSplitter } from '../sentences.ts';
 import { failureOf } from './failures.ts';
 import type { Candidate, Lineup } from './lineup.ts';
-import { race, unavailable } from './race.ts';
+import { givenUp, race, unavailable, type Won } from './race.ts';
 
 /** Until the first word of one, before the next is asked as well. */
 const PATIENCE = { minMs: 350, maxMs: 800 };
+/** Between two parts of a sentence of which nothing can be said yet. */
+const STALL_MS = 700;
 
 /** Errors of `reply`: those of the first model asked, when none answers. */
 export function failoverLlm(lineup: Lineup<LlmProvider>): LlmProvider {
@@ -14,6 +19,7 @@ export function failoverLlm(lineup: Lineup<LlmProvider>): LlmProvider {
   const canComplete = lineup.all.filter(({ provider }) => provider.complete !== undefined);
   return {
     vendor: first.provider.vendor,
+    servedBy: () => lineup.servedBy(),
     warm: () => lineup.available()[0]?.provider.warm?.(),
     greeting: (language) => first.provider.greeting?.(language) ?? null,
     reply: (request, signal) => reply(lineup, request, signal),
@@ -34,16 +40,40 @@ async function* reply(
   });
   try {
     let { step } = won;
+    const splitter = sentenceSplitter();
+    let isSpoken = false;
     while (step.done !== true) {
       yield step.value;
-      step = await won.stream.next();
+      // What the listener makes of it: once there is a piece, it may be on its way to the caller.
+      isSpoken ||= step.value.type !== 'text' || splitter.push(step.value.text).length > 0;
+      step = await following(won, lineup, isSpoken);
     }
     return step.value;
   } catch (error) {
+    // Whatever a client makes of an abort says nothing of its vendor.
+    if (signal.aborted) throw givenUp();
     won.attempt.failed(error);
+    lineup.leave(won.candidate);
     throw error;
   } finally {
     won.stop();
+  }
+}
+
+/** What comes next. Errors: E_PROVIDER_SERVER when it stalls, nothing of it can have been said, and there are others. */
+async function following(
+  { stream, candidate }: Won<LlmProvider, ReplyPart, LlmUsage | undefined>,
+  { all, clock }: Lineup<LlmProvider>,
+  isSpoken: boolean,
+): Promise<IteratorResult<ReplyPart, LlmUsage | undefined>> {
+  const next = stream.next();
+  if (isSpoken || all.length < 2) return next;
+  const what = `${candidate.member.vendor}: the rest of the first sentence`;
+  try {
+    return await withDeadline(next, STALL_MS, what, clock);
+  } catch (error) {
+    if (!(error instanceof AppError) || error.code !== 'E_TIMEOUT') throw error;
+    throw new AppError('E_PROVIDER_SERVER', error.message, { cause: error });
   }
 }
 
@@ -61,12 +91,15 @@ async function completed(
     const attempt = complete === undefined ? null : candidate.member.begin();
     if (complete === undefined || attempt === null) continue;
     try {
-      return await complete(request, signal);
+      const answer = await complete(request, signal);
+      attempt.worked();
+      return answer;
     } catch (error) {
+      if (signal.aborted) throw givenUp();
       first ??= { error };
       attempt.failed(error);
       const failure = failureOf(error);
-      if (failure === 'content' || failure === 'aborted' || signal.aborted) throw error;
+      if (failure === 'content' || failure === 'aborted') throw error;
     } finally {
       attempt.end();
     }

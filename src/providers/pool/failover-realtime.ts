@@ -30,6 +30,7 @@ export function failoverRealtime(lineup: Lineup<RealtimeProvider>): RealtimeProv
     hasTools: first.provider.hasTools,
     warm: () => lineup.available()[0]?.provider.warm?.(),
     async open(options, signal) {
+      if (signal.aborted) throw givenUp();
       const session = new FailoverSession(lineup, options);
       const onAbort = (): void => session.close();
       signal.addEventListener('abort', onAbort, { once: true });

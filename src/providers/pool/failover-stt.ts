@@ -36,6 +36,7 @@ export function failoverStt(lineup: Lineup<SttProvider>): SttProvider {
   if (first === undefined) throw new TypeError('a lineup needs somebody in it');
   return {
     vendor: first.provider.vendor,
+    servedBy: () => lineup.servedBy(),
     reads: first.provider.reads,
     warm: () => lineup.available()[0]?.provider.warm?.(),
     open: (call) => new FailoverSession(lineup, call),

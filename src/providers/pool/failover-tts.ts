@@ -6,7 +6,7 @@ import { withDeadline } from '#lib/deadline.ts';
 import type { TtsChunk, TtsProvider, TtsRequest, WordMark } from '../contract.ts';
 import { failureOf, isWorthAnother } from './failures.ts';
 import type { Candidate, Lineup } from './lineup.ts';
-import { givenUp, race, type Won } from './race.ts';
+import { givenUp, race, type RaceOptions, type Won } from './race.ts';
 import { SpokenPart } from './spoken-part.ts';
 
 /** Until the first sound of one, before the next is asked as well. */
@@ -38,6 +38,8 @@ async function* speak(
   signal: AbortSignal,
 ): AsyncGenerator<TtsChunk, void> {
   const failed = new Set<Candidate<TtsProvider>>();
+  /** Broken twice in this very sentence. */
+  const hopeless = new Set<Candidate<TtsProvider>>();
   let from: WordMark = { chars: 0, ms: 0 };
   let first: { readonly error: unknown } | null = null;
   for (let breaks = 0; ; breaks++) {
@@ -47,25 +49,26 @@ async function* speak(
       yield { pcm: new Int16Array(0), marks: [{ chars, ms: from.ms }] };
       return;
     }
-    const won = await start(lineup, { ...request, text }, failed, signal).catch(
-      (error: unknown) => {
-        throw first === null || signal.aborted ? error : first.error;
-      },
-    );
+    const whom = { failed, hopeless };
+    const won = await start(lineup, { ...request, text }, whom, signal).catch((error: unknown) => {
+      throw first === null || signal.aborted ? error : first.error;
+    });
     const { candidate } = won;
     const part = new SpokenPart(text, from, candidate.member.paceMs);
     try {
       yield* toTheEnd(lineup, won, part);
       return;
     } catch (error) {
+      // Whatever a client makes of an abort says nothing of its vendor.
+      if (signal.aborted) throw givenUp();
       const failure = failureOf(error);
       won.attempt.failed(error, failure);
       first ??= { error };
-      if (signal.aborted) throw givenUp();
       if (!isWorthAnother(failure) || breaks === MAX_BREAKS) throw error;
+      if (failed.has(candidate)) hopeless.add(candidate);
       failed.add(candidate);
       from = part.broken();
-      const next = lineup.available(failed)[0];
+      const next = lineup.available(failed).find((each) => !hopeless.has(each));
       if (next !== undefined && next !== candidate) lineup.failedOver(candidate, next, error);
     } finally {
       won.stop();
@@ -76,12 +79,12 @@ async function* speak(
 function start(
   lineup: Lineup<TtsProvider>,
   request: TtsRequest,
-  failed: ReadonlySet<Candidate<TtsProvider>>,
+  whom: Pick<RaceOptions<TtsProvider, TtsChunk, void>, 'failed' | 'hopeless'>,
   signal: AbortSignal,
 ): Promise<Stage> {
   const { voice: _, ...withoutVoice } = request;
   return race<TtsProvider, TtsChunk, void>({
-    ...{ lineup, failed, signal, patience: PATIENCE, againAfterMs: AGAIN_MS },
+    ...{ lineup, ...whom, signal, patience: PATIENCE, againAfterMs: AGAIN_MS },
     needsItems: hasWords(request.text),
     // Another vendor has no voice of that name.
     ask: ({ provider, hasAgentsVoice }, given) =>
@@ -95,12 +98,12 @@ async function* toTheEnd(
   { stream, step: begun, candidate }: Stage,
   part: SpokenPart,
 ): AsyncGenerator<TtsChunk, void> {
-  const { member } = candidate;
+  const { member, hasAgentsVoice } = candidate;
   let startMs = clock.now();
   const stallMs = all.length > 1 ? STALL_MS : LAST_STALL_MS;
   for (let step = begun; step.done !== true;) {
     const givenMs = clock.now();
-    yield part.take(step.value);
+    yield { ...part.take(step.value), by: member.vendor, isStandIn: !hasAgentsVoice };
     // A listener who takes no more has enough to listen to.
     startMs += clock.now() - givenMs;
     const aheadMs = Math.max(0, startMs + part.ms - clock.now());

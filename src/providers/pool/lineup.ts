@@ -52,7 +52,7 @@ export class Lineup<T> {
     this.#keepMs = keepMs;
   }
 
-  /** Those that may be asked now, the best first; `failed` come last. */
+  /** Those that may be asked now, the best first; `failed` behind the others, the last resort behind all. */
   available(failed: ReadonlySet<Candidate<T>> = new Set()): Candidate<T>[] {
     const kept = this.#kept();
     const order = kept === null ? this.all : [kept, ...this.all.filter((each) => each !== kept)];
@@ -73,11 +73,24 @@ export class Lineup<T> {
     return this.all.find(({ member }) => member.lastError !== null)?.member.lastError ?? null;
   }
 
+  /** The vendor that answered last; before anybody has, the first. */
+  servedBy(): string {
+    return (this.#inUse ?? this.all[0])?.member.vendor ?? '';
+  }
+
   /** It answered. */
   use(candidate: Candidate<T>): void {
     if (this.#inUse === candidate) return;
     this.#inUse = candidate;
     this.#inUseSinceMs = this.clock.now();
+  }
+
+  /** It broke off in the middle: whoever can do the work instead is asked first for a while. */
+  leave(candidate: Candidate<T>): void {
+    const other = this.all.find(
+      (each) => each !== candidate && !each.isLastResort && each.member.waitMs === 0,
+    );
+    if (other !== undefined) this.use(other);
   }
 
   /** `to` is asked because `from` was slow or failed. */
@@ -95,7 +108,8 @@ export class Lineup<T> {
 }
 
 function rank<T>(candidate: Candidate<T>, failed: ReadonlySet<Candidate<T>>): number {
-  return (candidate.isLastResort ? 1 : 0) + (failed.has(candidate) ? 2 : 0);
+  if (candidate.isLastResort) return 2;
+  return failed.has(candidate) ? 1 : 0;
 }
 
 /** Of equal priority: who comes first. */

@@ -75,11 +75,12 @@ export class PoolMember {
 
   /** Null: it is not to be asked now. */
   begin(): Attempt | null {
+    const isTrial = this.breaker.state === 'half_open';
     if (this.rate.waitMs > 0 || !this.breaker.tryBegin()) return null;
     this.rate.tryTake();
     this.inFlight += 1;
     this.events.requested(this);
-    return new Attempt(this, this.#clock);
+    return new Attempt(this, this.#clock, isTrial);
   }
 
   /** How long its first result is waited for before another one is asked as well: by what it usually takes. */
@@ -105,13 +106,16 @@ export class Attempt {
   readonly member: PoolMember;
   readonly #clock: Clock;
   readonly #startMs: number;
+  /** The breaker waits for its outcome. */
+  readonly #isTrial: boolean;
   #isOver = false;
   #hasAnswered = false;
 
-  constructor(member: PoolMember, clock: Clock) {
+  constructor(member: PoolMember, clock: Clock, isTrial: boolean) {
     this.member = member;
     this.#clock = clock;
     this.#startMs = clock.now();
+    this.#isTrial = isTrial;
   }
 
   /** It works; the first time tells how fast. `ms`: since when it was waited for, for sessions. */
@@ -120,6 +124,13 @@ export class Attempt {
     this.#hasAnswered = true;
     this.member.learnFirst(ms);
     this.member.rate.note(true, ms);
+    this.member.breaker.succeeded();
+  }
+
+  /** It did all that it was asked for; how long that took says nothing of its first word. */
+  worked(): void {
+    this.#hasAnswered = true;
+    this.member.rate.note(true, null);
     this.member.breaker.succeeded();
   }
 
@@ -141,6 +152,6 @@ export class Attempt {
     if (this.#isOver) return;
     this.#isOver = true;
     this.member.inFlight -= 1;
-    if (!this.#hasAnswered) this.member.breaker.released();
+    if (this.#isTrial && !this.#hasAnswered) this.member.breaker.released();
   }
 }

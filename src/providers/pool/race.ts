@@ -9,8 +9,10 @@ export type Patience = { readonly minMs: number; readonly maxMs: number };
 
 export type RaceOptions<P, T, R> = {
   readonly lineup: Lineup<P>;
-  /** Come last. */
+  /** Come behind the others. */
   readonly failed?: ReadonlySet<Candidate<P>>;
+  /** Are not asked. */
+  readonly hopeless?: ReadonlySet<Candidate<P>>;
   ask(candidate: Candidate<P>, signal: AbortSignal): AsyncGenerator<T, R>;
   readonly patience: Patience;
   /** Whether an answer without anything in it is a failure, while others can be asked. */
@@ -39,9 +41,16 @@ const WORTH_WAITING_MS = 1_000;
 export async function race<P, T, R>(options: RaceOptions<P, T, R>): Promise<Won<P, T, R>> {
   const { lineup, signal } = options;
   if (signal.aborted) throw givenUp();
-  const { waitMs, clock } = lineup;
-  if (waitMs > 0 && waitMs <= WORTH_WAITING_MS) await pause(waitMs, lineup, signal);
-  const candidates = lineup.available(options.failed);
+  const { clock } = lineup;
+  let leftMs = WORTH_WAITING_MS;
+  // Whoever waits beside others may come too late, and looks again.
+  for (let { waitMs } = lineup; waitMs > 0 && waitMs <= leftMs; { waitMs } = lineup) {
+    await pause(waitMs, lineup, signal);
+    if (signal.aborted) throw givenUp();
+    leftMs -= waitMs;
+  }
+  const { failed, hopeless } = options;
+  const candidates = lineup.available(failed).filter((each) => hopeless?.has(each) !== true);
   if (candidates.length === 0) throw unavailable(lineup);
   return new Promise((resolve, reject) => {
     new Race({ ...options, candidates, clock, resolve, reject }).begin();

@@ -1,7 +1,8 @@
 /**
  * How many requests a second a provider is given, learnt from how it copes: over a window of at least 5 s and 10 requests,
  * less than 80 % that work makes it x0.8, more than 99 % x1.2 - unless the window's median wait for the first result has
- * doubled, which is how a vendor says "enough" before it refuses.
+ * doubled, which is how a vendor says "enough" before it refuses. Where there is too little to do for that, a minute
+ * without a failure makes it x1.2.
  */
 import type { Clock } from '#lib/clock.ts';
 
@@ -60,7 +61,12 @@ export class AdaptiveRate {
 
   /** `latencyMs`: until the first result; null where there was none. */
   note(isGood: boolean, latencyMs: number | null): void {
-    if (this.#clock.now() - this.#sinceMs > STALE_MS) this.#begin();
+    const oldMs = this.#clock.now() - this.#sinceMs;
+    if (oldMs > STALE_MS) {
+      if (this.#good === this.#requests)
+        this.#set(this.#perS * MORE ** Math.floor(oldMs / STALE_MS));
+      this.#begin();
+    }
     this.#requests += 1;
     if (isGood) this.#good += 1;
     if (latencyMs !== null && this.#latencies.length < MAX_LATENCIES) {

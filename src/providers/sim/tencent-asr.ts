@@ -1,8 +1,9 @@
 /** The recogniser of the simulated Tencent (providers.md 4.1). */
 import type { TimerHandle } from '#lib/clock.ts';
 import { samplesOf } from '../rates.ts';
-import { parsedMessage, problemOfSignature, type SimTencentLink } from './tencent.ts';
+import { problemOfSignature, type SimTencentLink } from './tencent-rules.ts';
 import { SimHearing } from './vendor-hearing.ts';
+import { parsedMessage } from './vendor-message.ts';
 import { playMidway } from './vendor-speaker.ts';
 
 const IDLE_MS = 15_000;

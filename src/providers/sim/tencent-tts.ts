@@ -3,8 +3,9 @@
  * wrong is answered with 10002, which is ours. The subtitles' form is that of the vendor's page "Data Types".
  */
 import type { TimerHandle } from '#lib/clock.ts';
-import { parsedMessage, problemOfSignature, type SimTencentLink } from './tencent.ts';
+import { problemOfSignature, type SimTencentLink } from './tencent-rules.ts';
 import { SIM_WORD_MS, simWords } from './tts.ts';
+import { parsedMessage } from './vendor-message.ts';
 import { playMidway, SimSpeaker } from './vendor-speaker.ts';
 
 const IDLE_MS = 600_000;

@@ -2,10 +2,8 @@
  * Tencent Cloud on loopback (providers.md section 4): recogniser and flowing voice. It holds clients to the protocol:
  * signature, parameters, ids used once, order of messages, frames, pacing, and the idle rules.
  */
-import { createHmac } from 'node:crypto';
-import type { WebSocket } from 'ws';
-import type { Clock } from '#lib/clock.ts';
 import { SimTencentEars } from './tencent-asr.ts';
+import type { SimTencentLink, SimTencentOptions } from './tencent-rules.ts';
 import { SimTencentVoice } from './tencent-tts.ts';
 import {
   FaultPlan,
@@ -14,36 +12,7 @@ import {
   type VendorServer,
 } from './vendor-server.ts';
 
-export type SimTencentOptions = {
-  readonly clock: Clock;
-  readonly appId: string;
-  readonly secretId: string;
-  readonly secretKey: string;
-  /** Utterance id -> words, for the recogniser. */
-  readonly words?: Readonly<Record<string, string>>;
-  /** Default 15 s. */
-  readonly asrIdleMs?: number;
-  /** Default 10 min. */
-  readonly ttsIdleMs?: number;
-  /** At once. Default 200 recognisers and 20 voices. */
-  readonly maxEars?: number;
-  readonly maxVoices?: number;
-};
-
-/** What a connection may do and know. */
-export type SimTencentLink = {
-  readonly clock: Clock;
-  readonly options: SimTencentOptions;
-  readonly socket: WebSocket;
-  /** As they came, decoded. */
-  readonly parameters: ReadonlyMap<string, string>;
-  readonly fault: VendorFault | null;
-  /** Whether `id` was used by no connection before. */
-  isNew(id: string): boolean;
-  violation(text: string): void;
-  /** A text message of the client. */
-  note(message: Readonly<Record<string, unknown>>): void;
-};
+export type { SimTencentOptions } from './tencent-rules.ts';
 
 export type SimTencent = {
   readonly asrUrl: string;
@@ -61,10 +30,6 @@ export type SimTencent = {
   readonly voices: number;
   close(): Promise<void>;
 };
-
-const ASR_HOST = 'asr.cloud.tencent.com';
-const TTS_HOST = 'tts.cloud.tencent.com';
-const MAX_VALID_S = 90 * 86_400;
 
 export async function startSimTencent(options: SimTencentOptions): Promise<SimTencent> {
   const faults = new FaultPlan();
@@ -122,33 +87,4 @@ export async function startSimTencent(options: SimTencentOptions): Promise<SimTe
 function kindOf(url: URL): 'ears' | 'voice' | null {
   if (url.pathname === '/stream_wsv2') return 'voice';
   return /^\/asr\/v2\/[^/]+$/.test(url.pathname) ? 'ears' : null;
-}
-
-/** What is wrong with the signature or its time, or null. The text is signed without any encoding. */
-export function problemOfSignature(link: SimTencentLink, asrAppId: string | null): string | null {
-  const { parameters, options } = link;
-  const isVoice = asrAppId === null;
-  const name = isVoice ? 'Signature' : 'signature';
-  const address = isVoice ? `GET${TTS_HOST}/stream_wsv2` : `${ASR_HOST}/asr/v2/${asrAppId}`;
-  const pairs = [...parameters].filter(([key]) => key !== name);
-  pairs.sort(([a], [b]) => (a < b ? -1 : 1));
-  const text = `${address}?${pairs.map(([key, value]) => `${key}=${value}`).join('&')}`;
-  const wanted = createHmac('sha1', options.secretKey).update(text).digest('base64');
-  if (parameters.get(name) !== wanted) return 'the signature does not fit';
-  const get = (key: string): string => parameters.get(isVoice ? key : key.toLowerCase()) ?? '';
-  if (get('SecretId') !== options.secretId) return 'nobody has this secret id';
-  const [from, to] = [Number(get('Timestamp')), Number(get('Expired'))];
-  const nowS = link.clock.wallMs() / 1000;
-  if (!(to > from && to - from <= MAX_VALID_S && to > nowS)) return 'the signature has expired';
-  const appId = asrAppId ?? get('AppId');
-  return appId === options.appId ? null : 'nobody has this app id';
-}
-
-export function parsedMessage(data: Buffer): Readonly<Record<string, unknown>> | null {
-  try {
-    const value: unknown = JSON.parse(data.toString('utf8'));
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : null;
-  } catch {
-    return null; // the vendor answers that with a code of its own
-  }
 }

@@ -53,6 +53,14 @@ export class FaultPlan {
     return this.#plan.shift() ?? null;
   }
 
+  /** The next one if it is of this kind: what belongs to a later moment is left for it. */
+  takeIf<K extends FaultKind>(kind: K): Extract<VendorFault, { readonly kind: K }> | null {
+    const next = this.#plan[0];
+    if (next === undefined || next === null || next.kind !== kind) return null;
+    this.#plan.shift();
+    return next as Extract<VendorFault, { readonly kind: K }>;
+  }
+
   clear(): void {
     this.#plan.length = 0;
   }

@@ -10,9 +10,9 @@ export type SimSpeakerOptions = {
   readonly rateHz: number;
   readonly fault: VendorFault | null;
   /** s16le. `own` `odd_chunks` cuts it in the middle of samples. */
-  send(pcm: Uint8Array): void;
+  readonly send: (pcm: Uint8Array) => void;
   /** 200 ms into the first text, once. */
-  midway(fault: VendorFault): void;
+  readonly midway: (fault: VendorFault) => void;
 };
 
 const CHUNK_MS = 100;
@@ -93,13 +93,13 @@ export class SimSpeaker {
 export type MidwayParts = {
   readonly socket: WebSocket;
   /** Says no more, and does not tell. */
-  stop(): void;
+  readonly stop: () => void;
   /** The vendor's own word for failure. */
   fail(): void;
   /** Its end of a session, in the middle of it. */
   recycle(): void;
-  /** Binary data where text belongs, or the other way round. */
-  readonly swapped: string | Uint8Array;
+  /** A message that is text, sent as binary data. */
+  readonly swapped: string;
   /** A huge message is binary where sound is. */
   readonly isBinary: boolean;
   own?(name: string): void;
@@ -121,7 +121,7 @@ export function playMidway(fault: VendorFault, parts: MidwayParts): void {
     case 'junk':
       return socket.send('<html>not now</html>', { binary: false });
     case 'swapped':
-      return socket.send(parts.swapped, { binary: typeof parts.swapped === 'string' });
+      return socket.send(parts.swapped, { binary: true });
     case 'huge':
       return socket.send(Buffer.alloc(fault.bytes, 0x20), { binary: parts.isBinary });
     case 'own':

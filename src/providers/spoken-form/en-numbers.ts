@@ -109,7 +109,8 @@ export function enDate(year: string, month: number, day: string): string {
 }
 
 /** 10, 05 -> ten oh five. `half`: AM or PM. */
-export function enTime(hour: string, minute: string, second = '', half = ''): string {
+export function enTime(hour: string, minute: string, exact = '', half = ''): string {
+  const second = exact === '00' ? '' : exact;
   const h = Number(hour);
   const m = Number(minute === '' ? '0' : minute);
   const suffix = /^a/i.test(half) ? ' A M' : /^p/i.test(half) ? ' P M' : '';

@@ -4,13 +4,13 @@
 const STRONG =
   '(?:phone|telephone|mobile|cell|fax|hotline)(?: number| no\\.?)?|dial|(?:verification|security|pass|access|activation|confirmation|promo|zip|postal|area|country|tracking|booking|reservation|one-time|discount|gate|door|entry|pickup|redemption)[ -]?code|' +
   'code|passcode|password|pin|(?:order|tracking|confirmation|reference|account|card|ticket|case|invoice|serial|flight|booking|reservation|policy|member(?:ship)?|employee|routing|room|extension|customer|model|part|id|identification|contact|license|passport|claim) (?:number|no\\.?|id|#)|' +
-  'ending (?:in|with)|ends (?:in|with)|last (?:three|four|five|six|3|4|5|6) digits|extension|ext\\.?|zip|postcode|id|sku|imei|iban';
+  'ending (?:in|with)|(?:account|card|number) ending|ends (?:in|with)|last (?:three|four|five|six|3|4|5|6) digits|extension|ext\\.?|zip|postcode|id|sku|imei|iban';
 /** Before one of four digits or more, or one with letters, unless it counts something. */
 const WEAK =
   'order|ticket|case|invoice|account|card|flight|booking|reservation|reference|policy|serial|room|suite|gate|number|call|text|reach us (?:at|on)|model|bus|claim';
 const CUE = (words: string): RegExp =>
   new RegExp(
-    `(?<![A-Za-z])(?:${words})(?:[ \\t]*(?:[:#,-]|is|was|at|on|us at|me at|them at|of|to|as|being|now|number|your|the|please|again|“|"|'))*[ \\t]*$`,
+    `(?<![A-Za-z])(?:${words})(?:[ \\t]*(?:[:#,*-]|is|was|at|on|us at|me at|them at|of|to|as|being|now|number|your|the|please|again|“|"|'))*[ \\t]*$`,
     'iu',
   );
 const STRONG_CUE = CUE(STRONG);
@@ -22,7 +22,8 @@ const FOLLOWS =
 export function isEnglishCode(written: string, before: string, after: string): boolean {
   if (STRONG_CUE.test(before)) return FOLLOWS.test(after) || /^\d{4,}$|[A-Za-z]/.test(written);
   const isLong = /[A-Za-z]/.test(written) || written.replace(/\D/g, '').length >= 4;
-  const isRoom = /(?:room|suite|flight|gate|bus)\s*$/i.test(before) && written.length === 3;
+  const isRoom =
+    /(?:room|suite|flight|gate|bus)\s*$/i.test(before) && /^\d(?!00)\d\d$/.test(written);
   return (isLong || isRoom) && WEAK_CUE.test(before) && FOLLOWS.test(after);
 }
 
@@ -129,6 +130,8 @@ export const EN_SIGNS: Readonly<Record<string, string>> = {
   '=': 'equals',
   '≥': 'at least',
   '≤': 'at most',
+  '>=': 'at least',
+  '<=': 'at most',
   '>': 'greater than',
   '<': 'less than',
   '≈': 'about',

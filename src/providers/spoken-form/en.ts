@@ -109,9 +109,36 @@ const DATES: readonly Rule[] = [
     pattern: /(\d{4})年(\d{1,2})月(?:(\d{1,2})[日号])?/uy,
     read: (m) => date(m(1), Number(m(2)), m(3)),
   },
+  { pattern: /T(?=\d\d:\d\d)/uy, read: (_, { before }) => (/\d$/.test(before) ? ' ' : null) },
+  {
+    pattern: /(\d{1,2})\/(\d{1,2})\/(\d\d)(?![\d/])/uy,
+    read: (m) => date((Number(m(3)) < 70 ? '20' : '19') + m(3), Number(m(1)), m(2)),
+  },
+  {
+    pattern: new RegExp(
+      `(\\d{1,2})/(\\d{1,2})\\s?${DASH}\\s?(\\d{1,2})/(\\d{1,2})(?![\\d/])`,
+      'uy',
+    ),
+    read: (m) => {
+      const [from, to] = [date('', Number(m(1)), m(2)), date('', Number(m(3)), m(4))];
+      return from === null || to === null ? null : `${from} to ${to}`;
+    },
+  },
+  {
+    // From one day of a month to another.
+    pattern: new RegExp(
+      `(${MONTH})\\s(\\d{1,2})(?:st|nd|rd|th)?\\s?${DASH}\\s?(\\d{1,2})(?:st|nd|rd|th)?(?:,?\\s(\\d{4}))?(?![\\d:%]|[.,]\\d)`,
+      'uy',
+    ),
+    read: (m) => {
+      const from = date('', monthOf(m(1)), m(2));
+      if (from === null || !isDay(monthOf(m(1)), Number(m(3)))) return null;
+      return `${from} to ${enOrdinal(m(3))}${m(4) === '' ? '' : `, ${enYear(m(4))}`}`;
+    },
+  },
   {
     // The month first; where that cannot be, the day.
-    pattern: /(\d{1,2})([-/])(\d{1,2})\2(\d{4})(?!\d)/uy,
+    pattern: /(\d{1,2})([-/])(\d{1,2})\2((?:19|20)\d\d)(?!\d)/uy,
     read: (m) => date(m(4), Number(m(1)), m(3)) ?? date(m(4), Number(m(3)), m(1)),
   },
   {
@@ -139,8 +166,11 @@ const DATES: readonly Rule[] = [
   {
     pattern: /(\d{1,2})\/(\d{1,2})(?![\d/.%])/uy,
     read: (m, { before, after }) => {
+      const isDate = isEnglishDateCue(before, after);
       const isFraction = Number(m(1)) < Number(m(2)) && Number(m(2)) <= 10;
-      if (isFraction && !isEnglishDateCue(before, after)) return null;
+      if (isFraction && !isDate) return null;
+      if (/^(?:5\/5|10\/10)$/.test(m(0)) && !isDate)
+        return `${enInteger(m(1))} out of ${enInteger(m(2))}`;
       return m(0) === '24/7' ? null : date('', Number(m(1)), m(2));
     },
   },
@@ -160,14 +190,27 @@ const DATES: readonly Rule[] = [
   },
 ];
 
-const HALF = '(?:\\s?([AaPp])\\.?[Mm](?:\\.(?!\\s*$))?(?![A-Za-z]))?';
+const HALF_TOLD = '(?:\\s?([AaPp])\\.?[Mm](?:\\.(?!\\s*$))?(?![A-Za-z]))';
+const HALF = `${HALF_TOLD}?`;
 
 function isClock(hour: string, minute: string): boolean {
   return Number(hour) <= 24 && Number(minute) <= 59;
 }
 
 const TIMES: readonly Rule[] = [
+  { pattern: /24\/7\/365/uy, read: () => 'twenty-four seven, three sixty-five' },
   { pattern: /24\/7/uy, read: () => 'twenty-four seven' },
+  {
+    // Each with its own half of the day.
+    pattern: new RegExp(
+      `(\\d{1,2})(?::([0-5]\\d))?${HALF_TOLD}\\s?${DASH}\\s?(\\d{1,2})(?::([0-5]\\d))?${HALF_TOLD}`,
+      'uy',
+    ),
+    read: (m) =>
+      Number(m(1)) <= 12 && Number(m(4)) <= 12
+        ? `${enTime(m(1), m(2), '', m(3))} to ${enTime(m(4), m(5), '', m(6))}`
+        : null,
+  },
   {
     pattern: new RegExp(
       `(\\d{1,2}):(\\d{2})${HALF}\\s?${DASH}\\s?(\\d{1,2}):(\\d{2})(?![\\d:])${HALF}`,
@@ -209,7 +252,18 @@ const CODES: readonly Rule[] = [
   },
   { pattern: /(?:1[- .])?\(?\d{3}\)?[- .]\d{3}[- .]\d{4}(?!\d)/uy, read: (m) => enCode(m(0)) },
   { pattern: /1[3-9]\d[- ]?\d{4}[- ]?\d{4}(?![\d.])/uy, read: (m) => phoneOf(m(0)) },
-  { pattern: /\d{3}-\d{4}(?![\d-])/uy, read: (m) => enCode(m(0)) },
+  { pattern: /(?:\d{3}|\d{5})-\d{4}(?![\d-])/uy, read: (m) => enCode(m(0)) },
+  {
+    pattern: /(\d{1,6})([*xX]{2,12})(\d{2,4})(?!\d)/uy,
+    read: (m) => `${enDigits(m(1))}, ${enInteger(String(m(2).length))} stars, ${enDigits(m(3))}`,
+  },
+  {
+    pattern: /([A-Z]{2}) ?(\d{1,4})(?![\d.,:%A-Za-z])/uy,
+    read: (m, { before }) =>
+      /\b[Ff]light(?: (?:number|no\.))? $/.test(before)
+        ? `${enDigits(m(1))} ${enDigits(m(2))}`
+        : null,
+  },
   { pattern: /0\d{2,3}[- ]\d{7,8}(?!\d)/uy, read: (m) => enCode(m(0)) },
   { pattern: /\d(?: \d){2,31}(?![\d.])/uy, read: (m) => enCode(m(0).replaceAll(' ', '')) },
   { pattern: /\d{4}(?:[ -]\d{4}){2,4}(?:[ -]\d{1,3})?(?!\d)/uy, read: (m) => enCode(m(0)) },
@@ -247,6 +301,14 @@ const SHARES: readonly Rule[] = [
         : `${enInteger(m(1))} and ${part.replace(/^one half$/, 'a half').replace(/^one quarter$/, 'a quarter')}`;
     },
   },
+  {
+    pattern: /(\d{2,3})\/(\d{2,3})(?![\d/])/uy,
+    read: (m, { before }) => {
+      const [one, other] = [enInteger(m(1)), enInteger(m(2))];
+      if (/pressure[^\d.]{0,12}$/i.test(before)) return `${one} over ${other}`;
+      return Number(m(1)) + Number(m(2)) === 100 ? `${one} ${other}` : null;
+    },
+  },
   { pattern: /(\d{1,4})\/(\d{1,4})(?![\d/])/uy, read: (m) => fraction(m(1), m(2)) },
   {
     pattern: /(\d*)([½⅓⅔¼¾⅛])/uy,
@@ -264,6 +326,8 @@ function fraction(top: string, bottom: string): string | null {
 }
 
 const VERSIONS: readonly Rule[] = [
+  // 9-1-1, 3-2-501: no amount has so many parts.
+  { pattern: /\d{1,4}(?:-\d{1,5}){2,4}(?![\d-])/uy, read: (m) => enCode(m(0)) },
   {
     pattern: /(?:[Vv]ersion |[Vv](?:er)?\.?\s?)(\d+(?:\.\d+){0,4})(?![\d.]*[A-Za-z])/uy,
     read: (m, { before }) => (/version\s*$/i.test(before) ? '' : 'version ') + dotted(m(1)),
@@ -302,11 +366,32 @@ const AMOUNTS: readonly Rule[] = [
     pattern: new RegExp(`(${DECIMAL})\\s?([+×*÷=≥≤><≈≠±x])\\s?(?=\\d)`, 'uy'),
     read: (m) => `${enNumber(m(1))} ${EN_SIGNS[m(2)] ?? ''} `,
   },
-  { pattern: /[≥≤≈±](?=\s?\d)/uy, read: (m) => `${EN_SIGNS[m(0)] ?? ''} ` },
+  { pattern: /(?:[<>]=?|[≥≤≈±])(?=\s?\d)/uy, read: (m) => `${EN_SIGNS[m(0)] ?? ''} ` },
+  { pattern: /(?<![\p{L}\d.)])\.(\d{1,4})(?![\d.])/uy, read: (m) => `point ${enDigits(m(1))}` },
+  { pattern: /(\d+\.\d+)M(?![A-Za-z])/uy, read: (m) => `${enNumber(m(1))} million` },
+  {
+    pattern: /\/\s?(month|mo|year|yr|week|wk|day|hour|hr|night|person|user|seat|minute|min)\b/uy,
+    read: (m, { before }) => (/\d[A-Za-z]{0,3}$/.test(before) ? ` per ${PER[m(1)] ?? m(1)}` : null),
+  },
+  {
+    // The keys of a telephone.
+    pattern: /(["“']?)([#*])["”']?( (?:key|sign|button))?/uy,
+    read: (m, { before }) =>
+      m(3) !== '' || /\b(?:press|dial|enter|hit|the) (?:the )?$/i.test(before)
+        ? (m(2) === '#' ? 'pound' : 'star') + m(3)
+        : null,
+  },
   { pattern: /[~～](?=\d)/uy, read: () => 'about ' },
   {
     pattern: new RegExp(`(${NUMBER})\\+(?!\\d)`, 'uy'),
     read: (m) => `more than ${enInteger(m(1))}`,
+  },
+  {
+    pattern: new RegExp(
+      `(\\d{1,4})(?:st|nd|rd|th)\\s?${DASH}\\s?(\\d{1,4})(?:st|nd|rd|th)(?![A-Za-z])`,
+      'uy',
+    ),
+    read: (m) => `${enOrdinal(m(1))} to ${enOrdinal(m(2))}`,
   },
   { pattern: /(\d{1,9})(?:st|nd|rd|th)(?![A-Za-z])/uy, read: (m) => enOrdinal(m(1)) },
   { pattern: /(?:No|NO|no)\.\s?(\d+)/uy, read: (m) => `number ${enInteger(m(1))}` },
@@ -325,6 +410,14 @@ const AMOUNTS: readonly Rule[] = [
   { pattern: /第(\d+)/uy, read: (m) => `number ${enInteger(m(1))} ` },
 ];
 
+const PER: Readonly<Record<string, string>> = {
+  mo: 'month',
+  yr: 'year',
+  wk: 'week',
+  hr: 'hour',
+  min: 'minute',
+};
+
 /** Of letters and digits: digits one by one, except of names with one or two at the end (B2, MP3, G20). */
 function mixed(word: string): string | null {
   const simple = /^([A-Za-z]+)(\d{1,2})$/.exec(word);
@@ -341,6 +434,7 @@ function mixed(word: string): string | null {
 }
 
 const WORDS: readonly Rule[] = [
+  { pattern: /(UTC|GMT)[-−](\d{1,2})/uy, read: (m) => `${m(1)} minus ${enInteger(m(2))}` },
   {
     pattern: /([A-Z])(\d{1,2})[-–~～]\1(\d{1,2})(?![\dA-Za-z])/uy,
     read: (m) => `${m(1)} ${enInteger(m(2))} to ${m(1)} ${enInteger(m(3))}`,
@@ -357,6 +451,7 @@ const WORDS: readonly Rule[] = [
     pattern: /([A-Z][A-Za-z]{1,11})-(\d{1,4})(?!\d)/uy,
     read: (m) => `${m(1)} ${m(2).length < 3 ? enInteger(m(2)) : enDigits(m(2))}`,
   },
+  { pattern: /([A-Z]{2,3})&(?=[A-Z])/uy, read: (m) => `${enDigits(m(1))} and ` },
   { pattern: /&/uy, read: () => 'and' },
 ];
 

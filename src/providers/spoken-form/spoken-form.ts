@@ -28,7 +28,8 @@ export type SpokenForm = {
 const RULES: { readonly [L in Language]: readonly Rule[] } = { zh: ZH_RULES, en: EN_RULES };
 
 /** Nothing else can be the beginning of something that is read otherwise than written. */
-const WORTH_READING = /[\d½⅓⅔¼¾⅛&]|@|https?:|www\.|\.(?:com|cn|org|net|io|ai|edu|gov|app|dev)/u;
+const WORTH_READING =
+  /[\d½⅓⅔¼¾⅛&#＃*＊]|@|https?:|www\.|\.(?:com|cn|org|net|io|ai|edu|gov|app|dev)/u;
 const BEFORE_CHARS = 40;
 const AFTER_CHARS = 16;
 

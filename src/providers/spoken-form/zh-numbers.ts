@@ -107,7 +107,7 @@ export function zhTime(hour: string, minute: string, second = '', half = ''): st
   const noon = /^p/i.test(half) ? (h === 12 ? '中午' : '下午') : /^a/i.test(half) ? '上午' : '';
   const hours = `${noon}${zhCount(String(h))}点`;
   const minutes = minute === '' || minute === '00' ? '' : `${zhMinute(minute)}分`;
-  if (second === '') return hours + minutes;
+  if (second === '' || second === '00') return hours + minutes;
   const exact = minutes === '' ? '零分' : minutes;
   return `${hours}${exact}${zhMinute(second)}秒`;
 }

@@ -3,7 +3,7 @@
 /** Before a number that is read digit by digit. 电话费 and the like are none. */
 const CODE_WORDS =
   '电话(?!费)|手机(?!费)|号码|热线|客服|拨打|拨|致电|来电|座机|传真|分机|' +
-  '(?:订单|单|运单|快递单|工单|流水|批|序列|合同|案件|预约|预订|凭证|受理|会员|学|工|账|帐|卡|车牌|航班|房间|邮政|保单|税|户)号|编号|编码|' +
+  '(?:订单|单|房|运单|快递单|工单|流水|批|序列|合同|案件|预约|预订|凭证|受理|会员|学|工|账|帐|卡|车牌|航班|房间|邮政|保单|税|户)号|编号|编码|' +
   '卡号|尾号|后四位|后六位|末四位|前四位|验证码|校验码|激活码|动态码|取件码|提取码|兑换码|邀请码|口令|密码|邮编|身份证|' +
   '银行卡|代码|型号|航班|车次|房间|微信|QQ|Q Q|(?<![A-Za-z])(?:ID|id|PIN|pin|code|Code|CODE|SN|No|NO)(?![A-Za-z])';
 /** Between such a word and the number: a few words, no clause and no other number. */
@@ -12,8 +12,28 @@ const CODE_CUE = new RegExp(`(?:${CODE_WORDS})[^\\d，。！？；,!?;]{0,8}$`, 
 const COUNTED =
   /^\s*(?:个|元|块|角|分|毛|天|日|号|年|月|周|小时|分钟|秒|次|条|位(?!数)|名|人|件|台|张|本|只|间|岁|倍|万|亿|千|百|多|余|%|％|‰|左右|以上|以下|以内|公里|公斤|米|度|℃)/u;
 
+/** One more behind a code: 10086或10010. */
+const CODE_TOO = new RegExp(
+  `(?:${CODE_WORDS})[^\\d，。！？；,!?;]{0,8}[\\dA-Za-z-]{2,20}[或和及与、]$`,
+  'u',
+);
+/** What it is is said behind it: 12306客服, 8012分机. */
+const CODE_BEHIND = /^\s?(?:热线|客服|分机|专线|短号|服务台)/u;
+
 export function isCode(before: string, after: string): boolean {
-  return CODE_CUE.test(before) && !COUNTED.test(after);
+  if (CODE_BEHIND.test(after)) return true;
+  return (CODE_CUE.test(before) || CODE_TOO.test(before)) && !COUNTED.test(after);
+}
+
+/** 打110, 中国移动10086: numbers everybody knows, unless they count something. */
+export function isShortNumber(number: string, before: string, after: string): boolean {
+  if (COUNTED.test(after) || /[\d.,$￥¥]$/u.test(before)) return false;
+  return /^(?:100(?:86|10|99)|12306)$/.test(number) || /打$/u.test(before);
+}
+
+/** The number of a flat: 2单元501, A座1502. */
+export function isFlat(before: string, after: string): boolean {
+  return /(?:单元|[栋幢座])\s?$/u.test(before) && !COUNTED.test(after);
 }
 
 /** A day rather than a fraction. */
@@ -34,7 +54,7 @@ export const YEARS_COUNTED = /^\s*(?:前|历史|后|以上|以前|以来|之后|
 
 /** Counted with 两, not 二. */
 export const COUNTS =
-  /^\s*(?:个|位|天|年(?!级)|周|星期|小时|分钟|秒|次|件|台|张|本|块|条|只|间|人|名|岁|倍|份|杯|瓶|盒|袋|箱|包|双|套|辆|架|座|栋|家|种|样|项|页|段|句|组|排|把|根|颗|晚|元|公里|公斤|千克|斤|吨|米|升|克|厘米|毫米|平方|立方|成|口|封|笔|趟|遍|场|部|篇|款|门|季|刻|节|万|千|亿)/u;
+  /^\s*(?:个|位|天|年(?!级)|周|星期|小时|分钟|秒|次|件|台|张|本|块|条|只|间|人|名|岁|倍|份|杯|瓶|盒|袋|箱|包|双|套|辆|架|座|栋|家|种|样|项|页|段|句|组|排|把|根|颗|晚|元|公里|公斤|千克|斤|吨|米|升|克|厘米|毫米|平方|立方|成|口|封|笔|趟|遍|场|部|篇|款|门|季|刻|节|万|千|亿|美元|欧元|英镑|港元|港币|桌|毫升)/u;
 
 /** Written by letters or signs, longest first. */
 export const ZH_UNITS: readonly (readonly [string, string])[] = [
@@ -115,6 +135,8 @@ export const ZH_SIGNS: Readonly<Record<string, string>> = {
   '=': '等于',
   '≥': '大于等于',
   '≤': '小于等于',
+  '>=': '大于等于',
+  '<=': '小于等于',
   '>': '大于',
   '<': '小于',
   '≈': '约等于',

@@ -16,7 +16,9 @@ import {
   COUNTS,
   isCode,
   isDateCue,
+  isFlat,
   isScoreCue,
+  isShortNumber,
   YEARS_COUNTED,
   ZH_MONEY,
   ZH_SIGNS,
@@ -91,6 +93,23 @@ const DATES: readonly Rule[] = [
     pattern: /(\d{4})([-/.])(\d{1,2})\2(\d{1,2})([日号]?)(?!\d)/uy,
     read: (m) => date(m(1), m(3), m(4), m(5) === '' ? '日' : m(5)),
   },
+  // Between the date and the time as machines write them.
+  { pattern: /T(?=\d\d:\d\d)/uy, read: (_, { before }) => (/\d$/.test(before) ? ' ' : null) },
+  {
+    // The month first; where that cannot be, the day.
+    pattern: /(\d{1,2})([-/])(\d{1,2})\2((?:19|20)\d\d)(?!\d)/uy,
+    read: (m) => date(m(4), m(1), m(3)) ?? date(m(4), m(3), m(1)),
+  },
+  {
+    pattern: new RegExp(
+      `(\\d{1,2})/(\\d{1,2})\\s?${DASH}\\s?(\\d{1,2})/(\\d{1,2})(?![\\d/])`,
+      'uy',
+    ),
+    read: (m) => {
+      const [from, to] = [date('', m(1), m(2)), date('', m(3), m(4))];
+      return from === null || to === null ? null : `${from}到${to}`;
+    },
+  },
   // From one date or hour to another.
   { pattern: /(?<=[\d][日号月年点分时])\s?[-–—~～]\s?(?=\d)/uy, read: () => '到' },
   {
@@ -107,7 +126,7 @@ const DATES: readonly Rule[] = [
     read: (m) => date(m(1), m(2), ''),
   },
   {
-    pattern: /([12]\d{3})(年?)[-–—~～至到]([12]\d{3})(?=年)/uy,
+    pattern: /([12]\d{3})(年?)[-–—~～至到]([12]\d{3})(?=(?:学|财)?年|赛季)/uy,
     read: (m) => `${zhDigits(m(1))}${m(2)}到${zhDigits(m(3))}`,
   },
   {
@@ -162,7 +181,7 @@ const TIMES: readonly Rule[] = [
     read: (m) => (Number(m(1)) <= 12 ? zhTime(m(1), '', '', m(2)) : null),
   },
   {
-    pattern: /(\d{1,2})(?=点(?!\d|[几零多]))/uy,
+    pattern: /(\d{1,2})(?=点(?:[0-5]?\d分|[0-5]\d(?!\d)|(?!\d|[几零多])))/uy,
     read: (m) => zhCount(String(Number(m(1)))),
   },
   {
@@ -180,6 +199,10 @@ const CODES: readonly Rule[] = [
     pattern: /1[3-9]\d[- ]?\d{4}[- ]?\d{4}(?![\d.])(?!\s*[元个万亿])/uy,
     read: (m) => zhPhone(m(0)),
   },
+  {
+    pattern: /(?:1[- ])?\(?\d{3}\)?[- ]\d{3}-\d{4}(?![\d-])/uy,
+    read: (m) => zhCode(m(0)),
+  },
   { pattern: /\(?0\d{2,3}\)?[- ]\d{7,8}(?!\d)/uy, read: (m) => zhPhone(m(0)) },
   { pattern: /0\d{2,3}-\d{7,8}-\d{1,6}(?!\d)/uy, read: (m) => zhPhone(m(0)) },
   { pattern: /[48]00[- ]?\d{3,4}[- ]\d{3,4}(?!\d)/uy, read: (m) => zhPhone(m(0)) },
@@ -187,12 +210,29 @@ const CODES: readonly Rule[] = [
   { pattern: /1(?:10|19|20|22)(?=报警|急救|火警|电话)/uy, read: (m) => zhDigits(m(0), true) },
   { pattern: /955\d\d(?!\d)(?!\s*[元个])/uy, read: (m) => zhDigits(m(0), true) },
   {
+    pattern: /(?:1\d{2}|1[02]\d{3}|96\d{3,4})(?![\d.]|,\d)/uy,
+    read: (m, { before, after }) =>
+      isShortNumber(m(0), before, after) ? zhDigits(m(0), true) : null,
+  },
+  {
+    // A number of which the middle is not told.
+    pattern: /(\d{1,6})([*＊]{2,12})(\d{2,4})(?!\d)/uy,
+    read: (m) =>
+      `${zhDigits(m(1), true)}，${zhCount(String(m(2).length))}个星号，${zhDigits(m(3), true)}`,
+  },
+  // Shelf, row and place; house, entrance and flat.
+  { pattern: /\d{1,4}(?:-\d{1,5}){2,4}(?![\d-])/uy, read: (m) => zhCode(m(0)) },
+  {
+    pattern: /\d{3,4}(?![\d.,/:-])/uy,
+    read: (m, { before, after }) => (isFlat(before, after) ? zhDigits(m(0), true) : null),
+  },
+  {
     pattern: /\d{17}[\dXx](?![\dA-Za-z])/uy,
     read: (m) => zhCode(m(0)),
   },
   { pattern: /\d{4}(?:[ -]\d{4}){2,4}(?:[ -]\d{1,3})?(?!\d)/uy, read: (m) => zhCode(m(0)) },
   { pattern: /\d(?: \d){2,31}(?![\d.])/uy, read: (m) => zhCode(m(0).replaceAll(' ', '')) },
-  { pattern: /\d{3,4}(?=[室房])/uy, read: (m) => zhDigits(m(0), true) },
+  { pattern: /\d{3,4}(?=号?房|室)/uy, read: (m) => zhDigits(m(0), true) },
   {
     // A code is two digits or more, and may have letters: by the words before it.
     pattern:
@@ -265,6 +305,13 @@ const SHARES: readonly Rule[] = [
     pattern: /(\d{1,4}) (\d{1,3})\/(\d{1,3})(?![\d/])/uy,
     read: (m) => `${zhInteger(m(1))}又${fraction(m(2), m(3))}`,
   },
+  {
+    pattern: /(\d{2,3})\/(\d{2,3})(?![\d/])/uy,
+    read: (m, { before }) => {
+      if (/血压[^\d，。]{0,4}$/u.test(before)) return `${zhInteger(m(1))}，${zhInteger(m(2))}`;
+      return Number(m(1)) + Number(m(2)) === 100 ? `${zhInteger(m(1))}比${zhInteger(m(2))}` : null;
+    },
+  },
   { pattern: /(\d{1,4})\/(\d{1,4})(?![\d/])/uy, read: (m) => fraction(m(1), m(2)) },
   {
     pattern: /(\d*)([½⅓⅔¼¾⅛])/uy,
@@ -314,7 +361,7 @@ const AMOUNTS: readonly Rule[] = [
     pattern: new RegExp(`(${DECIMAL})\\s?${DASH}\\s?(${DECIMAL})(?![\\d.]|-\\d)`, 'uy'),
     read: (m, { before, after }) => {
       const to = isScoreCue(before) ? '比' : '到';
-      const count = COUNTS.test(after) ? zhCount : zhNumber;
+      const count = COUNTS.test(after) || after.startsWith('点') ? zhCount : zhNumber;
       return `${count(m(1))}${to}${count(m(2))}`;
     },
   },
@@ -322,7 +369,22 @@ const AMOUNTS: readonly Rule[] = [
     pattern: new RegExp(`(${DECIMAL})\\s?([+×*÷=≥≤><≈≠±])\\s?(?=\\d)`, 'uy'),
     read: (m) => `${zhNumber(m(1))}${ZH_SIGNS[m(2)] ?? ''}`,
   },
-  { pattern: /[≥≤≈±](?=\s?\d)/uy, read: (m) => ZH_SIGNS[m(0)] ?? null },
+  { pattern: /(?:[<>]=?|[≥≤≈±])(?=\s?\d)/uy, read: (m) => ZH_SIGNS[m(0)] ?? null },
+  // 8.5折 is said without its point, 1米75 as a height is.
+  { pattern: /([1-9])\.([1-9])(?=\s?折)/uy, read: (m) => zhDigits(m(1) + m(2)) },
+  { pattern: /([12])米(\d{2})(?![\d.])/uy, read: (m) => `${zhCount(m(1))}米${zhDigits(m(2))}` },
+  {
+    pattern:
+      /\/(?=(?:个?月|年|季度?|[天日人次晚位件份间张套户]|小时|分钟|平米)(?!\p{Script=Han}*\/))/uy,
+    read: (_, { before }) => (/[\d元块角分][\p{L}]{0,2}$/u.test(before) ? '每' : null),
+  },
+  { pattern: /[“"'「]?[#＃][”"'」]?(?:号?键|号)/uy, read: () => '井号键' },
+  { pattern: /[“"'「]?[*＊][”"'」]?(?:号?键|号)/uy, read: () => '星号键' },
+  {
+    pattern: /[#＃*＊]/uy,
+    read: (m, { before }) =>
+      /[按拨]下?[“"'「\s]?$/u.test(before) ? (/[#＃]/.test(m(0)) ? '井号键' : '星号键') : null,
+  },
   { pattern: /[~～](?=\d)/uy, read: () => '约' },
   { pattern: new RegExp(`(${DECIMAL})\\+(?!\\d)`, 'uy'), read: (m) => `${zhNumber(m(1))}多` },
   { pattern: /(?:No|NO|no)\.\s?(\d+)/uy, read: (m) => `${zhInteger(m(1))}号` },

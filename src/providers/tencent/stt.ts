@@ -1,5 +1,6 @@
 /** Tencent's realtime recogniser (providers.md 4.1): one signed connection for a call, sentences cut by the vendor. */
 import { randomInt, randomUUID } from 'node:crypto';
+import { toldElsewhere } from '#lib/deadline.ts';
 import { AppError, toAppError } from '#lib/errors.ts';
 import type { Clock, TimerHandle } from '#lib/clock.ts';
 import type { SttProvider } from '../contract.ts';
@@ -132,7 +133,7 @@ class Line implements HearingLine {
     this.#events = events;
     this.#clock = ears.tools.clock;
     // Failures reach whoever waits; nobody may wait any more.
-    this.#started.promise.catch(() => undefined);
+    toldElsewhere(this.#started.promise);
   }
 
   send(frame: Int16Array): void {

@@ -64,13 +64,19 @@ export class CallTools implements ToolBox {
   /** How long what the agent has said goes on to sound, in ms; set by whoever knows. */
   soundLeftMs: () => number = () => 0;
   #isClosed = false;
+  /** What the call held has been given back. */
+  #isOver = false;
 
   constructor(options: CallToolsOptions) {
     this.#options = options;
     const { story, clock, log, ports, sendKeys } = options;
     this.#client = new ClientFunctions({ feed: story.feed, clock });
     this.#keys = new KeyCollector(clock, () => this.soundLeftMs());
-    const atEnd = (release: () => void): void => void this.#releases.push(release);
+    const atEnd = (release: () => void): void => {
+      // Sound that has come when all is over is nobody's.
+      if (this.#isOver) release();
+      else this.#releases.push(release);
+    };
     this.#sources = [
       functionSource({ story, client: this.#client, http: ports?.http ?? null }),
       builtinSource({ story, clock, log, ports, sendKeys, keys: this.#keys, atEnd }),
@@ -143,17 +149,23 @@ export class CallTools implements ToolBox {
       for (const effect of open) this.#settle(effect, fault(UNKNOWN_OUTCOME));
     }
     for (const source of this.#sources) source.close?.();
+    this.#isOver = true;
     for (const release of this.#releases.splice(0)) release();
   }
 
   // ---- One effect ----
 
-  /** What was begun already for this very call, or for the same question of a reply that was given up. */
+  /**
+   * What was begun already for this very call, or for the same question of a reply that was given up. Some models give
+   * the same ids in every reply: what was told long ago is asked anew.
+   */
   #known({ id, name, arguments: given }: ToolCall, agent: AgentConfig): Effect | null {
     const question = questionOf(agent, name, given);
     const first = this.#asked.get(id);
-    if (first?.question === question) return first;
     const nowMs = this.#options.clock.now();
+    const isFresh = ({ isTaken, doneAtMs }: Effect): boolean =>
+      !isTaken || doneAtMs === null || nowMs - doneAtMs < FRESH_MS;
+    if (first?.question === question && isFresh(first)) return first;
     const isSame = (each: Effect): boolean =>
       each.question === question &&
       // Two alike in one reply are two.

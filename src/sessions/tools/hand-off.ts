@@ -44,10 +44,8 @@ export async function prepareHandOff(
   const summary = handoffSummary({ intent: words, messages: story.messages, language });
   const own = inConversation(found, { inherited: from.variables, given: {} });
   // What the caller said fills in no variables.
-  const note = handoffNote({ ...summary, intent: words }, from.name, language).replaceAll(
-    '{{',
-    '{ {',
-  );
+  const told = handoffNote({ ...summary, intent: words }, from.name, language);
+  const note = told.replaceAll(/\{(?=\{)/g, '{ ');
   const systemPrompt = own.systemPrompt === '' ? note : `${own.systemPrompt}\n\n${note}`;
   const agent = { ...own, systemPrompt };
   const providers = await withDeadline(

@@ -190,13 +190,15 @@ const MAX_CALL_MS = 60_000;
 /** What the SDK throws, in our words: a server's text may hold anything. */
 function faultOf(thrown: unknown): AppError {
   if (thrown instanceof AppError) return thrown;
-  const { code } = thrown as { code?: unknown };
+  const { code, name } = thrown as { code?: unknown; name?: unknown };
+  // A tool may number its own errors as it likes: only the transport's are HTTP's.
+  const status = name === 'McpError' ? null : code;
   if (code === -32_001)
     return new AppError('E_TIMEOUT', 'the server of the tool did not answer in time');
-  if (code === 404)
-    return new AppError('E_UNREACHABLE', 'the session is over', { details: { code } });
-  if (typeof code === 'number' && code >= 300 && code < 600)
-    return new AppError('E_UNREACHABLE', `the server of the tool answered ${code}`);
+  if (status === 404)
+    return new AppError('E_UNREACHABLE', 'the session is over', { details: { code: 404 } });
+  if (typeof status === 'number' && status >= 300 && status < 600)
+    return new AppError('E_UNREACHABLE', `the server of the tool answered ${status}`);
   const message = messageOf(thrown).slice(0, 500);
   return new AppError('E_REQUEST', `the server of the tool says: ${message}`, { cause: thrown });
 }
