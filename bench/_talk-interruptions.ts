@@ -144,12 +144,18 @@ function base({ kind, what }: Trial, language: 'zh' | 'en') {
   return { kind, what, language };
 }
 
+/** SIP calls by record. */
+const whose = new Map<string, string>();
+
 /** The words that the record says were heard of an utterance that the caller interrupted; null: none was. */
 async function interruptionIn(server: Callyard, sipCallId: string): Promise<string | null> {
   const deadlineMs = performance.now() + 10_000;
   for (;;) {
     for (const id of (await server.recordIds()).slice(0, 40)) {
+      // Each record is asked for once by all who wait, or there would be too many questions.
+      if ((whose.get(id) ?? sipCallId) !== sipCallId) continue;
       const record = await server.record(id);
+      whose.set(id, record.sip_call_id ?? '');
       if (record.sip_call_id !== sipCallId || record.status !== 'ended') continue;
       const event = server.journaled(id).find(({ type }: CallEvent) => type === 'user-interrupted');
       if (event === undefined) return null;

@@ -18,10 +18,7 @@ export type ClientSide = {
   /** Null before it is opened and once it is closed. */
   media(): MediaSession | null;
   /** Null before the answer. */
-  conversation(): Pick<
-    Talk,
-    'text' | 'onDtmf' | 'interrupt' | 'played' | 'functionResult'
-  > | null;
+  conversation(): Pick<Talk, 'text' | 'onDtmf' | 'interrupt' | 'played' | 'functionResult'> | null;
 };
 
 /** Audio that comes before the media plane is ready. */

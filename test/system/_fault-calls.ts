@@ -62,10 +62,14 @@ export async function talk(
 ): Promise<Heard> {
   const deadAirMs: number[] = [];
   let longestGapMs = 0;
+  let callerLateMs = 0;
   await phone.hearSilence(15_000, 700);
   for (const [turn, id] of utterances.entries()) {
     before(turn);
-    const { lastMs } = await phone.say(words(id));
+    const { firstMs: saidMs, lastMs } = await phone.say(words(id));
+    const times = phone.sent.flatMap(({ atMs }) => (atMs >= saidMs && atMs <= lastMs ? atMs : []));
+    for (const [at, atMs] of times.slice(1).entries())
+      callerLateMs = Math.max(callerLateMs, atMs - (times[at] ?? atMs) - 20);
     const firstMs = await phone.hearSpeech(lastMs, 15_000);
     deadAirMs.push(firstMs - lastMs);
     // Longer than any silence that there may be inside of an answer.
@@ -74,9 +78,7 @@ export async function talk(
     for (const [at, { lastMs: endMs }] of spans.slice(0, -1).entries())
       longestGapMs = Math.max(longestGapMs, (spans[at + 1]?.startMs ?? endMs) - endMs);
   }
-  const times = phone.sent.map(({ atMs }) => atMs);
-  const gaps = times.slice(1).map((atMs, at) => atMs - (times[at] ?? atMs));
-  return { deadAirMs, longestGapMs, callerLateMs: Math.max(0, ...gaps) };
+  return { deadAirMs, longestGapMs, callerLateMs };
 }
 
 /** What is left of it once it is over. */

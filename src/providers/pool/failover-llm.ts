@@ -3,7 +3,7 @@ import { withDeadline } from '#lib/deadline.ts';
 import { AppError } from '#lib/errors.ts';
 import type { LlmProvider, LlmUsage, ReplyPart, ReplyRequest } from '../contract.ts';
 import { sentenceSplitter } from '../sentences.ts';
-import { failureOf } from './failures.ts';
+import { failureOf, isWorthAnother } from './failures.ts';
 import type { Candidate, Lineup } from './lineup.ts';
 import { givenUp, race, unavailable, type Won } from './race.ts';
 
@@ -53,7 +53,8 @@ async function* reply(
     // Whatever a client makes of an abort says nothing of its vendor.
     if (signal.aborted) throw givenUp();
     won.attempt.failed(error);
-    lineup.leave(won.candidate);
+    // What moderation withholds is not to be had of another.
+    if (isWorthAnother(failureOf(error))) lineup.leave(won.candidate);
     throw error;
   } finally {
     won.stop();
