@@ -19,7 +19,7 @@ import { NODE, percentile, randomFrom } from './_talk-server.ts';
 
 const CALLS = 20;
 const TURNS = 25;
-const AT_ONCE = 5;
+const AT_ONCE = 10;
 
 export async function run(): Promise<BenchResult[]> {
   const folder = mkdtempSync(join(tmpdir(), 'callyard-bench-'));

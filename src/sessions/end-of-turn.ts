@@ -75,18 +75,18 @@ export type TurnForm =
 /** Silence at a responsiveness of 0.5. Tuned on seeds 1-5 of bench/turns (docs/turn-taking.md). */
 export const WAIT_MS: Readonly<Record<TurnForm, number>> = {
   closed: 200,
-  answered: 210,
-  asked: 220,
-  refused: 460,
-  brief: 300,
-  finished: 330,
-  plain: 460,
+  answered: 200,
+  asked: 200,
+  refused: 370,
+  brief: 240,
+  finished: 260,
+  plain: 640,
   parts: 740,
   story: 620,
-  thinking: 2400,
+  thinking: 2800,
   unfinished: 1500,
   dictating: 1150,
-  short: 1700,
+  short: 1500,
 };
 
 /** Without words to judge by. */

@@ -8,7 +8,7 @@ import { encodeUtteranceId } from '#lib/utterance-tones.ts';
 import { placeCall } from '#src/demo/phone.ts';
 import { startPostgres, type Postgres } from './tools/postgres.ts';
 import { until } from './tools/process.ts';
-import { ANSWER, GREETING, QUESTION, SCRIPT, speech } from './tools/script.ts';
+import { ANSWER, GREETING, QUESTION, SCRIPT, phrase } from './tools/script.ts';
 import { startServer, type Callyard } from './tools/server.ts';
 import { concatPcm } from './tools/wav.ts';
 
@@ -36,7 +36,7 @@ async function wholeCall(during: () => Promise<void> | void = () => undefined): 
     await call.hearSpeech(0, 3000);
     await during();
     await call.hearSilence(8000, 800);
-    const said = await call.say(concatPcm(encodeUtteranceId(7), speech));
+    const said = await call.say(concatPcm(encodeUtteranceId(7), phrase));
     await call.hearSpeech(said.lastMs, 4000);
     await call.hearSilence(5000, 800);
   } finally {

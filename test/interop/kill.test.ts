@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { encodeUtteranceId } from '#lib/utterance-tones.ts';
 import { placeCall } from '#src/demo/phone.ts';
 import { until } from './tools/process.ts';
-import { ANSWER, GREETING, QUESTION, SCRIPT, speech } from './tools/script.ts';
+import { ANSWER, GREETING, QUESTION, SCRIPT, phrase } from './tools/script.ts';
 import { startServer } from './tools/server.ts';
 import { concatPcm, readWav } from './tools/wav.ts';
 
@@ -21,7 +21,7 @@ test('after kill -9 in mid-call the record is closed with the transcript so far'
   try {
     await call.hearSpeech(0, 3000);
     await call.hearSilence(8000, 800);
-    await call.say(concatPcm(encodeUtteranceId(7), speech));
+    await call.say(concatPcm(encodeUtteranceId(7), phrase));
     const [id] = await first.recordIds();
     assert.ok(id !== undefined);
     await until('the answer in the transcript', 8000, async () => {

@@ -12,7 +12,7 @@ import { trimSilence } from '#src/demo/voice-meter.ts';
 import { startCapture } from './tools/capture.ts';
 import { callFacts } from './tools/call-facts.ts';
 import { speechTimes } from './tools/rtp-report.ts';
-import { speech } from './tools/script.ts';
+import { phrase } from './tools/script.ts';
 import { startServer, type Callyard } from './tools/server.ts';
 import { concatPcm } from './tools/wav.ts';
 
@@ -63,7 +63,7 @@ test('each turn took what a capture says it took, and its stages add up to it', 
     for (let id = 1; id <= TURNS; id++) {
       // A different place in the frame each time, and words of another length.
       await sleep(450 + 7 * id);
-      const words = concatPcm(encodeUtteranceId(id), speech.subarray(0, (500 + 130 * id) * 8));
+      const words = concatPcm(encodeUtteranceId(id), phrase.subarray(0, (220 + 70 * id) * 8));
       const { lastMs } = await call.say(trimSilence(words, 160));
       await call.hearSpeech(lastMs, 5000);
       await call.hearSilence(5000, 600);

@@ -152,7 +152,7 @@ export const SPEECH_FAULTS: readonly VendorFault[] = [
   { kind: 'late' },
   { kind: 'recycle' },
   { kind: 'moderated' },
-  { kind: 'huge', bytes: 4 * 1024 * 1024 },
+  { kind: 'huge', bytes: 2 * 1024 * 1024 },
 ];
 
 export const CHAT_FAULTS: readonly VendorFault[] = [
