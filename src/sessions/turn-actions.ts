@@ -252,7 +252,8 @@ function withText(turn: CallerTurn, words: string, partial: string): CallerTurn 
 /** An answer to speech that is given up before any of it was heard: the caller has only gone on. */
 function leavesUnanswered({ context, event }: Moment): boolean {
   const { task, utterance, begun, config } = context;
-  const isPressed = event.type === 'interrupt' || event.type === 'dtmf';
+  // Keys and written words are answered by themselves: what was said before stands in the history.
+  const isPressed = ['interrupt', 'dtmf', 'text'].includes(event.type);
   const isAnswer = task.kind === 'reply' && task.input.kind === 'speech';
   return config.asksAgain === true && isAnswer && begun !== utterance && !isPressed;
 }

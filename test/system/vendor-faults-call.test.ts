@@ -252,11 +252,14 @@ test('language models that fail in mid-sentence', async (t) => {
 /** Nothing is told to the account twice: no more than the vendors have counted, given up or not. */
 async function assertBilledOnce({ server, vendors }: World): Promise<void> {
   const billed = vendors.reduce((sum, { openai }) => sum + (openai?.billed.input ?? 0), 0);
-  const [told] = await systemRows<{ tokens: string }>(
-    server.databaseUrl,
-    `SELECT sum(llm_tokens_in) AS tokens FROM usage_daily WHERE vendor = 'openai'`,
+  const query = `SELECT sum(llm_tokens_in) AS tokens FROM usage_daily WHERE vendor = 'openai'`;
+  const tokens = await eventually(
+    async () => {
+      const [told] = await systemRows<{ tokens: string | null }>(server.databaseUrl, query);
+      return Number(told?.tokens ?? 0);
+    },
+    (sum) => sum > 0,
   );
-  const tokens = Number(told?.tokens);
   assert.ok(tokens > 0 && tokens <= billed, `${tokens} told, ${billed} billed`);
 }
 
