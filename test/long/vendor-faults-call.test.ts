@@ -5,9 +5,9 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import type { VendorFault } from '#providers/sim/vendor-server.ts';
-import { clientOf, type Client } from './_answering.ts';
-import { eventually, startTestApp, type TestApp } from './_app.ts';
-import { startFakeAliyun } from './_fake-aliyun.ts';
+import { clientOf, type Client } from '../system/_answering.ts';
+import { eventually, startTestApp, type TestApp } from '../system/_app.ts';
+import { startFakeAliyun } from '../system/_fake-aliyun.ts';
 import {
   addAccount,
   callAgent,
@@ -16,7 +16,7 @@ import {
   talk,
   type FaultCall,
   type Placed,
-} from './_fault-calls.ts';
+} from '../system/_fault-calls.ts';
 import {
   CHAT_FAULTS,
   nameOfFault,
@@ -25,9 +25,9 @@ import {
   type FaultVendor,
   type FaultVendorName,
   type FaultWorld,
-} from './_fault-vendors.ts';
-import { systemRows } from './_identity.ts';
-import { atEnd } from './_store.ts';
+} from '../system/_fault-vendors.ts';
+import { systemRows } from '../system/_identity.ts';
+import { atEnd } from '../system/_store.ts';
 
 const WORDS = { '1': 'I want to cancel my order.', '2': 'And the next one?' };
 const REPLY = 'Very well, the order is cancelled and the money comes back within a week.';
