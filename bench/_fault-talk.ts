@@ -50,6 +50,9 @@ export type FaultVendors = {
   readonly models: OpenAiSim;
   readonly ears: VolcSim;
   readonly voices: VolcSim;
+  /** Faults that were planted, and that nobody has met (yet). */
+  readonly planted: { count: number };
+  left(): number;
   close(): Promise<void>;
 };
 
@@ -65,7 +68,13 @@ export async function startFaultVendors(): Promise<FaultVendors> {
   const close = async (): Promise<void> => {
     for (const each of [models, ears, voices]) await each.close();
   };
-  return { models, ears, voices, close };
+  const left = (): number =>
+    [models, ears, voices].reduce((sum, { faults }) => {
+      let count = 0;
+      while (faults.take() !== null) count += 1;
+      return sum + count;
+    }, 0);
+  return { models, ears, voices, planted: { count: 0 }, left, close };
 }
 
 /** An agent on all three, with the scripted vendor behind each. */
@@ -130,7 +139,8 @@ export async function faultedCall(
   return { turns, isLost };
 }
 
-function plant({ models, ears, voices }: FaultVendors, random: () => number): void {
+function plant({ models, ears, voices, planted }: FaultVendors, random: () => number): void {
+  planted.count += 1;
   const fault = FAULTS[Math.floor(random() * FAULTS.length)] as VendorFault;
   const which = random();
   if (which < 0.5) models.faults.add(fault);

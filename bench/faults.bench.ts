@@ -24,13 +24,13 @@ const AT_ONCE = 10;
 export async function run(): Promise<BenchResult[]> {
   const folder = mkdtempSync(join(tmpdir(), 'callyard-bench-'));
   try {
-    return results(await measure(folder, seedOf()));
+    return await measure(folder, seedOf());
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
-async function measure(folder: string, seed: number): Promise<FaultedCall[]> {
+async function measure(folder: string, seed: number): Promise<BenchResult[]> {
   const vendors = await startFaultVendors();
   const env = { CALLYARD_LOG_LEVEL: 'error', CALLYARD_RECORDING: 'off', CALLYARD_DRAIN_S: '2' };
   try {
@@ -43,20 +43,22 @@ async function measure(folder: string, seed: number): Promise<FaultedCall[]> {
       );
       calls.push(...(await Promise.all(some)));
     }
-    return calls;
+    const met = vendors.planted.count - vendors.left();
+    return results(calls, met);
   } finally {
     await vendors.close();
   }
 }
 
-function results(calls: readonly FaultedCall[]): BenchResult[] {
+/** `met`: faults that a request or a connection really came upon. */
+function results(calls: readonly FaultedCall[], met: number): BenchResult[] {
   const turns = calls.flatMap((call) => call.turns);
   const planted = turns.filter(({ hasFault }) => hasFault).length;
   const missing = CALLS * TURNS - turns.length;
   const recovered = turns.filter(({ isWhole, deadAirMs }) => isWhole && deadAirMs !== null).length;
   const dead = turns.map(({ deadAirMs }) => deadAirMs ?? Infinity);
   const lost = calls.filter(({ isLost }) => isLost).length;
-  const of = `${turns.length} turns, ${planted} faults planted`;
+  const of = `${turns.length} turns, ${planted} faults planted, ${met} met`;
   const row = (metric: string, value: number, unit: string, floor: string, ok: boolean) => ({
     ...{ bench: 'faults', metric, value: rounded(value, 1), unit, against: of, ratio: null },
     ...{ floor, ok },

@@ -107,6 +107,8 @@ function gapsAt(
 
 const WINDOW = 600 * RATE_PER_MS;
 const SEARCH = 200 * RATE_PER_MS;
+/** Correlations that differ by less are the same. */
+const SAME = 0.005;
 
 function lagSpread(reference: Int16Array, heard: Int16Array, lag: number): number {
   const lags: number[] = [];
@@ -116,12 +118,11 @@ function lagSpread(reference: Int16Array, heard: Int16Array, lag: number): numbe
     const window = heard.subarray(from, Math.max(from, at + lag + WINDOW + SEARCH));
     if (window.length < WINDOW) continue;
     const found = bestLag(reference.subarray(at, at + WINDOW), window) + from - at;
-    if (
-      correlationAt(reference.subarray(at, at + WINDOW), heard.subarray(at), found).correlation >
-      0.8
-    ) {
-      lags.push(found);
-    }
+    const alikeAt = (shift: number): number =>
+      correlationAt(reference.subarray(at, at + WINDOW), heard.subarray(at), shift).correlation;
+    const alike = alikeAt(found);
+    // A tone is like itself a period later: where it fits the lag of the whole as well, it has not slipped.
+    if (alike > 0.8) lags.push(alikeAt(lag) >= alike - SAME ? lag : found);
   }
   return lags.length === 0 ? 0 : (Math.max(...lags) - Math.min(...lags)) / RATE_PER_MS;
 }
