@@ -175,7 +175,7 @@ test('a server that hangs costs its requests and those behind them an answer, an
   const proxy = await startProxy(made.url);
   const slow = openPool({
     ...{ url: proxy.url, log: silentLog, size: 1 },
-    ...{ connectTimeoutMs: 100, statementTimeoutMs: 100 },
+    ...{ connectTimeoutMs: 800, statementTimeoutMs: 800 },
   });
   const ask = (): Promise<unknown> => slow.accountRows(account, 'test', 'SELECT 1 AS n');
   try {
