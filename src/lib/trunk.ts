@@ -1,5 +1,7 @@
 /** A SIP carrier or PBX: a `sip_configs` row or the environment's trunk. */
+import type { CodecName } from './audio-codec.ts';
 import type { Id } from './ids.ts';
+import type { SrtpMode } from './srtp-params.ts';
 
 export type DtmfMode = 'rfc4733' | 'info' | 'inband';
 
@@ -21,7 +23,10 @@ export type Trunk = {
   readonly fromNumber: string | null;
   readonly displayName: string | null;
   readonly localHost: string | null;
-  readonly codecs: readonly ('PCMA' | 'PCMU')[];
+  /** In the order they are offered. */
+  readonly codecs: readonly CodecName[];
+  /** `options.srtp`; absent: `off`. */
+  readonly srtp?: SrtpMode;
   /** How keys are pressed on its calls; absent: `rfc4733`. */
   readonly dtmfMode?: DtmfMode;
 };

@@ -1,4 +1,5 @@
 /** How samples travel in RTP payloads: G.711, and 16-bit linear (RFC 3551 4.5.11) between our own threads. */
+import { AppError } from '#lib/errors.ts';
 import { decodeG711, encodeG711, G711, type G711Codec } from '#lib/g711.ts';
 import type { Codec } from './types.ts';
 
@@ -10,11 +11,17 @@ export type PayloadCodec = {
   encode(pcm: Int16Array, payload: Uint8Array): void;
 };
 
-export const PAYLOAD_CODECS: Readonly<Record<Codec, PayloadCodec>> = {
+export const PAYLOAD_CODECS: Readonly<Record<'PCMA' | 'PCMU' | 'L16', PayloadCodec>> = {
   PCMA: g711('PCMA'),
   PCMU: g711('PCMU'),
   L16: { bytesPerSample: 2, decode: decodeL16, encode: encodeL16 },
 };
+
+/** Errors: E_MEDIA for a codec that the chain cannot speak. */
+export function payloadCodec(codec: Codec): PayloadCodec {
+  if (codec === 'PCMA' || codec === 'PCMU' || codec === 'L16') return PAYLOAD_CODECS[codec];
+  throw new AppError('E_MEDIA', `no codec ${codec} here`);
+}
 
 function g711(name: G711Codec): PayloadCodec {
   const tables = G711[name];

@@ -3,7 +3,7 @@
  * arrives, nothing is thrown: bad packets are counted and dropped.
  */
 import { RtpPacket } from 'rtp.js/packets';
-import { PAYLOAD_CODECS, type PayloadCodec } from './codecs.ts';
+import { PAYLOAD_CODECS, payloadCodec, type PayloadCodec } from './codecs.ts';
 import { RtpSequence, type SequenceVerdict } from './rtp-sequence.ts';
 import type { RtpTransport } from './rtp-socket.ts';
 import { SourceLatch } from './source-latch.ts';
@@ -84,7 +84,7 @@ export class RtpReceiver {
   /** Sets what was negotiated; a new remote address opens the latch again. */
   negotiate(audio: NegotiatedAudio): void {
     this.#audio = audio;
-    this.#codec = PAYLOAD_CODECS[audio.codec];
+    this.#codec = payloadCodec(audio.codec);
     if (!this.#latch.signal(audio.remoteAddress, audio.remotePort)) return;
     this.#dropHeld();
     this.#transport.disconnect();

@@ -1,7 +1,7 @@
 /** Outgoing RTP of one call: one packet object, reused; sequence and time stamps run on through pauses and re-INVITEs. */
 import { randomBytes } from 'node:crypto';
 import { RtpPacket } from 'rtp.js/packets';
-import { PAYLOAD_CODECS, type PayloadCodec } from './codecs.ts';
+import { PAYLOAD_CODECS, payloadCodec, type PayloadCodec } from './codecs.ts';
 import { FRAME_SAMPLES, type NegotiatedAudio } from './types.ts';
 
 const HEADER_BYTES = 12;
@@ -67,7 +67,7 @@ export class RtpSender {
   }
 
   negotiate(audio: NegotiatedAudio): void {
-    this.#codec = PAYLOAD_CODECS[audio.codec];
+    this.#codec = payloadCodec(audio.codec);
     const payloadBytes = FRAME_SAMPLES * this.#codec.bytesPerSample;
     if (payloadBytes !== this.#payload.length) this.#fit(payloadBytes);
     this.#packet.setPayloadType(audio.payloadType);

@@ -2,7 +2,9 @@
  * The media plane as the rest of Callyard sees it. Frames stay inside the media worker; what crosses is a shared ring of
  * samples each way, commands in, events out. All PCM is 16-bit mono at 8 kHz; all times are milliseconds.
  */
+import type { CodecName, OpusWishes } from '#lib/audio-codec.ts';
 import type { RecordingSeal } from '#lib/sealed-audio.ts';
+import type { SrtpKeys } from '#lib/srtp-params.ts';
 
 /** Samples per second inside the media plane. */
 export const SAMPLE_RATE_HZ = 8000;
@@ -14,8 +16,8 @@ export const FRAME_SAMPLES = 160;
  */
 export const VAD_HANGOVER_MS = 200;
 
-/** `L16` (linear, lossless) is spoken between our own threads only: calls without SIP. */
-export type Codec = 'PCMA' | 'PCMU' | 'L16';
+/** Calls without SIP speak `L16` (linear, lossless) between our own threads. */
+export type Codec = CodecName;
 
 /** What offer and answer agreed on, as the media worker needs it. */
 export type NegotiatedAudio = {
@@ -33,6 +35,20 @@ export type NegotiatedAudio = {
   /** Our direction after negotiation (RFC 3264): whether we send and whether we expect to receive. */
   readonly send: boolean;
   readonly receive: boolean;
+  /** Length of the packets we send, ms, 10..60 in tens (`a=ptime` of the other side). Absent: 20. */
+  readonly ptimeMs?: number;
+  /** RTP clock of telephone-event, the one of the codec it goes with. Absent: 8000. */
+  readonly dtmfClockHz?: number;
+  /** Payload type of comfort noise (RFC 3389) as agreed, in both directions; null or absent: none. */
+  readonly comfortNoisePayloadType?: number | null;
+  /** What the other side asked for; absent unless the codec is Opus. */
+  readonly opus?: OpusWishes;
+  /** Null or absent: plain RTP. */
+  readonly srtp?: SrtpKeys | null;
+  /** RTCP on the port of RTP (RFC 5761). Absent: false. */
+  readonly rtcpMux?: boolean;
+  /** Where the other side wants RTCP when that is not the port above RTP's (RFC 3605). */
+  readonly remoteRtcpPort?: number;
 };
 
 export type MediaOptions = {

@@ -2,6 +2,7 @@
  * A call's talk when its agent is a realtime model: opens the model, and only then decides who talks. One that does not
  * open leaves the call to the cascade of the same agent where there is one, else to an apology.
  */
+import type { CodecName } from '#lib/audio-codec.ts';
 import type { TimerHandle } from '#lib/clock.ts';
 import { AppError, toAppError } from '#lib/errors.ts';
 import type { MediaEvent } from '#media/types.ts';
@@ -19,6 +20,7 @@ import type { Voice } from './speaker.ts';
 import type { HoldReason, Talk } from './talk.ts';
 import { CallTools } from './tools/call-tools.ts';
 
+/** What a model can be handed as it came; any other line's audio goes decoded. */
 type Codec = 'PCMA' | 'PCMU' | 'L16';
 
 /** Nobody is kept waiting for the first word longer than this. */
@@ -26,8 +28,9 @@ const PATIENCE_MS = 1_500;
 /** What is written or pressed before anybody is there. */
 const MAX_EARLY = 32;
 
-/** Whoever talks in this call. `codec`: of its line. */
-export function newTalk(options: ConversationOptions, codec: Codec): Talk {
+/** Whoever talks in this call. */
+export function newTalk(options: ConversationOptions, lineCodec: CodecName): Talk {
+  const codec: Codec = lineCodec === 'PCMA' || lineCodec === 'PCMU' ? lineCodec : 'L16';
   const { providers, announceOnly, story } = options;
   const realtime = providers.realtime ?? null;
   if (realtime === null || announceOnly) return new Conversation(options);

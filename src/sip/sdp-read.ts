@@ -1,9 +1,10 @@
 /** Reads a session description into what the negotiation needs, and refuses what is none (E_SDP). */
 import { isIP } from 'node:net';
 import { parse, type MediaDescription } from 'sdp-transform';
+import type { CodecName } from '#lib/audio-codec.ts';
 import { AppError } from '#lib/errors.ts';
 
-export type SdpCodec = 'PCMA' | 'PCMU';
+export type SdpCodec = CodecName;
 export type Direction = 'sendrecv' | 'sendonly' | 'recvonly' | 'inactive';
 
 /** One audio line. */

@@ -48,7 +48,13 @@ export type SdpSession = {
 };
 
 const PTIME_MS = 20;
-const STATIC_TYPES: Readonly<Record<SdpCodec, number>> = { PCMU: 0, PCMA: 8 };
+const STATIC_TYPES: Readonly<Record<SdpCodec, number>> = {
+  PCMU: 0,
+  PCMA: 8,
+  G722: 9,
+  opus: 96,
+  L16: 97,
+};
 const OFFERED_DTMF_TYPE = 101;
 
 type Line = { readonly type: string; readonly protocol: string; readonly formats: string };

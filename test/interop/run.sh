@@ -21,7 +21,7 @@ give_up() {
 
 PACKAGES=(
   sip-tester kamailio kamailio-extra-modules kamailio-utils-modules baresip-core linphone-cli
-  espeak-ng sox tshark tcpdump iproute2 postgresql-15
+  espeak-ng sox tshark tcpdump iproute2 postgresql-15 rtpengine-daemon ffmpeg opus-tools
 )
 
 [ "$(uname -s)" = Linux ] || give_up "needs Debian, this is $(uname -s)"
@@ -46,7 +46,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 run() {
-  node_modules/.bin/node --test --test-concurrency="$1" --test-timeout=900000 "${@:2}"
+  bash test/run.sh "$1" --test-timeout=900000 "${@:2}"
 }
 
 if [ $# -gt 0 ]; then
@@ -83,6 +83,6 @@ ip -n "$network" link set own0 up
 run 2 "${long[@]}" &
 long_pid=$!
 failed=0
-ip netns exec "$network" node_modules/.bin/node --test --test-concurrency=1 --test-timeout=900000 "${rest[@]}" || failed=1
+ip netns exec "$network" bash test/run.sh 1 --test-timeout=900000 "${rest[@]}" || failed=1
 wait "$long_pid" || failed=1
 exit "$failed"

@@ -1,0 +1,23 @@
+/** SRTP by SDES (RFC 4568): what a trunk wants, and the keys that offer and answer agreed on. */
+
+/** `preferred`: offered beside plain RTP and taken when offered; `required`: no call without it. */
+export const SRTP_MODES = ['off', 'preferred', 'required'] as const;
+export type SrtpMode = (typeof SRTP_MODES)[number];
+
+export type SrtpSuite =
+  | 'AES_CM_128_HMAC_SHA1_80'
+  | 'AES_CM_128_HMAC_SHA1_32'
+  | 'AEAD_AES_128_GCM'
+  | 'AEAD_AES_256_GCM';
+
+/** Master key and salt of one direction. Never logged, never in an event. */
+export type SrtpKey = {
+  readonly suite: SrtpSuite;
+  /** 16 bytes, for AES-256 32. */
+  readonly key: Uint8Array;
+  /** 14 bytes, for GCM 12 (RFC 7714 12). */
+  readonly salt: Uint8Array;
+};
+
+/** The keys of a call: ours to send with, theirs to receive with. */
+export type SrtpKeys = { readonly send: SrtpKey; readonly receive: SrtpKey };
