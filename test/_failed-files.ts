@@ -1,6 +1,7 @@
 /** A reporter for `node --test`: the files with a failure in them, one a line, each once. */
 import type { TestEvent } from 'node:test/reporters';
 
+// oxlint-disable-next-line import/no-default-export -- node:test loads a reporter by its default export
 export default async function* failedFiles(
   events: AsyncIterable<TestEvent>,
 ): AsyncGenerator<string> {
