@@ -38,9 +38,11 @@ import { openRecordingParts } from './recordings.ts';
 import { startSipEngine } from './sip-engine.ts';
 import { socketPorts } from './sockets.ts';
 import { openSquads } from './squads.ts';
-import { createTelemetry } from './telemetry.ts';
+import { countWorkers, createTelemetry } from './telemetry.ts';
+import { openSounds } from './sounds.ts';
 import { openTools } from './tools.ts';
 import { openTrunkParts } from './trunk-parts.ts';
+import { chooseVad } from './vad-choice.ts';
 import { startVendors } from './vendors.ts';
 import { openWebhooks } from './webhooks.ts';
 
@@ -122,6 +124,7 @@ type Line = Awaited<ReturnType<typeof startLine>>;
 
 /** What calls are made of, before there is a way for any to come: store, vendors, media, and what a crash has left. */
 async function startBase(config: Config, log: Log, owner: AsyncDisposableStack) {
+  const vad = await chooseVad(config);
   const dir = openDataDir(config.dataDir);
   owner.defer(() => dir.release());
   const dataDir = dir.path;
@@ -143,12 +146,14 @@ async function startBase(config: Config, log: Log, owner: AsyncDisposableStack) 
     providers,
   });
   const onClosed = telemetry.mediaClosed;
-  const media = createMediaEngine({ rtpPorts: config.rtpPorts, log, onClosed });
+  const { rtpPorts, mediaWorkers: workers } = config;
+  const media = createMediaEngine({ rtpPorts, workers, log, onClosed, vad });
+  countWorkers(telemetry.metrics, media);
   owner.defer(() => media.close());
   const recordings = await openRecordingParts({ dataDir, store, log, settings: config });
   owner.defer(() => recordings.close());
   await store.recover(recordings.repair);
-  await warmUp(providers, store);
+  await Promise.all([warmUp(providers, store), media.ready()]);
   const { journal } = telemetry;
   owner.defer(store.journal.onAppend((entry) => hub.publish(entry)));
   const intelligence = openIntelligence({ store, providers, vendors, journal, node, log });
@@ -156,18 +161,21 @@ async function startBase(config: Config, log: Log, owner: AsyncDisposableStack) 
   const squads = openSquads({ store, providers, vendors, telemetry, intelligence, node, log });
   owner.defer(() => squads.close());
   const audioFiles = createAudioFiles();
+  const reach = { allowPrivate: config.outboundAllow };
   const tools = openTools({
-    ...{
-      store,
-      audioFiles,
-      log,
-      userAgent: USER_AGENT,
-      reach: { allowPrivate: config.outboundAllow },
-    },
+    ...{ store, audioFiles, log, userAgent: USER_AGENT, reach },
     providersFor: squads.forCalls.providersFor,
   });
   owner.defer(() => tools.close());
-  const talking = { intelligence, squads, voiceTurns: squads.voiceTurns, audioFiles, tools };
+  const sounds = openSounds({ audioFiles, reach, dataDir });
+  const talking = {
+    intelligence,
+    squads,
+    voiceTurns: squads.voiceTurns,
+    audioFiles,
+    tools,
+    sounds,
+  };
   return {
     dataDir,
     node,
@@ -206,6 +214,7 @@ function makeCalls(config: Config, log: Log, timing: AppTiming, parts: Base & Li
       ...callDeps(bindTo(config.rtpHost, media), (call) => recordings.newRecording(call), log),
       onEnded: intelligence.callEnded,
       phrases: squads.phrases,
+      sounds: parts.sounds,
     },
     sip,
     journal: telemetry.journal,
@@ -217,6 +226,7 @@ function makeCalls(config: Config, log: Log, timing: AppTiming, parts: Base & Li
     recordByDefault: () => config.recording ?? !access.hasTrunk,
     node,
     maxCalls: config.maxCalls,
+    media: { codecs: config.codecs, srtp: config.srtp },
     ...timing,
     ...squads.forCalls,
     talk: parts.tools.talk,
@@ -353,6 +363,7 @@ function readTrunk(config: Config): Trunk | null {
     password: config.trunkPassword,
     localHost: config.sipLocalHost,
     displayName: config.sipDisplayName,
+    ...{ codecs: config.codecs, srtp: config.srtp },
   });
 }
 

@@ -1,5 +1,7 @@
 /** The settings themselves: type, default, unit, environment name and meaning of each. config.ts reads them. */
+import { availableParallelism } from 'node:os';
 import { Type, type TProperties } from 'typebox';
+import { SRTP_MODES } from '#lib/srtp-params.ts';
 
 /** What a setting says of itself besides its type. */
 export type Meta = {
@@ -47,10 +49,37 @@ export const SETTINGS = {
     default: '20000-29999',
     pattern: '^\\d{1,5}-\\d{1,5}$',
   }),
+  mediaWorkers: whole(
+    {
+      env: 'CALLYARD_MEDIA_WORKERS',
+      doc: 'threads that carry the audio of calls; default: one less than the machine has cores',
+    },
+    Math.max(1, availableParallelism() - 1),
+    1,
+    256,
+  ),
+  vad: Type.Enum(['fvad', 'silero'], {
+    env: 'CALLYARD_VAD',
+    doc: 'who decides what speech is: `fvad` (WebRTC), or `silero` (needs the two settings below)',
+    default: 'fvad',
+  }),
+  sileroModel: optional({
+    env: 'CALLYARD_SILERO_MODEL',
+    doc: 'path of the Silero VAD model, version 5 or 6 (.onnx)',
+  }),
+  onnxruntime: text(
+    { env: 'CALLYARD_ONNXRUNTIME', doc: 'package name or folder of onnxruntime-node' },
+    'onnxruntime-node',
+  ),
   recording: Type.Union([Type.Boolean(), Type.Null()], {
     env: 'CALLYARD_RECORDING',
     doc: 'record calls unless the agent says otherwise; default: on while no trunk is set',
     default: null,
+  }),
+  recordingFormat: Type.Enum(['wav', 'ogg'], {
+    env: 'CALLYARD_RECORDING_FORMAT',
+    doc: 'what new recordings are: wav (every sample, 115 MB an hour) or ogg (Opus, 13 MB an hour at most)',
+    default: 'wav',
   }),
   recordingsUrl: optional({
     env: 'CALLYARD_RECORDINGS_URL',
@@ -131,6 +160,21 @@ export const SETTINGS = {
     env: 'SIP_DISPLAY_NAME',
     doc: 'display name of the environment trunk',
   }),
+  codecs: text(
+    {
+      env: 'CALLYARD_CODECS',
+      doc: 'codecs of the environment trunk and of calls that come from no trunk row, best first: PCMA, PCMU, G722, opus, L16',
+    },
+    'PCMA,PCMU,G722,opus',
+  ),
+  srtp: Type.Union(
+    SRTP_MODES.map((mode) => Type.Literal(mode)),
+    {
+      env: 'CALLYARD_SRTP',
+      doc: 'SRTP (SDES) of the same calls: off, preferred or required',
+      default: 'off',
+    },
+  ),
   sipAllow: text(
     { env: 'CALLYARD_SIP_ALLOW', doc: 'sources whose calls are taken as well (CIDR list)' },
     '',

@@ -7,6 +7,7 @@ import { isIP } from 'node:net';
 import { Type, type Static, type TSchema } from 'typebox';
 import { Value } from 'typebox/value';
 import { cidrOf } from '#api/addresses.ts';
+import { CODEC_NAMES, parseCodecs, type CodecName } from '#lib/audio-codec.ts';
 import { AppError, messageOf, systemCodeOf } from '#lib/errors.ts';
 import { SETTINGS, type Meta } from './config-schema.ts';
 
@@ -19,6 +20,7 @@ type Parsed =
   | 'logLevel'
   | 'trustedProxies'
   | 'corsOrigins'
+  | 'codecs'
   | 'metricsAllow'
   | 'outboundAllow';
 
@@ -31,6 +33,8 @@ export type Config = Readonly<Omit<Raw, Parsed>> & {
   readonly metricsAllow: readonly string[];
   /** Networks in CIDR notation. */
   readonly outboundAllow: readonly string[];
+  /** Best first. */
+  readonly codecs: readonly CodecName[];
   /** `https://host[:port]`, as browsers send them. */
   readonly corsOrigins: readonly string[];
 };
@@ -65,6 +69,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     metricsAllow: parseNetworks('CALLYARD_METRICS_ALLOW', raw.metricsAllow),
     outboundAllow: parseNetworks('CALLYARD_OUTBOUND_ALLOW', raw.outboundAllow),
     corsOrigins: parseOrigins(raw.corsOrigins),
+    codecs: codecList(raw.codecs),
   });
 }
 
@@ -213,6 +218,16 @@ function parseNetworks(env: string, value: string): string[] {
       `${env}: "${each}" is neither an address nor a network such as 192.0.2.0/24`,
     );
   });
+}
+
+function codecList(value: string): readonly CodecName[] {
+  const { codecs, unknown } = parseCodecs(value);
+  if (codecs.length > 0 && unknown.length === 0) return codecs;
+  const fault = unknown.length === 0 ? 'names no codec' : `does not know "${unknown.join('", "')}"`;
+  throw new AppError(
+    'E_CONFIG',
+    `CALLYARD_CODECS ${fault}; there are ${CODEC_NAMES.join(', ')} (G.729 and AMR: see docs/media.md)`,
+  );
 }
 
 /** Never `*`: a page of anybody could then use what a browser holds. */

@@ -9,6 +9,7 @@ import { AppError } from '#lib/errors.ts';
 import type { Id } from '#lib/ids.ts';
 import type { Log } from '#lib/log.ts';
 import { recordingPlace, type NewRecording, type RecordingPlace } from '#lib/recording-place.ts';
+import type { RecordingFormat } from '#lib/sealed-audio.ts';
 import { repairSealed } from '#media/sealed-repair.ts';
 import { repairWav } from '#media/wav.ts';
 import { openObjectStorage, parseStorageUrl, type ObjectStorage } from '#store/object-storage.ts';
@@ -21,6 +22,8 @@ import { Retention } from '#store/retention.ts';
 import type { Store } from '#store/store.ts';
 
 export type RecordingSettings = {
+  /** CALLYARD_RECORDING_FORMAT: of recordings that begin from now on. */
+  readonly recordingFormat: RecordingFormat;
   /** CALLYARD_RECORDINGS_URL: `file:` path, `s3://` URL, or null for `recordings` in the data directory. */
   readonly recordingsUrl: string | null;
   readonly s3AccessKeyId: string | null;
@@ -72,7 +75,8 @@ export async function openRecordingParts(options: RecordingPartsOptions): Promis
     files: createRecordingFiles({ place, recordings, removal, objects, log }),
     newRecording: ({ accountId }) => {
       const { seal, keyEnc } = recordings.newKey(accountId);
-      return { ...place.newFile(seal.recordingId, clock.wallMs()), seal, keyEnc };
+      const file = place.newFile(seal.recordingId, clock.wallMs());
+      return { ...file, seal: { ...seal, format: settings.recordingFormat }, keyEnc };
     },
     repair: (recording, accountId) => repair(place, recordings, recording, accountId),
     start() {

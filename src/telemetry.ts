@@ -52,8 +52,35 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
       },
     },
     providersFor: (...of) => health.watch(providers.forAgent(...of)),
-    mediaClosed: (stats) => metrics.rtpLost.inc(stats.lost),
+    mediaClosed: (stats) => countMedia(metrics, stats),
   };
+}
+
+/** Times are told in seconds, as everywhere. A call that nobody could judge counts for its lost packets only. */
+function countMedia(metrics: Metrics, { lost, quality, dropped }: MediaStats): void {
+  metrics.rtpLost.inc(lost);
+  for (const [what, count] of Object.entries(dropped ?? {}))
+    metrics.mediaDropped.inc({ what }, count);
+  if (quality == null) return;
+  const { jitterMs, roundTripMs, far, faults } = quality;
+  metrics.rtpJitter.observe(jitterMs / 1000);
+  if (roundTripMs !== null) metrics.roundTrip.observe(roundTripMs / 1000);
+  if (far !== null) metrics.farMos.observe(far.mos);
+  for (const fault of faults) metrics.qualityFaults.inc({ fault });
+}
+
+/** The threads of the media plane, read when somebody asks. */
+export function countWorkers(
+  metrics: Metrics,
+  media: { readonly workers: { readonly up: number; readonly deaths: number } },
+): void {
+  let told = 0;
+  metrics.onCollect(() => {
+    const { up, deaths } = media.workers;
+    metrics.mediaWorkers.set(up);
+    metrics.mediaWorkerDeaths.inc(deaths - told);
+    told = deaths;
+  });
 }
 
 /** No label names an account: those at one vendor are told together. */

@@ -97,6 +97,33 @@ const Voicemail = strict({
   message: optional(text(500, 'Said after the beep by `message`')),
 });
 
+/** As `src/media/sound-shelf.ts` reads them. */
+const SOUND = '(file:[A-Za-z0-9][A-Za-z0-9._-]{0,127}|https?://\\S+)';
+
+const Sounds = strict({
+  voice_gain_db: optional(
+    Type.Number({ minimum: -20, maximum: 20, description: 'Of the voice, dB. Default 0' }),
+  ),
+  background_gain_db: optional(
+    Type.Number({ minimum: -30, maximum: 20, description: 'Of the background, dB. Default 0' }),
+  ),
+  duck_db: optional(
+    Type.Number({
+      ...{ minimum: 0, maximum: 40 },
+      description: 'The background is so much quieter while the agent speaks. Default 9',
+    }),
+  ),
+  duck_for_caller: optional(Type.Boolean({ description: 'Also while the caller does' })),
+  hold_music: optional(
+    Type.String({
+      ...{ maxLength: 2_048, pattern: `^${SOUND}$` },
+      description: 'WAV or MP3: a URL, or file:name of the server; default: the built-in tune',
+    }),
+  ),
+  typing: optional(Type.Boolean({ description: 'Typing is heard while a tool is at work' })),
+  notice_beep: optional(Type.Boolean({ description: 'A beep before the notice of recording' })),
+});
+
 const configFields = {
   description: optional(text(1_000)),
   system_prompt: text(20_000),
@@ -143,7 +170,14 @@ const configFields = {
       description: 'Words for {{name}} in prompt and greeting; at most 16 KiB',
     }),
   ),
-  background: optional(text(255, 'Sound behind the voice; null: none')),
+  background: optional(
+    Type.String({
+      ...{ maxLength: 255, pattern: `^(office|cafe|white|${SOUND})$` },
+      description:
+        'Sound behind the voice: built in, file:name of the server, or a URL; null: none',
+    }),
+  ),
+  sounds: optional(Sounds),
   recording: optional(Type.Boolean({ description: 'Default: the account’s' })),
   auto_summary: optional(Type.Boolean({ description: 'Default true' })),
   metadata: optional(
@@ -186,6 +220,10 @@ export const OPTIONAL_FIELDS = {
   tools: ['builtins', 'mcp_servers'],
   filler: ['after_ms', 'long_after_ms', 'text', 'long_text'],
   voicemail: ['action', 'message'],
+  sounds: [
+    ...['voice_gain_db', 'background_gain_db', 'duck_db', 'duck_for_caller'],
+    ...['hold_music', 'typing', 'notice_beep'],
+  ],
   silence: ['prompt_after_s', 'prompts', 'prompt_text', 'hangup_after_s'],
   function: ['url', 'timeout_ms'],
   stt: ['fallback'],

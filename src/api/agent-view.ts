@@ -24,7 +24,7 @@ export function agentView(agent: StoredAgent): AgentView {
   const config = agent.config;
   const shown: Record<string, unknown> = withNulls(config, OPTIONAL_FIELDS.agent);
   for (const kind of VENDOR_KINDS) shown[kind] = vendorView(config[kind], OPTIONAL_FIELDS[kind]);
-  for (const part of ['turn', 'silence', 'tools', 'filler', 'voicemail'] as const) {
+  for (const part of ['turn', 'silence', 'tools', 'filler', 'voicemail', 'sounds'] as const) {
     shown[part] = isObject(config[part]) ? withNulls(config[part], OPTIONAL_FIELDS[part]) : null;
   }
   const functions = config['functions'];
@@ -98,6 +98,13 @@ function refuseBad(config: Config, name: string, reach: Reach): void {
     names.add(`mcp ${server}`);
     const fault = urlFault(url, reach);
     if (fault !== null) faults.add(`${at}/url`, fault);
+  }
+  for (const [path, source] of [
+    ['/background', config.background],
+    ['/sounds/hold_music', config.sounds?.hold_music],
+  ] as const) {
+    const fault = source?.startsWith('http') === true ? urlFault(source, reach) : null;
+    if (fault !== null) faults.add(path, fault);
   }
   for (const [path, value] of freeFormsIn(config)) faults.list.push(...freeFormFaults(value, path));
   for (const [field, value] of [

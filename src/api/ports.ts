@@ -9,6 +9,7 @@ import type {
   RecordQuery,
 } from '#lib/call-record.ts';
 import type { Id } from '#lib/ids.ts';
+import type { RecordingFormat } from '#lib/sealed-audio.ts';
 import type { CallService } from '#sessions/call-service-types.ts';
 import type { Intelligence } from '#sessions/intelligence.ts';
 import type { VoiceTurns } from '#sessions/voice-turns.ts';
@@ -49,6 +50,8 @@ export type RecordKeeping = RecordWrites &
 
 /** The audio of one recording. */
 export type RecordingFile = {
+  /** What the bytes are. */
+  readonly format: RecordingFormat;
   readonly bytes: number;
   /** The bytes `from` to `to`, both inclusive. The caller consumes or destroys the stream. */
   read(from: number, to: number): Readable;

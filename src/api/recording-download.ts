@@ -19,9 +19,11 @@ export const dispositionField = {
   ),
 };
 
+const BINARY = { schema: { type: 'string', format: 'binary' } };
 const AUDIO = {
-  description: 'The audio: stereo WAV, caller left, agent right',
-  content: { 'audio/wav': { schema: { type: 'string', format: 'binary' } } },
+  description:
+    'The audio, stereo, caller left, agent right: WAV, or Ogg/Opus where new recordings are kept so',
+  content: { 'audio/wav': BINARY, 'audio/ogg': BINARY },
 };
 
 /** The `response` part of the routes' schemas. */
@@ -54,7 +56,11 @@ export async function sendRecording(
   const recording = readyRecordingOf(record);
   const file = await fromStore(part, part.recordings.open(caller.accountId, recording));
   if (file === null) throw new Problem('NO_RECORDING');
-  const range = rangeOf(request, recording, file);
+  const etag = etagOf(recording, file);
+  if (isKnown(request.headers['if-none-match'], etag)) {
+    return reply.code(304).header('etag', etag).send();
+  }
+  const range = rangeOf(request, etag, file);
   // HEAD hears nothing.
   if (request.method !== 'HEAD') {
     const heard = { callId: record.id, recordingId: recording.id };
@@ -63,8 +69,12 @@ export async function sendRecording(
     await fromStore(part, part.recordings.noteHeard(actorOf(request), { ...heard, range: asked }));
   }
   const disposition = what.disposition ?? 'attachment';
-  reply.header('content-disposition', `${disposition}; filename="call-${record.id}.wav"`);
-  return sendAudio(request, reply, recording, file, range);
+  reply.header(
+    'content-disposition',
+    `${disposition}; filename="call-${record.id}.${file.format}"`,
+  );
+  reply.header('etag', etag);
+  return sendAudio(request, reply, file, range);
 }
 
 /** Errors: NO_RECORDING, CALL_LIVE, RECORDING_EXPIRED. */
@@ -84,10 +94,20 @@ export function readyRecordingOf(record: RecordDetail): RecordingRow {
 
 type Range = { readonly from: number; readonly to: number } | 'whole';
 
-/** Errors: RANGE_NOT_SATISFIABLE. */
-function rangeOf(request: FastifyRequest, recording: RecordingRow, file: RecordingFile): Range {
+/** Whether one of the tags of `If-None-Match` is ours; weak ones count as well (RFC 9110 13.1.2). */
+function isKnown(header: string | undefined, etag: string): boolean {
+  if (header === undefined) return false;
+  return header.split(',').some((part) => {
+    const tag = part.trim();
+    return tag === '*' || tag.replace(/^W\//, '') === etag;
+  });
+}
+
+/** A range is for GET alone (RFC 9110 14.2). Errors: RANGE_NOT_SATISFIABLE. */
+function rangeOf(request: FastifyRequest, etag: string, file: RecordingFile): Range {
+  if (request.method !== 'GET') return 'whole';
   const ifRange = request.headers['if-range'];
-  const isCurrent = ifRange === undefined || ifRange === etagOf(recording, file);
+  const isCurrent = ifRange === undefined || ifRange === etag;
   const range = byteRangeOf(isCurrent ? request.headers.range : undefined, file.bytes);
   if (range !== 'none') return range;
   throw new Problem('RANGE_NOT_SATISFIABLE', {
@@ -98,17 +118,12 @@ function rangeOf(request: FastifyRequest, recording: RecordingRow, file: Recordi
 function sendAudio(
   request: FastifyRequest,
   reply: FastifyReply,
-  recording: RecordingRow,
   file: RecordingFile,
   range: Range,
 ): FastifyReply {
   const { from, to } = range === 'whole' ? { from: 0, to: file.bytes - 1 } : range;
-  reply.headers({
-    'accept-ranges': 'bytes',
-    etag: etagOf(recording, file),
-    'content-length': String(to - from + 1),
-  });
-  reply.type('audio/wav');
+  reply.headers({ 'accept-ranges': 'bytes', 'content-length': String(to - from + 1) });
+  reply.type(`audio/${file.format}`);
   if (range !== 'whole') {
     reply.code(206).header('content-range', `bytes ${from}-${to}/${file.bytes}`);
   }

@@ -15,13 +15,12 @@ import {
   SEALED_HEADER_BYTES,
   SealedAudio,
 } from '#lib/sealed-audio.ts';
-import { WAV_HEADER_BYTES } from '#lib/wav.ts';
 import type { ObjectStorage } from '#store/object-storage.ts';
 import type { HeardRecording, KeptRecording, Recordings } from '#store/recordings.ts';
 import type { RecordingRemoval } from '#store/recording-removal.ts';
 import type { RecordingFile, RecordingFiles } from './ports.ts';
 import { Problem } from './problem.ts';
-import { openedWav, type ReadSealed } from './sealed-stream.ts';
+import { openedAudio, openedBytes, type ReadSealed } from './sealed-stream.ts';
 
 export type RecordingFilesOptions = {
   readonly place: RecordingPlace;
@@ -39,15 +38,12 @@ export function createRecordingFiles(options: RecordingFilesOptions): RecordingF
   const { recordings, removal } = options;
   return {
     async open(accountId, { id }) {
-      const kept = await recordings.find(accountId, id);
-      if (kept === null) return null;
-      if (kept.status === 'expired') throw new Problem('RECORDING_EXPIRED');
-      if (kept.status === 'active') throw new Problem('CALL_LIVE'); // its file is being written
-      const raw = await findFile(options, kept.uri);
-      if (raw === null) return null;
-      return kept.key === null
-        ? openPlain(raw, options.log, id)
-        : openSealed(raw, options.log, kept);
+      const kept = await findKept(recordings, accountId, id);
+      const file = kept === null ? null : await openKept(options, kept);
+      if (kept === null || file !== null) return file;
+      // It has just moved to the bucket, or expired: its row says so by now.
+      const moved = await findKept(recordings, accountId, id);
+      return moved === null || moved.uri === kept.uri ? null : openKept(options, moved);
     },
     callOf: (accountId, recordingId) => recordings.callOf(accountId, recordingId),
     noteHeard: (actor: Actor, heard: HeardRecording) => recordings.noteHeard(actor, heard),
@@ -58,6 +54,35 @@ export function createRecordingFiles(options: RecordingFilesOptions): RecordingF
       if (shredded !== undefined && isGone) await recordings.markRemoved([shredded.id]);
     },
   };
+}
+
+/** Errors: RECORDING_EXPIRED, CALL_LIVE. */
+async function findKept(
+  recordings: Pick<Recordings, 'find'>,
+  accountId: Id,
+  id: Id,
+): Promise<KeptRecording | null> {
+  const kept = await recordings.find(accountId, id);
+  if (kept?.status === 'expired') throw new Problem('RECORDING_EXPIRED');
+  if (kept?.status === 'active') throw new Problem('CALL_LIVE'); // its file is being written
+  return kept;
+}
+
+/** Null when it is gone, also while its ends are being looked at. */
+async function openKept(
+  options: RecordingFilesOptions,
+  kept: KeptRecording,
+): Promise<RecordingFile | null> {
+  const raw = await findFile(options, kept.uri);
+  if (raw === null) return null;
+  try {
+    return kept.key === null
+      ? await openPlain(raw, options.log, kept.id)
+      : await openSealed(raw, options.log, kept);
+  } catch (error) {
+    if (systemCodeOf(error) === 'ENOENT') return null;
+    throw error;
+  }
 }
 
 async function findFile(options: RecordingFilesOptions, uri: string): Promise<RawFile | null> {
@@ -85,7 +110,8 @@ async function findFile(options: RecordingFilesOptions, uri: string): Promise<Ra
 async function openPlain(raw: RawFile, log: Log, id: Id): Promise<RecordingFile | null> {
   // Without its key a sealed file is nothing but noise.
   if (raw.bytes === 0 || looksSealed(await bytesOf(raw, 0, Math.min(raw.bytes, 8)))) return null;
-  return fileOf(raw.bytes, log, id, (from, to) => passOn(raw.read, from, to));
+  const file = { format: 'wav', bytes: raw.bytes } as const;
+  return fileOf(file, log, id, (from, to) => passOn(raw.read, from, to));
 }
 
 async function* passOn(read: ReadSealed, from: number, to: number) {
@@ -93,29 +119,29 @@ async function* passOn(read: ReadSealed, from: number, to: number) {
 }
 
 async function openSealed(raw: RawFile, log: Log, kept: KeptRecording): Promise<RecordingFile> {
-  const audio = new SealedAudio({ recordingId: kept.id, key: kept.key as Uint8Array });
   try {
-    checkSealedHeader(await bytesOf(raw, 0, SEALED_HEADER_BYTES), kept.id);
+    const format = checkSealedHeader(await bytesOf(raw, 0, SEALED_HEADER_BYTES), kept.id);
+    const audio = new SealedAudio({ recordingId: kept.id, key: kept.key as Uint8Array, format });
     const end = await bytesOf(raw, raw.bytes - SEALED_END_BYTES, SEALED_END_BYTES);
     const dataBytes = audio.openEnd(end, raw.bytes);
     const source = { audio, dataBytes, read: raw.read };
-    return fileOf(WAV_HEADER_BYTES + dataBytes, log, kept.id, (from, to) =>
-      openedWav(source, from, to),
-    );
+    const file = { format, bytes: openedBytes(source) };
+    return fileOf(file, log, kept.id, (from, to) => openedAudio(source, from, to));
   } catch (error) {
+    if (systemCodeOf(error) === 'ENOENT') throw error;
     log.error('recording.damaged', { recordingId: kept.id, error: toAppError(error) });
     throw error;
   }
 }
 
 function fileOf(
-  bytes: number,
+  file: Pick<RecordingFile, 'format' | 'bytes'>,
   log: Log,
   recordingId: Id,
   read: (from: number, to: number) => AsyncIterable<Uint8Array>,
 ): RecordingFile {
   return {
-    bytes,
+    ...file,
     read(from, to) {
       const stream = Readable.from(read(from, to), { objectMode: false, highWaterMark: 65_536 });
       // The connection is cut: the client sees fewer bytes than were promised, and never wrong ones.

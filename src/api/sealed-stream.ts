@@ -1,4 +1,4 @@
-/** Any range of a sealed recording as the plain WAV it stands for: opens only the chunks that hold it. */
+/** Any range of a sealed recording as the file it stands for, WAV or Ogg: opens only the chunks that hold it. */
 import { AppError } from '#lib/errors.ts';
 import {
   SEALED_CHUNK_BYTES,
@@ -13,26 +13,40 @@ export type ReadSealed = (from: number, to: number) => Promise<AsyncIterable<Uin
 
 export type SealedSource = {
   readonly audio: SealedAudio;
-  /** Bytes of samples, as the end of the file says. */
+  /** Bytes in the chunks, as the end of the file says. */
   readonly dataBytes: number;
   readonly read: ReadSealed;
 };
 
+/** Bytes of the file that readers get. */
+export function openedBytes({
+  audio,
+  dataBytes,
+}: Pick<SealedSource, 'audio' | 'dataBytes'>): number {
+  return headerBytes(audio) + dataBytes;
+}
+
+/** Samples get the header that was not stored; Ogg is whole as it is. */
+function headerBytes(audio: SealedAudio): number {
+  return audio.format === 'wav' ? WAV_HEADER_BYTES : 0;
+}
+
 /**
- * Bytes `from` to `to` (both inclusive) of the WAV. A chunk is passed on only when all of it has proved to be what was
+ * Bytes `from` to `to` (both inclusive) of it. A chunk is passed on only when all of it has proved to be what was
  * sealed; at one that does not the iteration ends with E_MEDIA, and what lies behind it is never given.
  */
-export async function* openedWav(
+export async function* openedAudio(
   source: SealedSource,
   from: number,
   to: number,
 ): AsyncGenerator<Buffer, void, undefined> {
   const { audio, dataBytes } = source;
-  if (from < WAV_HEADER_BYTES) {
-    yield Buffer.from(wavHeader(dataBytes)).subarray(from, Math.min(to + 1, WAV_HEADER_BYTES));
+  const header = headerBytes(audio);
+  if (from < header) {
+    yield Buffer.from(wavHeader(dataBytes)).subarray(from, Math.min(to + 1, header));
   }
-  const first = Math.max(0, from - WAV_HEADER_BYTES);
-  const last = Math.min(to - WAV_HEADER_BYTES, dataBytes - 1);
+  const first = Math.max(0, from - header);
+  const last = Math.min(to - header, dataBytes - 1);
   if (last < first) return;
   const lastChunk = Math.floor(last / SEALED_CHUNK_BYTES);
   let index = Math.floor(first / SEALED_CHUNK_BYTES);

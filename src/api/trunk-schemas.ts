@@ -1,5 +1,7 @@
 /** SIP trunks as requests and answers have them (contract 2.8): the columns of `sip_configs` without ids. */
 import { Type } from 'typebox';
+import { CODEC_NAMES } from '#lib/audio-codec.ts';
+import { SRTP_MODES } from '#lib/srtp-params.ts';
 import { EXAMPLE_ID, IdSchema, nullable, PaginationSchema, ref, TimeSchema } from './schemas.ts';
 
 const MAX_LIST = 200;
@@ -21,7 +23,18 @@ const name = text(ONE_LINE, 'Unique in the account');
 const host = hostText('Name or address of the carrier or PBX; its calls are taken too');
 
 const OptionsBody = Type.Object(
-  { allow_uri: Type.Optional(Type.Boolean({ description: '`to` of a call may be a SIP URI' })) },
+  {
+    allow_uri: Type.Optional(Type.Boolean({ description: '`to` of a call may be a SIP URI' })),
+    srtp: Type.Optional(
+      Type.Enum([...SRTP_MODES], {
+        description:
+          'Encrypted audio by keys in the SDP (SDES); default `off`. `preferred` offers it beside plain RTP, `required` takes nothing else',
+      }),
+    ),
+    rtcp_mux: Type.Optional(
+      Type.Boolean({ description: 'RTCP is offered on the port of RTP; default false' }),
+    ),
+  },
   { additionalProperties: false },
 );
 
@@ -74,9 +87,10 @@ const furtherFields = {
     ),
   ),
   codecs: Type.Optional(
-    Type.Array(Type.Enum(['PCMA', 'PCMU']), {
-      ...{ minItems: 1, maxItems: 2, uniqueItems: true },
-      description: 'In the order they are offered',
+    Type.Array(Type.Enum([...CODEC_NAMES]), {
+      ...{ minItems: 1, maxItems: CODEC_NAMES.length, uniqueItems: true },
+      description:
+        'Best first: offered in this order, and the first one that a caller offers is taken',
     }),
   ),
   dtmf_mode: Type.Optional(DtmfSchema),

@@ -96,6 +96,9 @@ export type AgentConfig = {
     readonly action: VoicemailAction;
     readonly message: string | null;
   };
+  /** Heard behind the voice all call long: a built-in sound, `file:name` or a URL; null: nothing is. */
+  readonly background?: string | null;
+  readonly sounds?: AgentSounds;
   readonly maxDurationS: number;
   readonly maxHistory: number;
   /** Null: the installation's default decides. */
@@ -105,6 +108,21 @@ export type AgentConfig = {
   readonly autoSummary: boolean;
   /** `metadata.mask_at_rest`: what is said is masked before it is stored (contract 7.3). */
   readonly maskAtRest: boolean;
+};
+
+/** How an agent sounds beside its words. Decibels are relative: 0 leaves a sound as it is. */
+export type AgentSounds = {
+  readonly voiceGainDb: number;
+  readonly backgroundGainDb: number;
+  /** How much quieter the background is while the agent speaks, and whether also while the caller does. */
+  readonly duckDb: number;
+  readonly ducksForCaller: boolean;
+  /** `file:name` or a URL; null: the built-in tune. */
+  readonly holdMusic: string | null;
+  /** Somebody is heard typing while a tool is at work. */
+  readonly typing: boolean;
+  /** A beep before a notice of recording. */
+  readonly noticeBeep: boolean;
 };
 
 export type AgentFunction = {

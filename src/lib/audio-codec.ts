@@ -29,3 +29,18 @@ export type OpusWishes = {
   /** Bits a second; null: the sender's choice. */
   readonly maxAverageBitrate: number | null;
 };
+
+/** A list such as `PCMA, opus`, best first; names in any case. What is none of ours is in `unknown`. */
+export function parseCodecs(text: string): {
+  readonly codecs: readonly CodecName[];
+  readonly unknown: readonly string[];
+} {
+  const codecs = new Set<CodecName>();
+  const unknown: string[] = [];
+  for (const name of text.split(/[\s,]+/)) {
+    const codec = CODEC_NAMES.find((each) => each.toLowerCase() === name.toLowerCase());
+    if (codec !== undefined) codecs.add(codec);
+    else if (name !== '') unknown.push(name);
+  }
+  return { codecs: [...codecs], unknown };
+}

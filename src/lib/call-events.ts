@@ -4,6 +4,7 @@
  */
 import type { Id } from './ids.ts';
 import type { Money } from './prices.ts';
+import type { RecordingFormat } from './sealed-audio.ts';
 
 export type Direction = 'inbound' | 'outbound';
 export type Channel = 'phone' | 'web' | 'external' | 'text';
@@ -75,6 +76,9 @@ export type Quality = {
 };
 
 /** Who answered a call of ours. */
+/** How a key came: as an event in the RTP, as a tone in the audio, by signalling, from a client without SIP. */
+export type KeyMode = 'rfc4733' | 'inband' | 'info' | 'web';
+
 export type AmdResult = 'human' | 'machine' | 'ivr' | 'no_speech' | 'fax';
 /** By what that was known. */
 export type AmdCause =
@@ -159,8 +163,7 @@ export type EventData = {
   'dtmf.received': {
     readonly digit: string;
     readonly duration_ms: number;
-    /** `web`: a client without SIP. */
-    readonly mode: 'rfc4733' | 'info' | 'web';
+    readonly mode: KeyMode;
   };
   'recording.ready': {
     readonly recording_id: Id;
@@ -292,6 +295,8 @@ export type RecordingPatch = {
   readonly id: Id;
   readonly status: 'active' | 'ready' | 'failed';
   readonly uri: string;
+  /** What readers get; absent: WAV. */
+  readonly format?: RecordingFormat;
   /** The recording's own key, sealed; absent for a plain WAV. Later patches neither change it nor bring it back. */
   readonly key_enc?: string;
   /** Of the file, hex. */

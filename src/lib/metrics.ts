@@ -20,6 +20,8 @@ const OWN_VENDOR = 'callyard';
 const BARGE_IN_BUCKETS_S = [0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 1];
 const HTTP_BUCKETS_S = [0.002, 0.005, 0.01, 0.02, 0.04, 0.1, 0.25, 0.5, 1, 2, 5, 10];
 const MOS_BUCKETS = [1, 2, 2.5, 3, 3.3, 3.6, 3.8, 4, 4.1, 4.2, 4.3, 4.4];
+const ROUND_TRIP_BUCKETS_S = [0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2];
+const JITTER_BUCKETS_S = [0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2];
 const MS = 1000;
 
 export type MetricsOptions = {
@@ -36,10 +38,14 @@ export function createMetrics(options: MetricsOptions) {
   const callNames = ['direction', 'outcome'] as const;
   const http = httpMetrics(registers);
   const speech = speechMetrics(registers);
+  const media = mediaMetrics(registers);
   const metrics = {
     registry,
     ...http,
     ...speech,
+    ...media,
+    ...workerMetrics(registers),
+    ...jitterMetrics(registers),
     activeCalls: new Gauge({
       name: 'callyard_active_calls',
       help: 'Calls that have begun and are not over',
@@ -50,17 +56,6 @@ export function createMetrics(options: MetricsOptions) {
       name: 'callyard_calls_total',
       help: 'Calls that are over',
       labelNames: callNames,
-      registers,
-    }),
-    rtpLost: new Counter({
-      name: 'callyard_rtp_lost_total',
-      help: 'RTP packets of callers that never came, counted at the end of each call',
-      registers,
-    }),
-    mos: new Histogram({
-      name: 'callyard_mos',
-      help: 'Estimated mean opinion score of each call that received audio (E-model, 1 to 4.5)',
-      buckets: MOS_BUCKETS,
       registers,
     }),
     outboxPending: new Gauge({
@@ -96,6 +91,88 @@ function httpMetrics(registers: Registry[]) {
       help: 'From the arrival of a request to the end of its answer',
       labelNames: ['method', 'route'],
       buckets: HTTP_BUCKETS_S,
+      registers,
+    }),
+  };
+}
+
+function workerMetrics(registers: Registry[]) {
+  return {
+    mediaDropped: new Counter({
+      name: 'callyard_media_dropped_total',
+      help: 'What the media plane threw away, by where, counted at the end of each call',
+      labelNames: ['what'],
+      registers,
+    }),
+    mediaWorkers: new Gauge({
+      name: 'callyard_media_workers',
+      help: 'Media workers that live',
+      registers,
+    }),
+    mediaWorkerDeaths: new Counter({
+      name: 'callyard_media_worker_deaths_total',
+      help: 'Media workers that died with their calls and were replaced',
+      registers,
+    }),
+  };
+}
+
+function mediaMetrics(registers: Registry[]) {
+  return {
+    rtpLost: new Counter({
+      name: 'callyard_rtp_lost_total',
+      help: 'RTP packets of callers that never came, counted at the end of each call',
+      registers,
+    }),
+    mos: new Histogram({
+      name: 'callyard_mos',
+      help: 'Estimated mean opinion score of what was heard of the caller in each call (E-model, 1 to 4.5)',
+      buckets: MOS_BUCKETS,
+      registers,
+    }),
+    farMos: new Histogram({
+      name: 'callyard_far_mos',
+      help: 'The same score of what the far end heard, of each call in which it sent RTCP reports',
+      buckets: MOS_BUCKETS,
+      registers,
+    }),
+    roundTrip: new Histogram({
+      name: 'callyard_rtp_round_trip_seconds',
+      help: 'Round trip of the network by RTCP, of each call in which the far end answered reports',
+      buckets: ROUND_TRIP_BUCKETS_S,
+      registers,
+    }),
+    rtpJitter: new Histogram({
+      name: 'callyard_rtp_jitter_seconds',
+      help: 'Mean interarrival jitter of the caller of each call (RFC 3550)',
+      buckets: JITTER_BUCKETS_S,
+      registers,
+    }),
+    qualityFaults: new Counter({
+      name: 'callyard_quality_faults_total',
+      help: 'What was wrong with the audio of calls, every fault of a call counted once',
+      labelNames: ['fault'],
+      registers,
+    }),
+  };
+}
+
+function jitterMetrics(registers: Registry[]) {
+  return {
+    rtpLate: new Counter({
+      name: 'callyard_rtp_late_total',
+      help: 'RTP packets of callers that came after their time, counted at the end of each call',
+      registers,
+    }),
+    rtpConcealed: new Counter({
+      name: 'callyard_rtp_concealed_seconds_total',
+      help: 'Sound that was made up where packets of callers were missing',
+      registers,
+    }),
+    jitterBuffer: new Histogram({
+      name: 'callyard_jitter_buffer_seconds',
+      help: 'Mean time that audio of the caller was kept in the jitter buffer, of each call that received audio',
+      buckets: JITTER_BUCKETS_S,
       registers,
     }),
   };

@@ -62,22 +62,21 @@ export class SampleRing {
 
   /** Writer: copies as much of `pcm` (from `offset`) as fits and returns how much that was. */
   write(pcm: Int16Array, offset = 0): number {
-    const count = Math.min(pcm.length - offset, this.free);
-    const start = this.written;
-    for (let i = 0; i < count; i++) {
-      this.#samples[(start + i) & this.#mask] = pcm[offset + i] as number;
-    }
-    Atomics.store(this.#positions, WRITE, start + count);
+    const start = this.#own(WRITE);
+    const free = this.capacity - (start - this.consumed);
+    const count = Math.min(pcm.length - offset, free);
+    this.#put(pcm, offset, count, start);
     return count;
   }
 
   /** Writer: all of `pcm` or nothing; what does not fit is dropped and counted. */
   push(pcm: Int16Array): boolean {
-    if (this.free < pcm.length) {
+    const start = this.#own(WRITE);
+    if (this.capacity - (start - this.consumed) < pcm.length) {
       Atomics.add(this.#positions, DROPPED, pcm.length);
       return false;
     }
-    this.write(pcm);
+    this.#put(pcm, 0, pcm.length, start);
     return true;
   }
 
@@ -86,20 +85,18 @@ export class SampleRing {
    * the capacity.
    */
   overwrite(pcm: Int16Array): void {
-    const start = this.written;
-    for (let i = 0; i < pcm.length; i++) {
-      this.#samples[(start + i) & this.#mask] = pcm[i] as number;
-    }
-    Atomics.store(this.#positions, WRITE, start + pcm.length);
+    this.#put(pcm, 0, pcm.length, this.#own(WRITE));
   }
 
   /** Reader: fills `into` from its start with up to `limit` samples and returns how many. */
   read(into: Int16Array, limit = into.length): number {
-    const count = Math.min(limit, into.length, this.available);
-    const start = this.consumed;
-    for (let i = 0; i < count; i++) {
-      into[i] = this.#samples[(start + i) & this.#mask] as number;
-    }
+    const start = this.#own(READ);
+    const count = Math.min(limit, into.length, this.written - start);
+    const samples = this.#samples;
+    const from = start & this.#mask;
+    const straight = Math.min(count, samples.length - from);
+    for (let i = 0; i < straight; i++) into[i] = samples[from + i] as number;
+    for (let i = straight; i < count; i++) into[i] = samples[i - straight] as number;
     Atomics.store(this.#positions, READ, start + count);
     return count;
   }
@@ -107,6 +104,20 @@ export class SampleRing {
   /** Reader: skips to sample number `position` (at most what is written). Never goes back. */
   skipTo(position: number): void {
     const target = Math.min(position, this.written);
-    if (target > this.consumed) Atomics.store(this.#positions, READ, target);
+    if (target > this.#own(READ)) Atomics.store(this.#positions, READ, target);
+  }
+
+  /** A position that only this side moves: a plain read is enough, and a third of the price of an atomic one. */
+  #own(position: typeof WRITE | typeof READ): number {
+    return this.#positions[position] as number;
+  }
+
+  #put(pcm: Int16Array, offset: number, count: number, start: number): void {
+    const samples = this.#samples;
+    const from = start & this.#mask;
+    const straight = Math.min(count, samples.length - from);
+    for (let i = 0; i < straight; i++) samples[from + i] = pcm[offset + i] as number;
+    for (let i = straight; i < count; i++) samples[i - straight] = pcm[offset + i] as number;
+    Atomics.store(this.#positions, WRITE, start + count);
   }
 }

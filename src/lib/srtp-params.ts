@@ -1,6 +1,9 @@
 /** SRTP by SDES (RFC 4568): what a trunk wants, and the keys that offer and answer agreed on. */
 
-/** `preferred`: offered beside plain RTP and taken when offered; `required`: no call without it. */
+/**
+ * `off`: neither offered nor taken; `preferred`: offered beside plain RTP (RFC 8643) and taken when offered; `required`:
+ * no call without it.
+ */
 export const SRTP_MODES = ['off', 'preferred', 'required'] as const;
 export type SrtpMode = (typeof SRTP_MODES)[number];
 
@@ -21,3 +24,9 @@ export type SrtpKey = {
 
 /** The keys of a call: ours to send with, theirs to receive with. */
 export type SrtpKeys = { readonly send: SrtpKey; readonly receive: SrtpKey };
+
+/** `options.srtp` of a row. What is not a mode, written past the API, is taken as the strictest: never plain by mistake. */
+export function srtpModeOf(value: unknown): SrtpMode {
+  if (value === undefined || value === null) return 'off';
+  return SRTP_MODES.find((mode) => mode === value) ?? 'required';
+}

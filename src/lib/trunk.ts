@@ -27,6 +27,8 @@ export type Trunk = {
   readonly codecs: readonly CodecName[];
   /** `options.srtp`; absent: `off`. */
   readonly srtp?: SrtpMode;
+  /** `options.rtcp_mux`: RTCP is offered on the port of RTP; absent: false. */
+  readonly rtcpMux?: boolean;
   /** How keys are pressed on its calls; absent: `rfc4733`. */
   readonly dtmfMode?: DtmfMode;
 };
@@ -68,6 +70,11 @@ export type TrunkSource = TrunkLimits & {
   /** As it was written; calls come from its host too. */
   readonly outboundProxy?: string | null;
   readonly cidrs: readonly string[];
+  /** What its calls may speak, best first; absent or empty: as the node's settings say. */
+  readonly codecs?: readonly CodecName[];
+  /** Absent: `off`. */
+  readonly srtp?: SrtpMode;
+  readonly rtcpMux?: boolean;
 };
 
 /** Why a row cannot be used whatever the far end says. */

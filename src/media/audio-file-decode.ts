@@ -2,6 +2,7 @@
 import { MPEGDecoder } from 'mpg123-decoder';
 import { G711 } from '#lib/g711.ts';
 import { loadStreamResampling, type StreamResampling } from '#lib/stream-resampler.ts';
+import { decodeOggRecording } from './ogg-decode.ts';
 import { SAMPLE_RATE_HZ } from './types.ts';
 
 /** `format`: neither WAV nor MP3, or damaged; `codec`: a WAV of a kind that is not read; `seconds`: too long. */
@@ -43,8 +44,17 @@ const CODECS: Readonly<Record<number, string>> = {
 export async function decodeAudioFile(bytes: Uint8Array): Promise<AudioFileResult> {
   const resampling = await loadStreamResampling();
   if (tagAt(bytes, 0) === 'RIFF' && tagAt(bytes, 8) === 'WAVE') return readWav(bytes, resampling);
+  if (tagAt(bytes, 0) === 'OggS') return readOgg(bytes);
   if (looksLikeMp3(bytes)) return readMp3(bytes, resampling);
   return refuse('format');
+}
+
+/** Recordings of ours; other sounds in Ogg are of a codec, or a kind of it, that is not read. */
+async function readOgg(bytes: Uint8Array): Promise<AudioFileResult> {
+  const pcm = await decodeOggRecording(bytes, MAX_AUDIO_S * SAMPLE_RATE_HZ);
+  if (pcm === null) return refuse('codec', 'Ogg');
+  if (pcm === 'tooLong') return refuse('seconds');
+  return pcm.length === 0 ? refuse('empty') : { ok: true, pcm };
 }
 
 /** Collects mono PCM at 8 kHz from chunks at another rate. */

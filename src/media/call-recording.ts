@@ -1,6 +1,6 @@
 /** The recordings of one call, one at a time: begun, paused and ended at any frame of it. */
 import type { Recorder } from './recorder.ts';
-import { FRAME_SAMPLES, SAMPLE_RATE_HZ, type RecordingResult } from './types.ts';
+import { SAMPLE_RATE_HZ, type RecordingResult } from './types.ts';
 
 /** Opens the file of a recording whose two sides have got this far in call time (samples). */
 export type OpenRecorder = (at: { readonly caller: number; readonly agent: number }) => Recorder;
@@ -75,7 +75,7 @@ export class CallRecording {
 
   caller(frame: Int16Array): void {
     this.#recorder?.writeCaller(frame);
-    this.#callerAt += FRAME_SAMPLES;
+    this.#callerAt += frame.length;
     this.#settle();
   }
 

@@ -44,6 +44,11 @@ export class DtmfSender {
     this.#onSent = onSent;
   }
 
+  /** The digit under way; `w` is a pause. */
+  get digit(): string {
+    return this.#digit;
+  }
+
   /** Digits are being sent or wait. */
   get isBusy(): boolean {
     return this.#jobs.length > 0;
@@ -69,8 +74,8 @@ export class DtmfSender {
     return frame < this.#toneFrames ? 'tone' : 'silence';
   }
 
-  /** The packet of a frame that is an `event`. */
-  packet(sender: RtpSender, payloadType: number): Uint8Array {
+  /** Sends the packet of a frame that is an `event`. */
+  packet(sender: RtpSender, payloadType: number): void {
     const frame = this.#frame - 1;
     const isEnd = frame >= this.#toneFrames - 1;
     const duration = isEnd ? this.#toneSamples : (frame + 1) * FRAME_SAMPLES;
@@ -79,7 +84,7 @@ export class DtmfSender {
     event.duration = duration;
     event.isFirst = frame === 0;
     event.isEnd = isEnd;
-    return sender.event(payloadType, event);
+    sender.event(payloadType, event);
   }
 
   /** The samples of a frame that is a `tone`. */

@@ -46,12 +46,18 @@ const LEARNING = 0.15;
 const SLOTS = 64;
 /** Quieter than this is no voice of the agent, at 16 bits. */
 const SOUND = 60;
+/** Frames of what is kept, and how many of them a window of any delay may touch. */
+const KEPT_FRAMES = KEPT / FRAME_SAMPLES;
+const TOUCHED_FRAMES = 3;
 
 export class EchoGuard {
   readonly #sent = new Int16Array(KEPT);
   readonly #sentCoarse = new Float32Array(KEPT_COARSE);
   readonly #heard = new Int16Array(WINDOW);
   readonly #heardCoarse = new Float32Array(WINDOW_COARSE);
+  /** Energy of each frame sent, oldest overwritten. */
+  readonly #sentEnergy = new Float64Array(Math.ceil(KEPT_FRAMES));
+  #sentFrames = 0;
   /** Call time, in samples, behind the last sample sent and of the last frame of the agent's voice. */
   #sentTo = 0;
   #voiceTo = -KEPT;
@@ -87,6 +93,7 @@ export class EchoGuard {
       energy += sample * sample;
     }
     this.#sentTo = position + FRAME_SAMPLES;
+    this.#sentEnergy[this.#sentFrames++ % this.#sentEnergy.length] = energy;
     if (energy > SOUND * SOUND * FRAME_SAMPLES) this.#voiceTo = this.#sentTo;
     decimate(frame, this.#sentCoarse, (position / COARSE_STEP) | 0, KEPT_COARSE - 1);
   }
@@ -124,6 +131,7 @@ export class EchoGuard {
         return this.#learn();
       if (this.#likeness >= FAINTLY && this.#gain <= this.#usualGain * MAX_EXCESS) return true;
     }
+    if (energy > this.#loudestEcho()) return false;
     this.#refine(end, this.#search(end), energy);
     if (this.#likeness < SUSPECT) return false;
     // A hum over a vowel: nothing is learnt, and it is waited for no longer than a start of speech allows.
@@ -134,6 +142,18 @@ export class EchoGuard {
     this.#learn();
     if (this.#trust >= KNOWN) return true;
     return this.#patience-- > 0;
+  }
+
+  /** More energy than any echo of what was sent can have: no delay need be looked for. */
+  #loudestEcho(): number {
+    const energies = this.#sentEnergy;
+    let loudest = 0;
+    for (let i = 0; i < energies.length; i++) {
+      let sum = 0;
+      for (let k = 0; k < TOUCHED_FRAMES; k++) sum += energies[(i + k) % energies.length] as number;
+      if (sum > loudest) loudest = sum;
+    }
+    return loudest * MAX_GAIN * MAX_GAIN;
   }
 
   /** Of a frame that fits many delays: whether it fits the one that others have told of, and is no louder. */

@@ -6,22 +6,26 @@ import type { Clock } from '#lib/clock.ts';
 import { messageOf } from '#lib/errors.ts';
 import type { SampleRing } from '#lib/sample-ring.ts';
 import { AgentOutput } from './agent-output.ts';
+import { CallQualityMeter } from './call-quality.ts';
 import { CallRecording } from './call-recording.ts';
 import { CallTaps } from './call-taps.ts';
-import { Concealment } from './concealment.ts';
-import { DtmfReceiver } from './dtmf-receiver.ts';
+import { describeChain } from './chain-text.ts';
+import { CallCodecs } from './call-codecs.ts';
+import { CallerAudio } from './caller-audio.ts';
+import { CallerKeys } from './caller-keys.ts';
 import { EchoGuard } from './echo-guard.ts';
-import { JitterBuffer } from './jitter-buffer.ts';
-import type { Pacer } from './pacer.ts';
+import type { DecodedAudio } from './ordered-audio.ts';
+import type { PacedStream, Pacer } from './pacer.ts';
+import { dropsOf } from './media-drops.ts';
 import { Playout } from './playout.ts';
-import { playoutEvents } from './playout-events.ts';
+import { playoutEvents, stalledEvent } from './playout-events.ts';
 import { Recorder } from './recorder.ts';
 import type { RecordingFile } from './recording-file.ts';
-import { RtcpTimer } from './rtcp-timer.ts';
 import { RtpReceiver } from './rtp-receiver.ts';
 import { RtpSender } from './rtp-sender.ts';
 import type { RtpTransport } from './rtp-socket.ts';
 import { RtpWatch } from './rtp-watch.ts';
+import { SecureTransport } from './secure-transport.ts';
 import { FRAME_MS, FRAME_SAMPLES } from './types.ts';
 import type {
   MediaClosed,
@@ -64,25 +68,32 @@ const SAMPLES_PER_MS = FRAME_SAMPLES / FRAME_MS;
 /** What is heard of a muted caller; as long as the longest packet. */
 const SILENCE = new Int16Array(1600);
 
+/** Places of a packet among the others, made once. */
+const FOLLOWS = { isNew: true, follows: true };
+const IN_ORDER = { isNew: true, follows: false };
+const REORDERED = { isNew: false, follows: false };
+
+type SecureParts = ChainParts & { readonly transport: SecureTransport };
+
 /** Builds the chain of one call; nothing happens before `start`. */
 export function buildChain(parts: ChainParts): MediaChain {
-  return new MediaChain(parts);
+  return new MediaChain({ ...parts, transport: new SecureTransport(parts.transport) });
 }
 
 export class MediaChain {
-  readonly #parts: ChainParts;
+  readonly #parts: SecureParts;
   readonly #receiver: RtpReceiver;
-  readonly #jitter = new JitterBuffer();
-  readonly #concealment = new Concealment();
+  readonly #caller = new CallerAudio((pcm, position) => this.#onCaller(pcm, position));
   readonly #echo = new EchoGuard();
-  readonly #dtmf: DtmfReceiver;
+  readonly #keys: CallerKeys;
   readonly #vad: Vad;
   readonly #playout: Playout;
-  readonly #sender = new RtpSender();
-  readonly #rtcp: RtcpTimer;
+  readonly #sender: RtpSender;
+  readonly #codecs = new CallCodecs();
+  /** Packets that leave between two frames. */
+  readonly #half: PacedStream;
+  readonly #quality: CallQualityMeter;
   readonly #watch: RtpWatch;
-  readonly #callerFrame = new Int16Array(FRAME_SAMPLES);
-  readonly #silentFrame = new Int16Array(FRAME_SAMPLES);
   /** What leaves in the agent's place: mute, digits, loop. */
   readonly output: AgentOutput;
   readonly taps = new CallTaps();
@@ -91,7 +102,10 @@ export class MediaChain {
   #isRecorded = false;
   #isCallerMuted = false;
   #audio: NegotiatedAudio | null = null;
+  /** Somebody to send to, be it only RTCP (on hold). */
+  #canReach = false;
   #canSend = false;
+  #isReceiving = false;
   #isArmed = false;
   #isBroken = false;
   #startedMs = 0;
@@ -99,31 +113,45 @@ export class MediaChain {
   #vadWireMs = 0;
   #closing: Promise<MediaClosed> | undefined;
 
-  constructor(parts: ChainParts) {
+  constructor(parts: SecureParts) {
     this.#parts = parts;
     this.#receiver = new RtpReceiver(parts.transport, {
-      audio: (pcm, length, timestamp, arrivalMs, isNew) =>
-        this.#onAudio(pcm, length, timestamp, arrivalMs, isNew),
+      decoded: (audio) => this.#onAudio(audio),
+      recovered: (pcm, length, time, arrivalMs) =>
+        this.#caller.recover(time, pcm, length, this.#arrival(arrivalMs)),
+      comfortNoise: (payload, time) => this.#caller.describeSilence(payload, time),
+      patienceMs: () => this.#caller.patienceMs,
       telephoneEvent: (payload, timestamp, arrivalMs) =>
-        this.#dtmf.packet(payload, timestamp, arrivalMs),
-      restarted: () => this.#onRestart(),
-      latched: (address, port) =>
-        parts.emit({ type: 'media.latched', atMs: this.#callMs(), address, port }),
+        this.#keys.event(payload, timestamp, arrivalMs),
+      restarted: (isSeamless) => this.#onRestart(isSeamless),
+      latched: (address, port) => {
+        this.#quality.rtcp.latched(address, port);
+        parts.emit({ type: 'media.latched', atMs: this.#callMs(), address, port });
+      },
       advance: (nowMs) => this.#pullCaller(nowMs - this.#startedMs),
     });
-    this.#dtmf = new DtmfReceiver((digit, durationMs) => {
-      if (this.#isCallerMuted) return;
-      parts.emit({ type: 'dtmf', atMs: this.#callMs(), digit, durationMs });
+    this.#keys = new CallerKeys({
+      onKey: (digit, durationMs, mode) => {
+        if (this.#isCallerMuted) return;
+        parts.emit({ type: 'dtmf', atMs: this.#callMs(), digit, durationMs, mode });
+      },
+      callTime: (clockMs) => clockMs - this.#startedMs,
     });
     const heard = {
       started: (startMs: number, wireMs: number) => this.#onSpeechStarted(startMs, wireMs),
       lasted: (startMs: number, speechMs: number) =>
         parts.emit({ type: 'speech.lasted', atMs: this.#callMs(), startMs, speechMs }),
-      stopped: (startMs: number, endMs: number, wireMs: number) =>
-        parts.emit({ type: 'speech.stopped', atMs: this.#callMs(), startMs, endMs, wireMs }),
+      stopped: (startMs: number, endMs: number, wireMs: number) => {
+        this.output.callerSpeaks(false);
+        const arrivedMs = wireMs - parts.wireOriginMs - this.#startedMs;
+        const jitterMs = this.#caller.keptMs(endMs, arrivedMs);
+        const atMs = this.#callMs();
+        parts.emit({ type: 'speech.stopped', atMs, startMs, endMs, wireMs, jitterMs });
+      },
     };
     this.#vad = new Vad(parts.classifier, heard, {
       isEcho: (frame, startMs, isLoud) =>
+        this.#keys.hear(frame, startMs) ||
         this.#echo.isEcho(frame, Math.round(startMs * SAMPLES_PER_MS), isLoud),
     });
     this.#playout = new Playout(
@@ -135,12 +163,21 @@ export class MediaChain {
         wireMs: () => parts.clock.now() + parts.wireOriginMs,
       }),
     );
+    this.#sender = new RtpSender(
+      (bytes) => parts.transport.send(bytes),
+      () => this.#quality.rtcp.send(true),
+    );
+    this.#half = { tick: () => this.#sendHalf(), skip: () => undefined };
     this.output = new AgentOutput(this.#playout, this.#sender, (request) =>
       parts.tellDigits?.(request),
     );
     const { clock, transport, cname } = parts;
     const { sequence } = this.#receiver;
-    this.#rtcp = new RtcpTimer({ clock, transport, sender: this.#sender, sequence, cname });
+    const bufferMs = () => this.#caller.meanDelayMs;
+    const clockHz = () => this.#receiver.clockHz;
+    const dropped = () => this.#receiver.tooLate;
+    const flow = { sender: this.#sender, sequence, bufferMs, clockHz, dropped };
+    this.#quality = new CallQualityMeter({ clock, transport, cname, ...flow });
     this.#watch = new RtpWatch(parts.firstRtpTimeoutMs, parts.rtpTimeoutMs);
     parts.transport.onDatagram((bytes, address, port, atMs = parts.clock.now()) =>
       this.#datagram(bytes, address, port, atMs),
@@ -149,32 +186,42 @@ export class MediaChain {
 
   /** The order of the stages, for people. */
   describe(): string {
-    return [
-      'in:  socket -> source latch -> RTP parse -> sequence -> { telephone events, decode }',
-      '     decode -> { mute -> echo guard, VAD (on arrival) -> barge-in pause, jitter buffer }',
-      '     jitter buffer -> concealment -> { mute, echo guard -> caller ring, recorder left, taps }   (every 20 ms)',
-      'out: playout ring -> playout -> { recorder right, mute } -> loop or digits in its place',
-      '     -> encode -> RTP -> socket, taps   (paced)',
-    ].join('\n');
+    const { isSecure } = this.#parts.transport;
+    const isRecording = this.recording.isOpen;
+    return describeChain({ audio: this.#audio, isSecure, isRecording });
   }
 
-  /** Starts sending and receiving, or renegotiates without a gap in sequence or time. */
+  /** What is to be awaited before `start` with this; null: nothing. */
+  prepare(audio: NegotiatedAudio): Promise<void> | null {
+    return this.#codecs.prepare(audio);
+  }
+
+  /** Starts sending and receiving, or renegotiates without a gap in sequence or time. Errors: E_MEDIA (unknown codec). */
   start(audio: NegotiatedAudio): void {
     if (this.#closing !== undefined) return;
+    const encoder = this.#codecs.encoder(audio);
     const isFirst = this.#audio === null;
     const nowMs = this.#parts.clock.now();
     if (isFirst) {
       this.#startedMs = nowMs;
-      this.#rtcp.start(nowMs);
+      this.#quality.start(nowMs);
     }
     this.#audio = audio;
-    this.#canSend = audio.send && audio.remotePort > 0 && audio.remoteAddress !== '0.0.0.0';
-    this.output.negotiate(audio);
-    this.#receiver.negotiate(audio);
+    this.#parts.transport.secure(audio.srtp ?? null);
+    this.#canReach = audio.remotePort > 0 && audio.remoteAddress !== '0.0.0.0';
+    this.#canSend = audio.send && this.#canReach;
+    this.#isReceiving = audio.receive;
+    this.output.negotiate(audio, encoder);
+    this.#receiver.negotiate(audio, this.#codecs);
+    this.#quality.negotiate(audio);
+    this.#keys.negotiate(audio);
     this.#watch.restart(nowMs, audio.receive);
-    if (!isFirst) return;
-    if (this.#parts.recordsOnCommand !== true) this.record();
-    this.#parts.pacer.add(this);
+    if (isFirst) {
+      if (this.#parts.recordsOnCommand !== true) this.record();
+      this.#parts.pacer.add(this);
+    }
+    if (this.#sender.needsHalf) this.#parts.pacer.addHalf(this, this.#half);
+    else this.#parts.pacer.remove(this.#half);
   }
 
   pause(): void {
@@ -187,6 +234,7 @@ export class MediaChain {
 
   flush(count: number, position: number): void {
     this.#playout.flush(count, position);
+    this.output.effects.clear();
   }
 
   armBargeIn(on: boolean, confirmMs = Number.POSITIVE_INFINITY): void {
@@ -226,9 +274,24 @@ export class MediaChain {
     return stopped;
   }
 
-  /** One frame of call time. `dueMs` is the ideal time of the packet on the clock. Never throws. */
-  tick(dueMs: number, nowMs: number): void {
-    if (!this.#isBroken) this.#guard(() => this.#runFrame(dueMs, nowMs));
+  /** The packet of one frame of call time; `dueMs` is its ideal time on the clock. Never throws. */
+  tick(dueMs: number): void {
+    if (this.#isBroken) return;
+    try {
+      this.#send(dueMs);
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  /** The rest of that frame, when the packets of every call of the slot are out. Never throws. */
+  settle(dueMs: number, nowMs: number): void {
+    if (this.#isBroken) return;
+    try {
+      this.#runFrame(dueMs, nowMs);
+    } catch (error) {
+      this.fail(error);
+    }
   }
 
   /** A fault in one call's chain ends that call's media, and nothing else. */
@@ -243,16 +306,15 @@ export class MediaChain {
   }
 
   #runFrame(dueMs: number, nowMs: number): void {
-    this.#send(dueMs);
     this.#receiver.tick(nowMs);
     const callMs = nowMs - this.#startedMs;
     this.#pullCaller(Math.min(dueMs, this.#receiver.heldSinceMs) - this.#startedMs);
     this.#vad.tick(callMs);
-    this.#dtmf.tick(nowMs);
-    const silentMs = this.#watch.check(nowMs, this.#receiver.lastPacketMs);
+    this.#keys.tick(nowMs);
+    const silentMs = this.#watch.check(nowMs, this.#receiver.lastPacketMs, this.#caller.isSilent);
     if (silentMs > 0) this.#tellLost(silentMs);
-    this.#rtcp.tick(nowMs, this.#canSend);
-    this.taps.tick(this.output.sent);
+    this.#quality.tick(nowMs, this.#canReach, this.#canSend && this.#isReceiving);
+    this.#serveListeners(dueMs - this.#startedMs);
     this.#offerRoom();
   }
 
@@ -260,6 +322,7 @@ export class MediaChain {
   skip(frames: number): void {
     this.output.skip(frames, !this.#canSend);
     this.recording.passAgent(frames * FRAME_SAMPLES);
+    if (!this.#canSend) this.#watchPlayout(frames);
   }
 
   /** Stops, says goodbye, finishes the recording. Idempotent. */
@@ -270,17 +333,25 @@ export class MediaChain {
 
   get stats(): MediaStats {
     const { sequence } = this.#receiver;
+    const { transport } = this.#parts;
     return {
       packetsReceived: this.#receiver.packetsReceived,
       packetsSent: this.#sender.packetsSent,
       lost: sequence.lost,
-      late: this.#jitter.late,
+      late: this.#caller.late,
       duplicated: sequence.duplicated,
-      concealedMs: this.#concealment.concealedMs,
+      concealedMs: this.#caller.concealedMs,
+      jitterBuffer: this.#caller.report,
       foreignDropped: this.#receiver.foreignDropped,
       malformedDropped: this.#receiver.malformedDropped,
-      jitterMs: sequence.jitterUnits / SAMPLES_PER_MS,
+      jitterMs: (sequence.jitterUnits * 1000) / this.#receiver.clockHz,
       codec: this.#audio?.codec ?? null,
+      rtcpReceived: this.#quality.rtcp.peer.reports,
+      rtcpMalformed: this.#quality.rtcp.malformed,
+      rtcpForeign: this.#quality.rtcp.foreign,
+      quality: this.#quality.record(this.#receiver.packetsReceived),
+      dropped: dropsOf(this.#receiver, this.#caller, this.#parts, this.#quality.rtcp),
+      ...(transport.isSecure ? { srtp: { ...transport.counters } } : {}),
     };
   }
 
@@ -292,14 +363,16 @@ export class MediaChain {
   async #close(): Promise<MediaClosed> {
     const nowMs = this.#parts.clock.now();
     this.#parts.pacer.remove(this);
+    this.#parts.pacer.remove(this.#half);
     if (this.#audio !== null && !this.#isBroken) {
-      const untilMs = nowMs - this.#startedMs + this.#jitter.depth / SAMPLES_PER_MS - FRAME_MS;
-      this.#guard(() => this.#pullCaller(untilMs));
-      if (this.#canSend) this.#guard(() => this.#rtcp.send(true));
+      this.#guard(() => this.#caller.flush(nowMs - this.#startedMs));
+      this.#guard(() => this.#quality.end(nowMs));
+      if (this.#canReach) this.#guard(() => this.#quality.rtcp.send(true));
     }
     // Each step is on its own: whatever one of them does, the others release what they hold.
     this.#guard(() => this.#parts.transport.close());
     this.#guard(() => this.#vad.free());
+    this.#guard(() => this.#codecs.free());
     try {
       return { stats: this.stats, recording: await this.recording.close() };
     } catch (error) {
@@ -325,50 +398,78 @@ export class MediaChain {
       this.skip(1);
       return;
     }
-    this.#parts.transport.send(this.output.next());
+    const hasLeft = this.output.next();
+    if (this.output.tone !== '') this.#keys.sending(this.output.tone, dueMs - this.#startedMs);
     this.#echo.sent(this.output.sent, Math.round((dueMs - this.#startedMs) * SAMPLES_PER_MS));
-    this.#playout.sent();
+    if (this.#playout.isActive) this.#quality.agent(this.output.sent, this.#vad.isSpeaking);
+    if (hasLeft) this.#playout.sent();
     this.recording.agent(this.output.recorded);
+    this.#watchPlayout(1);
   }
 
-  /** Brings the caller's audio up to call time `callMs`, less the depth of the jitter buffer. */
+  #sendHalf(): void {
+    if (this.#canSend && !this.#isBroken) this.#guard(() => this.#sender.half());
+  }
+
+  #watchPlayout(frames: number): void {
+    const waitingMs = this.output.stalledMs(frames, !this.#canSend);
+    if (waitingMs === 0) return;
+    const event = stalledEvent(this.#playout, this.#callMs(), waitingMs);
+    if (event !== null) this.#parts.emit(event);
+  }
+
+  /** Brings the caller's audio up to call time `callMs`. */
   #pullCaller(callMs: number): void {
-    const until = callMs * SAMPLES_PER_MS - this.#jitter.depth;
-    while (this.#jitter.readPosition <= until) {
-      const position = this.#jitter.readPosition;
-      const present = this.#jitter.take(this.#callerFrame);
-      if (this.#dtmf.isOpen) this.#concealment.expectSilence();
-      this.#concealment.fill(this.#callerFrame, present);
-      // What comes back of the agent's own words is not the caller's: nobody is to read it.
-      const isHeard = !this.#isCallerMuted && !this.#echo.isOwn(position);
-      this.#parts.callerRing.push(isHeard ? this.#callerFrame : this.#silentFrame);
-      this.recording.caller(this.#callerFrame);
-      this.taps.caller(this.#callerFrame);
-    }
+    this.#caller.pull(callMs, this.#keys.isEventOpen);
   }
 
-  #onAudio(
-    pcm: Int16Array,
-    length: number,
-    timestamp: number,
-    arrivalMs: number,
-    isNew: boolean,
-  ): void {
-    const arrival = Math.round((arrivalMs - this.#startedMs) * SAMPLES_PER_MS);
-    const position = this.#jitter.put(timestamp, pcm, length, arrival, isNew);
+  /** What the caller says next, up to a frame. */
+  #onCaller(pcm: Int16Array, position: number): void {
+    this.recording.caller(pcm);
+    // What comes back of the agent's own words is not the caller's: nobody is to read it.
+    const isOurs = this.#echo.isOwn(position) || this.#keys.isTone(position / SAMPLES_PER_MS);
+    if (isOurs || this.#isCallerMuted) pcm.fill(0);
+    this.#parts.callerRing.push(pcm);
+  }
+
+  /** What people hear who listen as it is said. */
+  #serveListeners(callMs: number): void {
+    const { parties } = this.output;
+    if (!this.taps.isOpen && !parties.isOpen) return this.#caller.stopLive();
+    const pcm = this.#caller.live(callMs);
+    this.taps.caller(pcm);
+    parties.caller(pcm);
+    this.taps.tick(this.output.sent);
+    parties.tick(this.output.agent);
+  }
+
+  /** Call time in samples. */
+  #arrival(arrivalMs: number): number {
+    return Math.round((arrivalMs - this.#startedMs) * SAMPLES_PER_MS);
+  }
+
+  #onAudio({ pcm, length, time, arrivalMs, isNew, follows, isQuiet }: DecodedAudio): void {
+    this.#keys.audio(arrivalMs);
+    const lateBefore = this.#caller.late;
+    const order = isNew ? (follows ? FOLLOWS : IN_ORDER) : REORDERED;
+    const position = this.#caller.put(time, pcm, length, this.#arrival(arrivalMs), order);
+    if (isQuiet) this.#caller.hearSilence(pcm, length);
+    this.#quality.packet(length, this.#caller.late > lateBefore);
     if (!isNew) return;
     this.#vadWireMs = arrivalMs + this.#parts.wireOriginMs;
     const heard = this.#isCallerMuted ? SILENCE : pcm;
     this.#vad.write(heard, length, position / SAMPLES_PER_MS, this.#vadWireMs);
+    this.#quality.caller(pcm, length, this.#vad.isSpeaking, this.#echo.isOwn(position));
   }
 
-  #onRestart(): void {
-    this.#jitter.restart();
-    this.#dtmf.restart();
+  #onRestart(isSeamless: boolean): void {
+    if (!isSeamless) this.#caller.restart();
+    this.#keys.restart();
   }
 
   #onSpeechStarted(startMs: number, wireMs: number): void {
     this.#parts.emit({ type: 'speech.started', atMs: this.#callMs(), startMs, wireMs });
+    this.output.callerSpeaks(true);
     if (this.#isArmed && this.#playout.isActive && !this.#playout.isPaused) this.#playout.pause();
   }
 

@@ -1,22 +1,29 @@
 /** The media plane on the main thread: worker threads, port leases, and the sessions of live calls. */
-import { Worker } from 'node:worker_threads';
-import { systemClock, type Clock, type TimerHandle } from '#lib/clock.ts';
+import { systemClock, type Clock } from '#lib/clock.ts';
 import { withDeadline } from '#lib/deadline.ts';
 import { AppError } from '#lib/errors.ts';
 import type { Log } from '#lib/log.ts';
-import type { MediaCommand, MediaReply, OpenRequest, WorkerCensus } from './media-protocol.ts';
+import { addDrops, type MediaDrops } from './media-drops.ts';
+import type { WorkerCensus } from './media-protocol.ts';
 import { ClientSession } from './media-session.ts';
+import { MediaThread } from './media-thread.ts';
 import type { PacingStats } from './pacer.ts';
 import { PortRange } from './port-range.ts';
+import type { VadChoice } from './silero-thread.ts';
 import type { MediaEngine, MediaOptions, MediaSession, MediaStats } from './types.ts';
+import { isLighter } from './worker-pulse.ts';
 
 export type MediaEngineOptions = {
   /** UDP ports for RTP (even) and RTCP (odd), inclusive. */
   readonly rtpPorts: { readonly first: number; readonly last: number };
   readonly clock?: Clock;
   readonly log: Log;
-  /** Worker threads; calls go to the one with the fewest. */
+  /** Worker threads, 1 or more; a call goes to the one that will be the least busy with it. */
   readonly workers?: number;
+  /** Who decides what speech is. Default: WebRTC's detector. */
+  readonly vad?: VadChoice;
+  /** What a worker runs; tests bring one that can be made to die. */
+  readonly workerEntry?: URL;
   /** Told the counters of each call when its media is closed. */
   readonly onClosed?: (stats: MediaStats) => void;
 };
@@ -25,26 +32,29 @@ export type MediaEngineOptions = {
 export type LocalMediaEngine = MediaEngine & {
   /** Lateness of outgoing packets per worker, since the last reset. */
   pacing(options?: { readonly reset: boolean }): Promise<readonly PacingStats[]>;
-  /** False while a worker thread is dead: it is started again a second later, or by the next call. */
+  /** What was thrown away since the workers began, live calls included. */
+  dropped(): Promise<MediaDrops>;
+  /** Resolves when every worker can take its first call. Errors: E_TIMEOUT, E_MEDIA. */
+  ready(): Promise<void>;
+  /** False while no worker lives: a dead one is replaced at once, or a second later when it died young. */
   readonly isUp: boolean;
+  /** RTP ports that calls hold now. */
+  readonly leasedPorts: number;
+  /** Workers that live, and those that have died since the start. */
+  readonly workers: { readonly up: number; readonly total: number; readonly deaths: number };
 };
 
-const ANSWER_TIMEOUT_MS = 5000;
 /** The recorder has five seconds of its own. */
-const CLOSE_TIMEOUT_MS = 8000;
+const CLOSE_TIMEOUT_MS = 14_000;
 /** Ports held by other programs that one open() steps over. */
 const MAX_BUSY_PORTS = 64;
 const BUSY = new Set(['EADDRINUSE', 'EACCES']);
-const YOUNG_GENERATION_MB = 32;
-/** A thread that dies at once must not be started in a tight loop. */
-const RESTART_MS = 1000;
+const ENTRY = new URL('media-worker.ts', import.meta.url);
 
 /** Starts the media plane: its threads are warm before the first call. Close it, or the process stays. */
 export function createMediaEngine(options: MediaEngineOptions): LocalMediaEngine {
   return new WorkerEngine(options);
 }
-
-type Opening = PromiseWithResolvers<{ code: string | null; message: string } | null>;
 
 class WorkerEngine implements LocalMediaEngine {
   readonly #clock: Clock;
@@ -58,13 +68,30 @@ class WorkerEngine implements LocalMediaEngine {
     this.#clock = options.clock ?? systemClock;
     this.#log = options.log;
     this.#ports = new PortRange({ ...options.rtpPorts, clock: this.#clock });
-    for (let i = 0; i < (options.workers ?? 1); i++) {
-      this.#threads.push(new MediaThread(this.#clock, this.#log, options.onClosed));
+    const { workerEntry: entry = ENTRY, vad = 'fvad', onClosed } = options;
+    const shared = { clock: this.#clock, log: this.#log, entry, vad };
+    const told = onClosed === undefined ? {} : { onClosed };
+    for (let index = 0; index < Math.max(1, options.workers ?? 1); index++) {
+      this.#threads.push(new MediaThread({ ...shared, ...told, index }));
     }
   }
 
   get isUp(): boolean {
-    return !this.#isClosed && this.#threads.every((thread) => thread.isAlive);
+    return !this.#isClosed && this.workers.up > 0;
+  }
+
+  get workers(): LocalMediaEngine['workers'] {
+    const up = this.#threads.filter((thread) => thread.isAlive).length;
+    const deaths = this.#threads.reduce((sum, thread) => sum + thread.deaths, 0);
+    return { up, total: this.#threads.length, deaths };
+  }
+
+  get leasedPorts(): number {
+    return this.#ports.leased;
+  }
+
+  async ready(): Promise<void> {
+    await Promise.all(this.#threads.map((thread) => thread.ready()));
   }
 
   async open(options: MediaOptions): Promise<MediaSession> {
@@ -101,6 +128,13 @@ class WorkerEngine implements LocalMediaEngine {
     return total;
   }
 
+  async dropped(): Promise<MediaDrops> {
+    return (await this.#ask(false)).reduce<MediaDrops>(
+      (sum, each) => addDrops(sum, each.dropped),
+      {},
+    );
+  }
+
   async pacing(options = { reset: false }): Promise<readonly PacingStats[]> {
     return (await this.#ask(options.reset)).map((each) => each.pacing);
   }
@@ -116,14 +150,19 @@ class WorkerEngine implements LocalMediaEngine {
     await Promise.all(this.#threads.map((thread) => thread.close()));
   }
 
+  #lightest(): MediaThread {
+    let best = this.#threads[0] as MediaThread;
+    for (const each of this.#threads) if (isLighter(each.burden, best.burden)) best = each;
+    return best;
+  }
+
   /** The session, or null when another program holds the port (`onBusy` is then told, and keeps it). */
   async #openOn(
     options: MediaOptions,
     localPort: number,
     onBusy: () => void,
   ): Promise<ClientSession | null> {
-    let thread = this.#threads[0] as MediaThread;
-    for (const each of this.#threads) if (each.load < thread.load) thread = each;
+    const thread = this.#lightest();
     const id = ++this.#lastSession;
     const release = (): void => {
       thread.forget(id);
@@ -153,142 +192,5 @@ class WorkerEngine implements LocalMediaEngine {
       release();
       throw error;
     }
-  }
-}
-
-/** One worker thread and the sessions in it; started again when it is needed after it has died. */
-class MediaThread {
-  readonly #clock: Clock;
-  readonly #log: Log;
-  #worker: Worker | null = null;
-  readonly #sessions = new Map<number, ClientSession>();
-  readonly #opening = new Map<number, Opening>();
-  readonly #asking = new Map<number, PromiseWithResolvers<WorkerCensus>>();
-  #lastRequest = 0;
-  readonly #onClosed: MediaEngineOptions['onClosed'];
-  #restart: TimerHandle | undefined;
-
-  constructor(clock: Clock, log: Log, onClosed: MediaEngineOptions['onClosed']) {
-    this.#clock = clock;
-    this.#log = log;
-    this.#onClosed = onClosed;
-    this.#start();
-  }
-
-  get isAlive(): boolean {
-    return this.#worker !== null;
-  }
-
-  get load(): number {
-    return this.#sessions.size;
-  }
-
-  send(command: MediaCommand): void {
-    this.#worker?.postMessage(command);
-  }
-
-  /** Null when open, else why not. Errors: E_TIMEOUT, E_MEDIA when the worker dies. */
-  async open(
-    id: number,
-    session: ClientSession,
-    request: OpenRequest,
-  ): Promise<{ code: string | null; message: string } | null> {
-    const opening: Opening = Promise.withResolvers();
-    this.#sessions.set(id, session);
-    this.#opening.set(id, opening);
-    this.#start().postMessage({ type: 'open', session: id, request } satisfies MediaCommand);
-    try {
-      return await withDeadline(
-        opening.promise,
-        ANSWER_TIMEOUT_MS,
-        'opening the media of a call',
-        this.#clock,
-      );
-    } finally {
-      this.#opening.delete(id);
-    }
-  }
-
-  forget(id: number): void {
-    this.#sessions.delete(id);
-  }
-
-  async census(resetPacing: boolean): Promise<WorkerCensus> {
-    const request = ++this.#lastRequest;
-    const asking = Promise.withResolvers<WorkerCensus>();
-    this.#asking.set(request, asking);
-    this.#start().postMessage({ type: 'census', request, resetPacing } satisfies MediaCommand);
-    try {
-      return await withDeadline(asking.promise, ANSWER_TIMEOUT_MS, 'the census', this.#clock);
-    } finally {
-      this.#asking.delete(request);
-    }
-  }
-
-  /** Closes what is open, then ends the thread. Idempotent. */
-  async close(): Promise<void> {
-    await Promise.allSettled([...this.#sessions.values()].map((session) => session.close()));
-    const worker = this.#worker;
-    this.#worker = null;
-    this.#clock.clearTimer(this.#restart);
-    worker?.removeAllListeners();
-    const ended = new AppError('E_MEDIA', 'the media plane is closed');
-    for (const opening of this.#opening.values()) opening.reject(ended);
-    for (const asking of this.#asking.values()) asking.reject(ended);
-    await worker?.terminate();
-  }
-
-  #start(): Worker {
-    if (this.#worker !== null) return this.#worker;
-    const worker = new Worker(new URL('media-worker.ts', import.meta.url), {
-      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
-    });
-    worker.on('message', (reply: MediaReply) => this.#receive(reply));
-    worker.on('error', (error) => this.#log.error('media.worker.failed', { error }));
-    worker.on('exit', (code) => this.#onExit(worker, code));
-    this.#worker = worker;
-    return worker;
-  }
-
-  #receive(reply: MediaReply): void {
-    switch (reply.type) {
-      case 'ready':
-        break;
-      case 'opened':
-        // Nobody waits any more: the open() has timed out.
-        if (!this.#opening.has(reply.session)) {
-          this.send({ type: 'close', session: reply.session });
-        }
-        this.#opening.get(reply.session)?.resolve(null);
-        break;
-      case 'open.failed':
-        this.#opening.get(reply.session)?.resolve(reply);
-        break;
-      case 'census':
-        this.#asking.get(reply.request)?.resolve(reply.census);
-        break;
-      case 'closed':
-        this.#onClosed?.(reply.closed.stats);
-        this.#sessions.get(reply.session)?.receive(reply);
-        break;
-      case 'event':
-      case 'room':
-      case 'dtmf.sent':
-      case 'recording.stopped':
-        this.#sessions.get(reply.session)?.receive(reply);
-        break;
-    }
-  }
-
-  #onExit(worker: Worker, code: number): void {
-    if (worker !== this.#worker) return;
-    this.#worker = null;
-    this.#log.error('media.worker.exited', { code, sessions: this.#sessions.size });
-    const message = `the media worker ended with code ${code}`;
-    for (const opening of this.#opening.values()) opening.reject(new AppError('E_MEDIA', message));
-    for (const asking of this.#asking.values()) asking.reject(new AppError('E_MEDIA', message));
-    for (const session of this.#sessions.values()) session.workerLost(message);
-    this.#clock.clearTimer(this.#restart);
-    this.#restart = this.#clock.setTimer(() => this.#start(), RESTART_MS);
   }
 }

@@ -25,10 +25,15 @@ export function obey(chain: MediaChain, command: ChainCommand, context: CommandC
   }
 }
 
+function describe(chain: MediaChain, session: number, { reply }: CommandContext): void {
+  reply({ type: 'described', session, text: chain.describe() });
+}
+
 function carryOut(chain: MediaChain, command: ChainCommand, context: CommandContext): void {
   switch (command.type) {
     case 'start':
-      return chain.start(command.audio);
+      chain.start(command.audio);
+      return describe(chain, command.session, context);
     case 'pause':
       return chain.pause();
     case 'resume':
@@ -45,6 +50,18 @@ function carryOut(chain: MediaChain, command: ChainCommand, context: CommandCont
       return chain.output.sendDtmf(command);
     case 'loop':
       return chain.output.loop.set(command.pcm);
+    case 'voice':
+      return chain.output.voice.set(command.gainDb);
+    case 'background':
+      return chain.output.background.set(command.sound);
+    case 'effect':
+      return chain.output.effects.add(command.pcm, command.gainDb, command.alone);
+    case 'party.join':
+      return chain.output.parties.add(command.party, command, command.settings);
+    case 'party.set':
+      return chain.output.parties.set(command.party, command.settings);
+    case 'party.leave':
+      return chain.output.parties.remove(command.party);
     case 'tap':
       return chain.taps.add(command.tap, command.caller, command.agent);
     case 'untap':

@@ -5,10 +5,14 @@ import { randomToken } from '#lib/ids.ts';
 import { SampleRing } from '#lib/sample-ring.ts';
 import { buildChain, type MediaChain } from './media-chain.ts';
 import { obey, type CommandContext } from './media-commands.ts';
+import { addDrops, type MediaDrops } from './media-drops.ts';
 import type { MediaCommand, MediaReply, OpenRequest, WorkerCensus } from './media-protocol.ts';
 import { Pacer, type PacerOptions } from './pacer.ts';
+import type { OpenSidesEncoder } from './opus-sides.ts';
 import { RecordingFile, type OpenRecording } from './recording-file.ts';
+import { RecordingRoom } from './recording-room.ts';
 import type { RtpTransport } from './rtp-socket.ts';
+import type { SileroCensus } from './silero-thread.ts';
 import type { MediaClosed } from './types.ts';
 import type { SpeechClassifier } from './vad.ts';
 import { UtteranceMarks } from './utterance-marks.ts';
@@ -21,27 +25,37 @@ export type MediaHostOptions = {
   readonly openSocket: (address: string, port: number) => Promise<RtpTransport>;
   readonly openSocketCount: () => number;
   readonly newClassifier: () => SpeechClassifier;
+  /** Whose counters the census has. */
+  readonly silero?: { readonly census: SileroCensus } | null;
   readonly openRecording?: OpenRecording;
+  /** Of recordings in Ogg/Opus; default: encodes on this thread. */
+  readonly openEncoder?: OpenSidesEncoder;
   readonly reply: (reply: MediaReply) => void;
 };
 
 export class MediaHost {
+  /** What the recordings of these calls may keep in memory while disks are slow. */
+  readonly recordingRoom = new RecordingRoom();
   readonly #options: MediaHostOptions;
   readonly #pacer: Pacer;
   readonly #context: CommandContext;
   /** Null while the call is still opening. */
   readonly #sessions = new Map<number, MediaChain | null>();
+  #droppedBefore: MediaDrops = {};
   /** Calls that are to be closed as soon as they are open. */
   readonly #closeEarly = new Set<number>();
 
   constructor(options: MediaHostOptions) {
     this.#options = options;
-    const { clock, openRecording, reply } = options;
-    const open = openRecording === undefined ? {} : { open: openRecording };
+    const { clock, openRecording, openEncoder, reply } = options;
+    const given = {
+      ...{ clock, room: this.recordingRoom },
+      ...(openRecording === undefined ? {} : { open: openRecording }),
+      ...(openEncoder === undefined ? {} : { openEncoder }),
+    };
     this.#context = {
       reply,
-      openFile: (path, seal, onFailed) =>
-        new RecordingFile({ path, seal, clock, onFailed, ...open }),
+      openFile: (path, seal, onFailed) => new RecordingFile({ path, seal, onFailed, ...given }),
     };
     this.#pacer = new Pacer({
       clock: options.clock,
@@ -68,7 +82,28 @@ export class MediaHost {
       return;
     }
     if (command.type === 'close') void this.#close(command.session, chain);
+    else if (command.type === 'start') void this.#start(chain, command);
     else obey(chain, command, this.#context);
+  }
+
+  /** Only what needs preparing (Opus) is awaited, and that takes no longer than to the next message. */
+  async #start(
+    chain: MediaChain,
+    command: Extract<MediaCommand, { type: 'start' }>,
+  ): Promise<void> {
+    try {
+      const preparing = chain.prepare(command.audio);
+      if (preparing !== null) await preparing;
+    } catch (error) {
+      chain.fail(error);
+      return;
+    }
+    obey(chain, command, this.#context);
+  }
+
+  /** Calls, those being opened and closed included. */
+  get size(): number {
+    return this.#sessions.size;
   }
 
   census(): WorkerCensus {
@@ -76,8 +111,16 @@ export class MediaHost {
       sessions: this.#sessions.size,
       sockets: this.#options.openSocketCount(),
       timers: this.#pacer.timers,
+      dropped: this.#dropped(),
       pacing: this.#pacer.stats(),
+      silero: this.#options.silero?.census ?? null,
     };
+  }
+
+  #dropped(): MediaDrops {
+    let sum = this.#droppedBefore;
+    for (const chain of this.#sessions.values()) sum = addDrops(sum, chain?.stats.dropped ?? {});
+    return sum;
   }
 
   async #open(session: number, request: OpenRequest): Promise<void> {
@@ -138,6 +181,7 @@ export class MediaHost {
       closed = { stats: chain.stats, recording: null };
     }
     if (!this.#sessions.delete(session)) return;
+    this.#droppedBefore = addDrops(this.#droppedBefore, closed.stats.dropped ?? {});
     this.#options.reply({ type: 'closed', session, closed });
   }
 }

@@ -1,7 +1,12 @@
 /** Messages between the main thread and a media worker. Audio is not among them: it goes through shared rings. */
 import type { RecordingSeal } from '#lib/sealed-audio.ts';
+import type { AsideBuffers, PartyBuffers } from './call-parties.ts';
 import type { DtmfJob } from './dtmf-sender.ts';
+import type { BackgroundSound } from './mix-types.ts';
+import type { MediaDrops } from './media-drops.ts';
 import type { PacingStats } from './pacer.ts';
+import type { SileroCensus } from './silero-thread.ts';
+import type { PartySettings } from './party-voice.ts';
 import type {
   AudioSide,
   MediaClosed,
@@ -55,6 +60,33 @@ export type MediaCommand =
     }
   | ({ readonly type: 'dtmf'; readonly session: number } & DtmfJob)
   | { readonly type: 'loop'; readonly session: number; readonly pcm: Int16Array | null }
+  | { readonly type: 'voice'; readonly session: number; readonly gainDb: number }
+  | {
+      readonly type: 'background';
+      readonly session: number;
+      readonly sound: BackgroundSound | null;
+    }
+  | {
+      readonly type: 'effect';
+      readonly session: number;
+      readonly pcm: Int16Array;
+      readonly gainDb: number;
+      readonly alone: boolean;
+    }
+  | ({
+      readonly type: 'party.join';
+      readonly session: number;
+      readonly party: number;
+      readonly aside: AsideBuffers;
+      readonly settings: PartySettings;
+    } & PartyBuffers)
+  | {
+      readonly type: 'party.set';
+      readonly session: number;
+      readonly party: number;
+      readonly settings: PartySettings;
+    }
+  | { readonly type: 'party.leave'; readonly session: number; readonly party: number }
   | { readonly type: 'record'; readonly session: number }
   | {
       readonly type: 'recording.start';
@@ -79,11 +111,17 @@ export type WorkerCensus = {
   readonly sessions: number;
   readonly sockets: number;
   readonly timers: number;
+  /** Of all calls since the thread began, the live ones included. */
+  readonly dropped: MediaDrops;
   readonly pacing: PacingStats;
+  /** Of the Silero model; null when it is not used. */
+  readonly silero: SileroCensus | null;
 };
 
 export type MediaReply =
   | { readonly type: 'ready' }
+  /** The Silero model is gone; WebRTC's detector decides what speech is until it is back. */
+  | { readonly type: 'silero.failed'; readonly message: string }
   | { readonly type: 'opened'; readonly session: number }
   | {
       readonly type: 'open.failed';
@@ -94,6 +132,8 @@ export type MediaReply =
     }
   | { readonly type: 'event'; readonly session: number; readonly event: MediaEvent }
   | { readonly type: 'room'; readonly session: number }
+  /** What the chain is made of, after each `start`. */
+  | { readonly type: 'described'; readonly session: number; readonly text: string }
   | { readonly type: 'dtmf.sent'; readonly session: number; readonly request: number }
   /** Answers `recording.stop`; `error` in place of a result that could not be had. */
   | {

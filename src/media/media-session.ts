@@ -3,7 +3,11 @@ import { AppError, messageOf } from '#lib/errors.ts';
 import type { RecordingSeal } from '#lib/sealed-audio.ts';
 import { SampleRing } from '#lib/sample-ring.ts';
 import { DigitQueue } from './digit-queue.ts';
+import { checkedBackground, checkedEffect } from './mix-checks.ts';
+import type { BackgroundSound, EffectOptions, MediaParty, PartyRole } from './mix-types.ts';
+import { addDrops } from './media-drops.ts';
 import type { MediaCommand, MediaReply, OpenRequest } from './media-protocol.ts';
+import { checkGain, Parties } from './party.ts';
 import { PlayoutWriter } from './playout-writer.ts';
 import { RecordingControl } from './recording-control.ts';
 import { TapReader } from './tap-reader.ts';
@@ -71,11 +75,15 @@ export class ClientSession implements MediaSession {
   readonly web: WebRings | null;
   readonly #digits: DigitQueue;
   readonly #recording: RecordingControl;
+  readonly #parties: Parties;
   readonly #taps = new Map<number, TapReader>();
   #lastTap = 0;
   readonly #closed = Promise.withResolvers<MediaClosed>();
   #listener: ((event: MediaEvent) => void) | null = null;
   #early: MediaEvent[] = [];
+  /** Frames that listeners did not fetch, of those that have left; events that came before anybody listened. */
+  #tapDrops = 0;
+  #eventDrops = 0;
   #isReleased = false;
   #closing: Promise<MediaClosed> | undefined;
 
@@ -87,7 +95,12 @@ export class ClientSession implements MediaSession {
     const send = (command: MediaCommand): void => this.#command(command);
     this.#digits = new DigitQueue((job) => send({ type: 'dtmf', session, ...job }));
     this.#recording = new RecordingControl({ id: session, options, send, deadline });
+    this.#parties = new Parties((command) => send({ ...command, session }));
     this.web = parts.options.web === true ? new WebRings() : null;
+  }
+
+  get callId(): string {
+    return this.#parts.options.callId;
   }
 
   /** What the worker is to open. */
@@ -127,8 +140,9 @@ export class ClientSession implements MediaSession {
     return this.#callerRing.read(into);
   }
 
-  beginUtterance(utterance: number): void {
-    this.#writer.begin(utterance);
+  beginUtterance(utterance: number, gainDb = 0): void {
+    checkGain(gainDb);
+    this.#writer.begin(utterance, gainDb);
   }
 
   write(utterance: number, pcm: Int16Array): Promise<void> {
@@ -179,6 +193,32 @@ export class ClientSession implements MediaSession {
     this.#command({ type: 'loop', session: this.#parts.id, pcm });
   }
 
+  setVoiceGain(gainDb: number): void {
+    checkGain(gainDb);
+    this.#command({ type: 'voice', session: this.#parts.id, gainDb });
+  }
+
+  setBackground(wanted: BackgroundSound | null): void {
+    const sound = wanted === null ? null : checkedBackground(wanted);
+    this.#command({ type: 'background', session: this.#parts.id, sound });
+  }
+
+  playEffect(pcm: Int16Array, { gainDb = 0, alone = false }: EffectOptions = {}): void {
+    checkGain(gainDb);
+    const sound = checkedEffect(pcm);
+    this.#command({ type: 'effect', session: this.#parts.id, pcm: sound, gainDb, alone });
+  }
+
+  join(options: { readonly role: PartyRole; readonly gainDb?: number }): MediaParty {
+    if (this.#closing !== undefined)
+      throw new AppError('E_ABORTED', 'the media of the call is closed');
+    return this.#parties.join(options);
+  }
+
+  readAside(kind: 'whispered' | 'spoken', into: Int16Array): number {
+    return this.#parties.read(kind, into);
+  }
+
   record(): void {
     this.#recording.record();
   }
@@ -209,6 +249,7 @@ export class ClientSession implements MediaSession {
     const session = this.#parts.id;
     const reader = new TapReader(() => {
       this.#taps.delete(tap);
+      this.#tapDrops += reader.dropped;
       this.#command({ type: 'untap', session, tap });
     });
     this.#taps.set(tap, reader);
@@ -233,8 +274,16 @@ export class ClientSession implements MediaSession {
       case 'recording.stopped':
         return this.#recording.stopped(reply);
       case 'closed':
-        return this.#closed.resolve(reply.closed);
+        return this.#closed.resolve(this.#withOwnDrops(reply.closed));
     }
+  }
+
+  /** What was dropped on this side of the rings is not known to the worker. */
+  #withOwnDrops(closed: MediaClosed): MediaClosed {
+    let tap = this.#tapDrops;
+    for (const each of this.#taps.values()) tap += each.dropped;
+    const dropped = addDrops(closed.stats.dropped ?? {}, { tap, event: this.#eventDrops });
+    return { ...closed, stats: { ...closed.stats, dropped } };
   }
 
   /** The worker is gone: the call hears of it, and close() waits for nothing but what is left of the recording. */
@@ -272,6 +321,7 @@ export class ClientSession implements MediaSession {
     this.#listener = null;
     this.#recording.close();
     for (const tap of this.#taps.values()) tap.close();
+    this.#parties.close();
     this.#parts.release();
   }
 
@@ -284,7 +334,10 @@ export class ClientSession implements MediaSession {
       this.#writer.forget(event.utterance);
     if (this.#listener !== null) this.#listener(event);
     else if (this.#closing === undefined) {
-      if (this.#early.length >= MAX_EARLY_EVENTS) this.#early.shift();
+      if (this.#early.length >= MAX_EARLY_EVENTS) {
+        this.#early.shift();
+        this.#eventDrops++;
+      }
       this.#early.push(event);
     }
   }

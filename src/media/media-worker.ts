@@ -1,24 +1,47 @@
 /** Entry of a media worker thread: sockets, clocks and chains of its calls live here. */
-import { parentPort } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '#lib/clock.ts';
 import { MediaHost } from './media-host.ts';
+import { createOpusThread } from './opus-thread.ts';
 import type { MediaCommand, MediaReply } from './media-protocol.ts';
 import { workerFineWait } from './pacer.ts';
+import { loadOpus } from './opus-codec.ts';
 import { openRtpSocket, openSocketCount } from './rtp-socket.ts';
+import { SileroThread, type VadChoice } from './silero-thread.ts';
 import { loadSpeechClassifiers } from './vad.ts';
+import { startPulse, WorkerPulse } from './worker-pulse.ts';
 
 const port = parentPort;
 if (port !== null) {
+  await loadOpus();
   const reply = (message: MediaReply): void => port.postMessage(message);
+  const { pulse, vad = 'fvad' } = workerData as {
+    readonly pulse: SharedArrayBuffer;
+    readonly vad?: VadChoice;
+  };
+  const newDetector = await loadSpeechClassifiers();
+  const onFailed = (message: string): void => reply({ type: 'silero.failed', message });
+  const silero = vad === 'fvad' ? null : new SileroThread({ ...vad, clock: systemClock, onFailed });
   const host = new MediaHost({
     clock: systemClock,
     wireOriginMs: performance.timeOrigin,
     fine: workerFineWait,
     openSocket: openRtpSocket,
     openSocketCount,
-    newClassifier: await loadSpeechClassifiers(),
+    newClassifier: () => silero?.classifier(newDetector()) ?? newDetector(),
+    silero,
+    openEncoder: createOpusThread().open,
     reply,
   });
   port.on('message', (command: MediaCommand) => host.handle(command));
+  startPulse({
+    pulse: WorkerPulse.attach(pulse),
+    clock: systemClock,
+    cpuMs: () => {
+      const { user, system } = process.threadCpuUsage();
+      return (user + system) / 1000;
+    },
+    sessions: () => host.size,
+  });
   reply({ type: 'ready' });
 }

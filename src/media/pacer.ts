@@ -1,6 +1,6 @@
 /**
  * The clock of the outgoing packets: every stream is due each 20 ms at an absolute monotonic time, streams are spread
- * over four slots 5 ms apart. A timer does the coarse waiting; the last millisecond or so is waited out exactly.
+ * over four slots 5 ms apart, and over four between them when those are crowded. A timer does the coarse waiting; the last millisecond or so is waited out exactly.
  */
 import type { Clock, TimerHandle } from '#lib/clock.ts';
 import { FRAME_MS } from './types.ts';
@@ -9,6 +9,8 @@ import { FRAME_MS } from './types.ts';
 export type PacedStream = {
   /** `dueMs` is the ideal time on the clock, `nowMs` when the slot's turn began: reading a clock costs a microsecond. */
   tick(dueMs: number, nowMs: number): void;
+  /** What is not sending, once every stream of the slot has sent: nobody's packet waits for it. */
+  settle?(dueMs: number, nowMs: number): void;
   /** The process stood still for so long that `frames` packets are left out rather than sent in a burst. */
   skip(frames: number): void;
 };
@@ -28,8 +30,11 @@ export type PacerOptions = {
   readonly fine?: { readonly guardMs: number; readonly wait: (ms: number) => void };
 };
 
-const SLOTS = 4;
+/** Even ones first: slots 5 ms apart leave the thread time to receive between them. */
+const SLOTS = 8;
 const SLOT_MS = FRAME_MS / SLOTS;
+/** A slot with more streams than this makes the last of them wait for a quarter of a millisecond. */
+const CROWD = 24;
 /** After a stall, packets follow at twice the rate until the grid is met again. */
 const CATCH_UP_MS = FRAME_MS / 2;
 /** Stalls longer than this are skipped, not caught up. */
@@ -71,10 +76,20 @@ export class Pacer {
   /** Begins pacing a stream in the emptiest slot; its first tick is due within 20 ms. */
   add(stream: PacedStream): void {
     if (this.#originMs < 0) this.#originMs = this.#clock.now();
-    let best = this.#slots[0] as Slot;
-    for (const slot of this.#slots) if (slot.streams.length < best.streams.length) best = slot;
+    const best = this.#emptiest();
     if (best.streams.length === 0) this.#alignSlot(best);
     best.streams.push(stream);
+    this.#count++;
+    this.#arm();
+  }
+
+  /** Ticks `half` 10 ms after each tick of `stream`, until it is removed like a stream. */
+  addHalf(stream: PacedStream, half: PacedStream): void {
+    const at = this.#slots.findIndex(({ streams }) => streams.includes(stream));
+    const slot = this.#slots[(at + SLOTS / 2) % SLOTS] as Slot;
+    if (at < 0 || slot.streams.includes(half)) return;
+    if (slot.streams.length === 0) this.#alignSlot(slot);
+    slot.streams.push(half);
     this.#count++;
     this.#arm();
   }
@@ -107,6 +122,14 @@ export class Pacer {
     this.#packets = 0;
     this.#maxMs = 0;
     this.#skippedFrames = 0;
+  }
+
+  #emptiest(): Slot {
+    let best = this.#slots[0] as Slot;
+    for (let i = 2; i < SLOTS; i += 2) best = emptier(this.#slots[i] as Slot, best);
+    if (best.streams.length < CROWD) return best;
+    for (let i = 1; i < SLOTS; i += 2) best = emptier(this.#slots[i] as Slot, best);
+    return best;
   }
 
   #alignSlot(slot: Slot): void {
@@ -166,6 +189,7 @@ export class Pacer {
     const count = slot.streams.length;
     for (let i = count - 1; i >= 0; i--) slot.streams[i]?.tick(dueMs, nowMs);
     this.#record(count, nowMs - dueMs, this.#clock.now() - dueMs);
+    for (let i = slot.streams.length - 1; i >= 0; i--) slot.streams[i]?.settle?.(dueMs, nowMs);
   }
 
   /** The packets of a slot left one after another between two lateness values. */
@@ -188,6 +212,10 @@ export class Pacer {
     }
     return this.#maxMs;
   }
+}
+
+function emptier(one: Slot, other: Slot): Slot {
+  return one.streams.length < other.streams.length ? one : other;
 }
 
 function wakeOf(slot: Slot): number {

@@ -1,5 +1,5 @@
 /** What playout tells, as events of the call. */
-import type { PlayoutListener } from './playout.ts';
+import type { Playout, PlayoutListener } from './playout.ts';
 import { FRAME_MS, FRAME_SAMPLES, type MediaEvent } from './types.ts';
 
 /** `callMs` is the call time now, `wireMs` the same instant for other threads. */
@@ -9,11 +9,10 @@ export function playoutEvents(options: {
   readonly wireMs: () => number;
 }): PlayoutListener {
   const { emit, callMs, wireMs } = options;
-  const heardMs = (samples: number): number => (samples * FRAME_MS) / FRAME_SAMPLES;
   const tell =
     (type: 'playout.done' | 'playout.paused' | 'playout.flushed') =>
     (utterance: number, heard: number): void =>
-      emit({ type, atMs: callMs(), utterance, heardMs: heardMs(heard) });
+      emit({ type, atMs: callMs(), utterance, heardMs: msOf(heard) });
   return {
     started: (utterance) =>
       emit({ type: 'playout.started', atMs: callMs(), utterance, wireMs: wireMs() }),
@@ -22,4 +21,18 @@ export function playoutEvents(options: {
     resumed: (utterance) => emit({ type: 'playout.resumed', atMs: callMs(), utterance }),
     flushed: tell('playout.flushed'),
   };
+}
+
+/** That nothing was sent for `waitingMs`; null when nothing keeps it (any more). */
+export function stalledEvent(
+  { wait, utterance, heard }: Pick<Playout, 'wait' | 'utterance' | 'heard'>,
+  atMs: number,
+  waitingMs: number,
+): MediaEvent | null {
+  if (wait === null) return null;
+  return { type: 'playout.stalled', atMs, utterance, heardMs: msOf(heard), waitingMs, why: wait };
+}
+
+function msOf(samples: number): number {
+  return (samples * FRAME_MS) / FRAME_SAMPLES;
 }

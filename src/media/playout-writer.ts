@@ -4,7 +4,7 @@ import type { SampleRing } from '#lib/sample-ring.ts';
 import type { UtteranceMarks } from './utterance-marks.ts';
 
 type Step =
-  | { readonly type: 'begin'; readonly utterance: number }
+  | { readonly type: 'begin'; readonly utterance: number; readonly gainDb: number }
   | { readonly type: 'end'; readonly utterance: number }
   | {
       readonly type: 'write';
@@ -36,7 +36,7 @@ export class PlayoutWriter {
   }
 
   /** Opens utterance `utterance`, ending the one before. Errors: E_INTERNAL when the number does not rise. */
-  begin(utterance: number): void {
+  begin(utterance: number, gainDb = 0): void {
     if (this.#isClosed) return;
     if (utterance <= this.#last) {
       throw new AppError('E_INTERNAL', `utterance ${utterance} after ${this.#last}`);
@@ -44,7 +44,7 @@ export class PlayoutWriter {
     if (this.#open > 0) this.end(this.#open);
     this.#open = utterance;
     this.#last = utterance;
-    this.#steps.push({ type: 'begin', utterance });
+    this.#steps.push({ type: 'begin', utterance, gainDb });
     this.pump();
   }
 
@@ -116,7 +116,7 @@ export class PlayoutWriter {
     switch (step.type) {
       case 'begin':
         if (this.#marks.isFull) return this.#wait();
-        this.#marks.begin(step.utterance);
+        this.#marks.begin(step.utterance, step.gainDb);
         this.#starts.set(step.utterance, this.#ring.written);
         this.#isMarked = true;
         return true;

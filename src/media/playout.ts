@@ -1,8 +1,10 @@
 /**
  * What the caller is to hear next: utterances out of the shared ring, frame by frame, with pause and resume at the
- * sample and an exact count of what was sent. Silence where there is nothing.
+ * sample and an exact count of what was sent. Silence where there is nothing, and no click on the way there or back.
  */
 import type { SampleRing } from '#lib/sample-ring.ts';
+import { amplify, factorOf } from './gain.ts';
+import { Seam } from './seam.ts';
 import { FRAME_SAMPLES } from './types.ts';
 import type { UtteranceMarks } from './utterance-marks.ts';
 
@@ -15,8 +17,8 @@ export type PlayoutListener = {
   flushed(utterance: number, heard: number): void;
 };
 
-/** A cut is rounded off over 5 ms, so that it does not click. */
-const RAMP = 40;
+/** Why nothing of an utterance is sent: its voice gives nothing, playout stands still, or nothing may be sent. */
+export type PlayoutWait = 'voice' | 'paused' | 'closed';
 
 export class Playout {
   readonly #ring: SampleRing;
@@ -29,8 +31,10 @@ export class Playout {
   #isStarted = false;
   #isPaused = false;
   #isStanding = false;
-  #fadeIn = false;
-  #lastSample = 0;
+  /** The latest frame was not full: what comes next of the same utterance has a beginning in its middle. */
+  #isBroken = false;
+  #factor = 1;
+  readonly #seam = new Seam();
   /** What happened in the frame being filled: pairs of utterance and samples heard, -1 for its beginning. */
   readonly #inFrame: number[] = [];
   readonly #scratch = new Int16Array(FRAME_SAMPLES);
@@ -50,18 +54,32 @@ export class Playout {
     return this.#index < this.#marks.count;
   }
 
+  /**
+   * What keeps the utterance whose turn it is from being sent, were it asked for a frame now; null: there is none, it has
+   * nothing to be heard yet, or something else is heard in its place. `closed`: nobody has asked for the frames there are.
+   */
+  get wait(): PlayoutWait | null {
+    if (!this.isActive || this.#isStanding) return null;
+    const hasSound = this.#ring.available > 0;
+    if (this.#isPaused) return hasSound || this.#heard > 0 ? 'paused' : null;
+    if (hasSound) return 'closed';
+    return this.#heard > 0 && this.#marks.endOf(this.#index) < 0 ? 'voice' : null;
+  }
+
+  /** The utterance whose turn it is, or the last one, and how many samples of it have been sent. */
+  get utterance(): number {
+    return this.isActive ? this.#marks.utterance(this.#index) : this.#lastUtterance;
+  }
+
+  get heard(): number {
+    return this.isActive ? this.#heard : this.#lastHeard;
+  }
+
   /** Fills the frame that is about to be sent; returns how many of its samples are utterance, from the start on. */
   take(frame: Int16Array): number {
     const filled = this.#isPaused || this.#isStanding ? 0 : this.#fill(frame);
-    if (filled > 0) {
-      if (this.#fadeIn) fadeIn(frame, filled);
-      this.#fadeIn = false;
-      this.#lastSample = frame[filled - 1] as number;
-    }
-    if (filled < frame.length) {
-      rampDown(frame, filled, this.#lastSample);
-      this.#lastSample = 0;
-    }
+    this.#isBroken = filled < frame.length;
+    this.#seam.shape(frame, filled);
     return filled;
   }
 
@@ -79,12 +97,11 @@ export class Playout {
   /** Stands still from the next frame on. Answers with `paused`, also when it stood still already. */
   pause(): void {
     this.#isPaused = true;
-    this.#listener.paused(this.#currentUtterance(), this.#currentHeard());
+    this.#listener.paused(this.utterance, this.heard);
   }
 
   /** Stands still while something else is heard in its place; nothing is told. */
   stand(on: boolean): void {
-    if (this.#isStanding && !on) this.#fadeIn = this.#heard > 0;
     this.#isStanding = on;
   }
 
@@ -92,8 +109,7 @@ export class Playout {
   resume(): void {
     if (!this.#isPaused) return;
     this.#isPaused = false;
-    this.#fadeIn = this.#heard > 0;
-    this.#listener.resumed(this.#currentUtterance());
+    this.#listener.resumed(this.utterance);
   }
 
   /**
@@ -102,12 +118,12 @@ export class Playout {
    */
   flush(count: number, position: number): void {
     this.#isPaused = false;
-    this.#fadeIn = false;
     this.#ring.skipTo(position);
     if (this.#index >= count) {
       this.#listener.flushed(this.#lastUtterance, this.#lastHeard);
       return;
     }
+    if (this.#heard > 0) this.#seam.jump();
     while (this.#index < count) {
       this.#listener.flushed(this.#marks.utterance(this.#index), this.#heard);
       this.#leave();
@@ -136,11 +152,13 @@ export class Playout {
   #copy(frame: Int16Array, offset: number, count: number): void {
     if (!this.#isStarted) {
       this.#isStarted = true;
+      this.#factor = factorOf(this.#marks.gainDb(this.#index));
       this.#inFrame.push(this.#marks.utterance(this.#index), -1);
-    }
+    } else if (this.#isBroken && offset === 0) this.#seam.rise();
     // Nearly always the frame is one utterance; only where two meet, or one begins late, is a second copy needed.
     const into = offset === 0 ? frame : this.#scratch;
     const read = this.#ring.read(into, count);
+    amplify(into, this.#factor, 0, read);
     if (offset > 0) for (let i = 0; i < read; i++) frame[offset + i] = into[i] as number;
     this.#heard += read;
   }
@@ -152,25 +170,5 @@ export class Playout {
     this.#marks.markTaken(this.#index);
     this.#heard = 0;
     this.#isStarted = false;
-  }
-
-  #currentUtterance(): number {
-    return this.isActive ? this.#marks.utterance(this.#index) : this.#lastUtterance;
-  }
-
-  #currentHeard(): number {
-    return this.isActive ? this.#heard : this.#lastHeard;
-  }
-}
-
-function fadeIn(frame: Int16Array, filled: number): void {
-  const length = Math.min(RAMP, filled);
-  for (let i = 0; i < length; i++) frame[i] = Math.round(((frame[i] as number) * (i + 1)) / RAMP);
-}
-
-function rampDown(frame: Int16Array, from: number, lastSample: number): void {
-  for (let i = from; i < frame.length; i++) {
-    const left = RAMP - 1 - (i - from);
-    frame[i] = left > 0 ? Math.round((lastSample * left) / RAMP) : 0;
   }
 }

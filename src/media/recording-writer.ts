@@ -1,13 +1,10 @@
-/** The two forms a recording takes on disk: sealed (what calls use), or a plain WAV where nobody gave a key. */
-import { createHash, type Hash } from 'node:crypto';
-import {
-  SEALED_CHUNK_BYTES,
-  sealedChunkOffset,
-  SealedAudio,
-  sealedFileBytes,
-  type RecordingSeal,
-} from '#lib/sealed-audio.ts';
-import { WAV_HEADER_BYTES, wavHeader } from '#lib/wav.ts';
+/** The two places a recording's bytes go: a sealed file (what calls use), or a plain WAV where nobody gave a key. */
+import type { RecordingSeal } from '#lib/sealed-audio.ts';
+import { WAV_HEADER_BYTES, wavDurationMs, wavHeader } from '#lib/wav.ts';
+import { OggForm } from './ogg-form.ts';
+import type { OpenSidesEncoder } from './opus-sides.ts';
+import { SamplesForm, type RecordingForm } from './recording-form.ts';
+import { SealedBytes } from './sealed-bytes.ts';
 
 /** The part of a file handle that is used; tests bring their own. */
 export type RecordingHandle = {
@@ -19,147 +16,166 @@ export type RecordingHandle = {
   remove(): Promise<void>;
 };
 
-/** One write at a time; positions rise. */
+/** One call at a time. What rejects may be tried again and then continues where it was. */
 export type RecordingWriter = {
-  start(): Promise<void>;
-  /** Samples for data position `position`. What lies between the last ones and these is silence. */
-  write(samples: Uint8Array, position: number): Promise<void>;
-  /** Leaves a file that can be read up to what could be written, also after a write that failed. */
+  /** The next samples, which are copied or held until flush(). Asks no disk. */
+  add(samples: Uint8Array): Promise<void>;
+  /** Puts what is complete on disk. */
+  flush(): Promise<void>;
+  /**
+   * Leaves a file that can be read up to what could be written, also after a failure. Rejects when something is missing
+   * in it; `isReadable` then tells whether there is a file at all.
+   */
   finish(): Promise<void>;
-  /** Bytes of samples that a reader of the file will get. */
-  readonly dataBytes: number;
+  readonly isReadable: boolean;
+  /** Nothing of the call can be heard in the file. */
+  readonly isEmpty: boolean;
+  /** What a reader of the file gets, and how long it lasts, ms. */
+  readonly bytes: number;
+  readonly durationMs: number;
   /** SHA-256 of the whole file, hex; null where none is made. Valid after finish(). */
   readonly sha256: string | null;
+  /** Releases what it holds besides the file. Idempotent. */
+  close(): void;
 };
 
 export function recordingWriter(
   handle: RecordingHandle,
   seal: RecordingSeal | null,
+  openEncoder: OpenSidesEncoder,
 ): RecordingWriter {
-  return seal === null ? new PlainWriter(handle) : new SealedWriter(handle, seal);
+  if (seal === null) return new PlainWriter(handle);
+  const isOgg = seal.format === 'ogg';
+  const serial = Number.parseInt(seal.recordingId.slice(0, 8), 16);
+  return new SealedWriter(
+    new SealedBytes(handle, seal),
+    isOgg ? new OggForm({ serial, openEncoder }) : new SamplesForm(),
+  );
 }
 
 class PlainWriter implements RecordingWriter {
   readonly sha256 = null;
+  /** The header of before fits less than is there, and that much can be read. */
+  readonly isReadable = true;
   readonly #handle: RecordingHandle;
+  #waiting: Uint8Array[] = [];
   #dataBytes = 0;
+  #isBegun = false;
 
   constructor(handle: RecordingHandle) {
     this.#handle = handle;
   }
 
-  get dataBytes(): number {
-    return this.#dataBytes;
+  get isEmpty(): boolean {
+    return this.#dataBytes === 0;
   }
 
-  start(): Promise<void> {
-    return this.#handle.write(wavHeader(0), 0);
+  get bytes(): number {
+    return WAV_HEADER_BYTES + this.#dataBytes;
   }
 
-  async write(samples: Uint8Array, position: number): Promise<void> {
-    await this.#handle.write(samples, WAV_HEADER_BYTES + position);
-    this.#dataBytes = Math.max(this.#dataBytes, position + samples.length);
+  get durationMs(): number {
+    return wavDurationMs(this.#dataBytes);
   }
 
-  finish(): Promise<void> {
-    return this.#handle.write(wavHeader(this.#dataBytes), 0);
-  }
-}
-
-/**
- * Gathers samples into chunks, seals each once and appends it. A chunk is 2 s of call, so that is what a crash costs.
- * A chunk whose write failed is never sealed again with other content: its nonce is used up, and the file ends before.
- */
-class SealedWriter implements RecordingWriter {
-  readonly #handle: RecordingHandle;
-  readonly #audio: SealedAudio;
-  readonly #chunk = Buffer.alloc(SEALED_CHUNK_BYTES);
-  #filled = 0;
-  /** Chunks on disk, all full until the last one is written by finish(). */
-  #written = 0;
-  #writtenBytes = 0;
-  #isBroken = false;
-  #hash = createHash('sha256');
-  /** As it was before the last chunk, for a file that has to give that one up. */
-  #hashBefore: Hash = this.#hash;
-  #sha256: string | null = null;
-
-  constructor(handle: RecordingHandle, seal: RecordingSeal) {
-    this.#handle = handle;
-    this.#audio = new SealedAudio(seal);
+  add(samples: Uint8Array): Promise<void> {
+    this.#waiting.push(samples);
+    return Promise.resolve();
   }
 
-  get dataBytes(): number {
-    return this.#writtenBytes;
-  }
-
-  get sha256(): string | null {
-    return this.#sha256;
-  }
-
-  async start(): Promise<void> {
-    await this.#handle.write(this.#audio.header, 0);
-    this.#hash.update(this.#audio.header);
-  }
-
-  async write(samples: Uint8Array, position: number): Promise<void> {
-    const end = this.#written * SEALED_CHUNK_BYTES + this.#filled;
-    await this.#add(null, position - end);
-    await this.#add(samples, samples.length);
+  async flush(): Promise<void> {
+    if (!this.#isBegun) await this.#handle.write(wavHeader(0), 0);
+    this.#isBegun = true;
+    for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
+      await this.#handle.write(next, WAV_HEADER_BYTES + this.#dataBytes);
+      this.#dataBytes += next.length;
+      this.#waiting.shift();
+    }
   }
 
   async finish(): Promise<void> {
-    if (!this.#isBroken && this.#filled > 0) {
+    let lost: unknown = null;
+    try {
+      await this.flush();
+    } catch (error) {
+      lost = error;
+    }
+    await this.#handle.truncate(this.bytes);
+    await this.#handle.write(wavHeader(this.#dataBytes), 0);
+    if (lost !== null) throw lost;
+  }
+
+  close(): void {
+    // Holds nothing.
+  }
+}
+
+/** Of samples, 2 s: so often what is gathered of a dense chunk is kept. */
+const TAIL_EVERY_BYTES = 64_000;
+
+class SealedWriter implements RecordingWriter {
+  readonly #file: SealedBytes;
+  readonly #form: RecordingForm;
+  #sinceTail = 0;
+
+  constructor(file: SealedBytes, form: RecordingForm) {
+    this.#file = file;
+    this.#form = form;
+  }
+
+  get isReadable(): boolean {
+    return this.#file.sha256 !== null;
+  }
+
+  get isEmpty(): boolean {
+    return this.durationMs === 0;
+  }
+
+  get bytes(): number {
+    return this.#form.readerBytes(this.#file.dataBytes);
+  }
+
+  get durationMs(): number {
+    return this.#form.durationMs(this.#file.dataBytes);
+  }
+
+  get sha256(): string | null {
+    return this.#file.sha256;
+  }
+
+  async add(samples: Uint8Array): Promise<void> {
+    for (const part of await this.#form.add(samples)) this.#file.add(part);
+    this.#sinceTail += samples.length;
+  }
+
+  async flush(): Promise<void> {
+    await this.#file.flush();
+    if (!this.#form.isDense || this.#sinceTail < TAIL_EVERY_BYTES) return;
+    await this.#file.keepTail();
+    this.#sinceTail = 0;
+  }
+
+  async finish(): Promise<void> {
+    const fault = await this.#addEnd();
+    const lost = await this.#file.finish();
+    if (fault !== null || lost !== null) throw fault ?? lost;
+  }
+
+  /** Null, or why it could not be made: an encoder that dies is tried once more. */
+  async #addEnd(): Promise<unknown> {
+    let fault: unknown = null;
+    for (let tries = 0; tries < 2; tries++) {
       try {
-        await this.#flush();
-      } catch {
-        // The disk is full by less than a chunk: the file ends before it, which the two lengths tell.
-        this.#isBroken = true;
+        for (const part of await this.#form.end()) this.#file.add(part);
+        return null;
+      } catch (error) {
+        fault = error;
       }
     }
-    try {
-      await this.#close();
-    } catch (error) {
-      if (this.#written === 0) throw error;
-      // A full disk has room where the last chunk is.
-      this.#written--;
-      this.#writtenBytes = this.#written * SEALED_CHUNK_BYTES;
-      this.#hash = this.#hashBefore;
-      await this.#close();
-    }
+    return fault;
   }
 
-  async #add(samples: Uint8Array | null, count: number): Promise<void> {
-    for (let done = 0; done < count;) {
-      const part = Math.min(count - done, SEALED_CHUNK_BYTES - this.#filled);
-      if (samples === null) this.#chunk.fill(0, this.#filled, this.#filled + part);
-      else this.#chunk.set(samples.subarray(done, done + part), this.#filled);
-      this.#filled += part;
-      done += part;
-      if (this.#filled === SEALED_CHUNK_BYTES) await this.#flush();
-    }
-  }
-
-  async #flush(): Promise<void> {
-    const sealed = this.#audio.sealChunk(this.#written, this.#chunk.subarray(0, this.#filled));
-    try {
-      await this.#handle.write(sealed, sealedChunkOffset(this.#written));
-    } catch (error) {
-      this.#isBroken = true;
-      throw error;
-    }
-    this.#hashBefore = this.#hash.copy();
-    this.#hash.update(sealed);
-    this.#written++;
-    this.#writtenBytes += this.#filled;
-    this.#filled = 0;
-  }
-
-  async #close(): Promise<void> {
-    const end = this.#audio.sealEnd(this.#writtenBytes);
-    const fileBytes = sealedFileBytes(this.#writtenBytes);
-    await this.#handle.write(end, fileBytes - end.length);
-    await this.#handle.truncate(fileBytes);
-    this.#sha256 = this.#hash.copy().update(end).digest('hex');
+  close(): void {
+    this.#form.close();
   }
 }

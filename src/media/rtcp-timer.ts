@@ -1,58 +1,26 @@
-/** Sends a call's RTCP every five seconds, with the figures of its sender and receiver. */
-import type { Clock } from '#lib/clock.ts';
-import { RTCP_INTERVAL_MS, RtcpReporter } from './rtcp.ts';
-import type { RtpSender } from './rtp-sender.ts';
-import type { RtpSequence } from './rtp-sequence.ts';
-import type { RtpTransport } from './rtp-socket.ts';
+/** When RTCP is due (RFC 3550 6.2, 6.3): about every five seconds, the first earlier, never in step with others. */
 
-export type RtcpTimerParts = {
-  readonly clock: Clock;
-  readonly transport: RtpTransport;
-  readonly sender: RtpSender;
-  readonly sequence: RtpSequence;
-  readonly cname: string;
+export type RtcpIntervalInput = {
+  /** Our mean compound packet, with the headers below it. */
+  readonly packetBytes: number;
+  /** Of the session, RTCP's twentieth not taken off, bits a second. */
+  readonly sessionBps: number;
+  readonly isFirst: boolean;
+  /** 0..1. */
+  readonly random: number;
 };
 
-export class RtcpTimer {
-  readonly #parts: RtcpTimerParts;
-  readonly #reporter: RtcpReporter;
-  #nextMs = 0;
+const MIN_INTERVAL_MS = 5000;
+/** Both ends of a call, each a sender: the share of each is the same whoever speaks. */
+const MEMBERS = 2;
+const RTCP_SHARE = 0.05;
+/** Randomising and reconsidering shorten the mean: e - 3/2 makes up for it (6.3.1). */
+const COMPENSATION = Math.E - 1.5;
 
-  constructor(parts: RtcpTimerParts) {
-    this.#parts = parts;
-    this.#reporter = new RtcpReporter(parts.cname);
-  }
-
-  /** The first report is due five seconds from now. */
-  start(nowMs: number): void {
-    this.#nextMs = nowMs + RTCP_INTERVAL_MS;
-  }
-
-  /** Call it every frame. A call that must not send is silent here too. */
-  tick(nowMs: number, canSend: boolean): void {
-    if (nowMs < this.#nextMs) return;
-    this.#nextMs = nowMs + RTCP_INTERVAL_MS;
-    if (canSend) this.send(false);
-  }
-
-  /** A report now; with `isBye` the last one. */
-  send(isBye: boolean): void {
-    const { clock, transport, sender, sequence } = this.#parts;
-    const remote = {
-      ssrc: sequence.ssrc,
-      lost: sequence.lost,
-      expected: sequence.expected,
-      highestSequence: sequence.highest,
-      jitterUnits: sequence.jitterUnits,
-    };
-    const figures = {
-      ssrc: sender.ssrc,
-      wallMs: clock.wallMs(),
-      rtpTimestamp: sender.timestamp,
-      packetsSent: sender.packetsSent,
-      octetsSent: sender.octetsSent,
-      remote: sequence.highest < 0 ? null : remote,
-    };
-    transport.sendRtcp(this.#reporter.report(figures, isBye));
-  }
+/** Milliseconds to the next report: 0.5 to 1.5 times the interval of 6.3.1. */
+export function rtcpIntervalMs(input: RtcpIntervalInput): number {
+  const least = input.isFirst ? MIN_INTERVAL_MS / 2 : MIN_INTERVAL_MS;
+  const bytesPerS = (input.sessionBps * RTCP_SHARE) / 8;
+  const fair = (1000 * MEMBERS * input.packetBytes) / bytesPerS;
+  return (Math.max(least, fair) * (0.5 + input.random)) / COMPENSATION;
 }

@@ -3,24 +3,21 @@
  * arrives, nothing is thrown: bad packets are counted and dropped.
  */
 import { RtpPacket } from 'rtp.js/packets';
-import { PAYLOAD_CODECS, payloadCodec, type PayloadCodec } from './codecs.ts';
+import type { CallCodecs } from './call-codecs.ts';
+import type { PayloadDecoder } from './codecs.ts';
+import { OrderedAudio, type AudioSink } from './ordered-audio.ts';
 import { RtpSequence, type SequenceVerdict } from './rtp-sequence.ts';
 import type { RtpTransport } from './rtp-socket.ts';
 import { SourceLatch } from './source-latch.ts';
-import type { NegotiatedAudio } from './types.ts';
+import { SAMPLE_RATE_HZ, type NegotiatedAudio } from './types.ts';
 
 /** Where received things go. Buffers are valid until the call returns; `arrivalMs` is the clock's time. */
-export type ReceiverSink = {
-  audio(
-    pcm: Int16Array,
-    length: number,
-    timestamp: number,
-    arrivalMs: number,
-    isNew: boolean,
-  ): void;
+export type ReceiverSink = AudioSink & {
   telephoneEvent(payload: DataView, timestamp: number, arrivalMs: number): boolean;
-  /** The stream began anew: time stamps have no relation to those of before. */
-  restarted(): void;
+  /** From `time` on the other side sends no sound but tells what its silence is like (RFC 3389). */
+  comfortNoise(payload: DataView, time: number, arrivalMs: number): void;
+  /** Another stream began. `isSeamless`: in time with the one before; else times have no relation to those of before. */
+  restarted(isSeamless: boolean): void;
   latched(address: string, port: number, nowMs: number): void;
   /** Before a held packet is replayed: time has come this far. */
   advance(nowMs: number): void;
@@ -28,25 +25,29 @@ export type ReceiverSink = {
 
 type Held = { readonly packet: RtpPacket; readonly arrivalMs: number };
 
-/** RFC 3551 comfort noise: taken note of, and the line stays silent. */
+/** Comfort noise where the clock is 8 kHz (RFC 3551): taken also from those who did not announce it. */
 const COMFORT_NOISE = 13;
-/** 200 ms: no phone puts more into one packet. */
-const MAX_PACKET_SAMPLES = 1600;
 /** Per source: the learning window of a phone that sends 10 ms packets. */
 const MAX_HELD = 64;
 /** Undecided audio older than this is given up, so that the caller's time never stands still for long. */
 const MAX_HOLD_MS = 1000;
+/** A new stream is believed after four packets at the latest. */
+const MAX_STRAYS = 3;
 
 export class RtpReceiver {
   readonly sequence = new RtpSequence();
   readonly #transport: RtpTransport;
   readonly #sink: ReceiverSink;
   readonly #latch = new SourceLatch();
-  readonly #pcm = new Int16Array(MAX_PACKET_SAMPLES);
+  readonly #ordered: OrderedAudio;
+  /** What may come, by payload type. */
+  readonly #decoders = new Map<number, PayloadDecoder>();
   /** Packets that wait for the decision, by source. */
   readonly #held = new Map<string, Held[]>();
   #audio: NegotiatedAudio | null = null;
-  #codec: PayloadCodec = PAYLOAD_CODECS.PCMU;
+  #clockHz = SAMPLE_RATE_HZ;
+  /** The latest packets of a stream that nobody knows: the first of the next one, if that goes on. */
+  readonly #strays: Held[] = [];
   #received = 0;
   #foreign = 0;
   #malformed = 0;
@@ -55,6 +56,21 @@ export class RtpReceiver {
   constructor(transport: RtpTransport, sink: ReceiverSink) {
     this.#transport = transport;
     this.#sink = sink;
+    this.#ordered = new OrderedAudio(sink);
+  }
+
+  /** Units of `sequence.jitterUnits`: the RTP clock of what came last. */
+  get clockHz(): number {
+    return this.#clockHz;
+  }
+
+  /** Packets of a codec with state that came after their turn, and samples recovered from redundancy. */
+  get tooLate(): number {
+    return this.#ordered.tooLate;
+  }
+
+  get recoveredMs(): number {
+    return this.#ordered.recovered / (SAMPLE_RATE_HZ / 1000);
   }
 
   get packetsReceived(): number {
@@ -81,10 +97,17 @@ export class RtpReceiver {
     return since;
   }
 
-  /** Sets what was negotiated; a new remote address opens the latch again. */
-  negotiate(audio: NegotiatedAudio): void {
+  /**
+   * Sets what was negotiated; a new remote address opens the latch again. Payload types of before stay understood unless
+   * they have another meaning now: packets under way are heard (RFC 3264 8.3.2). Errors: E_MEDIA.
+   */
+  negotiate(audio: NegotiatedAudio, codecs: CallCodecs): void {
     this.#audio = audio;
-    this.#codec = payloadCodec(audio.codec);
+    for (const { codec, payloadType } of audio.alternatives ?? []) {
+      this.#decoders.set(payloadType, codecs.decoder(codec));
+    }
+    this.#decoders.set(audio.receivePayloadType, codecs.decoder(audio.codec));
+    if (audio.dtmfPayloadType !== null) this.#decoders.delete(audio.dtmfPayloadType);
     if (!this.#latch.signal(audio.remoteAddress, audio.remotePort)) return;
     this.#dropHeld();
     this.#transport.disconnect();
@@ -123,6 +146,7 @@ export class RtpReceiver {
 
   /** Ends the learning window when its time has come. Call it every frame. */
   tick(nowMs: number): void {
+    this.#ordered.tick(nowMs);
     if (!this.#latch.settle(nowMs)) {
       this.#ageHeld(nowMs);
       return;
@@ -139,15 +163,18 @@ export class RtpReceiver {
   }
 
   #settle(nowMs: number): void {
-    this.#transport.connect(this.#latch.address, this.#latch.port);
-    this.#sink.latched(this.#latch.address, this.#latch.port, nowMs);
+    const { address, port, isLearnt } = this.#latch;
+    // A connected socket would be deaf to the signalled address, should that still begin to speak.
+    if (isLearnt) this.#transport.aimAt(address, port);
+    else this.#transport.connect(address, port);
+    this.#sink.latched(address, port, nowMs);
   }
 
   #hold(packet: RtpPacket, address: string, port: number, arrivalMs: number): void {
     const from = sourceName(address, port);
     const held = this.#held.get(from) ?? [];
     this.#held.set(from, held);
-    held.push({ packet, arrivalMs });
+    held.push({ packet: copyOf(packet), arrivalMs });
     if (held.length <= MAX_HELD) return;
     held.shift();
     this.#foreign++;
@@ -170,49 +197,96 @@ export class RtpReceiver {
 
   #isOurs(payloadType: number): boolean {
     return (
-      payloadType === this.#audio?.receivePayloadType ||
+      this.#decoders.has(payloadType) ||
       payloadType === this.#audio?.dtmfPayloadType ||
-      payloadType === COMFORT_NOISE
+      this.#isComfortNoise(payloadType)
     );
+  }
+
+  #isComfortNoise(payloadType: number): boolean {
+    return payloadType === (this.#audio?.comfortNoisePayloadType ?? COMFORT_NOISE);
   }
 
   #accept(packet: RtpPacket, arrivalMs: number): void {
-    const timestamp = packet.getTimestamp();
-    const units = Math.round(arrivalMs * 8);
-    const verdict = this.sequence.note(
-      packet.getSsrc(),
-      packet.getSequenceNumber(),
-      timestamp,
-      units,
-    );
+    const decoder = this.#decoders.get(packet.getPayloadType());
+    if (decoder !== undefined) this.#clockHz = decoder.clockHz;
+    const verdict = this.#note(packet, arrivalMs);
     this.#received++;
     this.#lastMs = arrivalMs;
-    if (verdict === 'duplicate' || verdict === 'stray') return;
-    if (verdict === 'restart') this.#sink.restarted();
-    this.#deliver(packet, timestamp, arrivalMs, verdict);
+    if (verdict === 'duplicate') return;
+    if (verdict === 'stray') {
+      this.#keepStray(packet, arrivalMs);
+      return;
+    }
+    if (verdict === 'restart') this.#restart(packet, arrivalMs);
+    this.#deliver(packet, arrivalMs);
   }
 
-  #deliver(
-    packet: RtpPacket,
-    timestamp: number,
-    arrivalMs: number,
-    verdict: SequenceVerdict,
-  ): void {
+  #keepStray(packet: RtpPacket, arrivalMs: number): void {
+    const last = this.#strays.at(-1);
+    const follows = last !== undefined && isNext(last.packet, packet);
+    if (!follows) this.#strays.length = 0;
+    this.#strays.push({ packet: copyOf(packet), arrivalMs });
+    if (this.#strays.length > MAX_STRAYS) this.#strays.shift();
+  }
+
+  /** A stream is known by its second packet or a later one; those before are heard too. */
+  #restart(packet: RtpPacket, arrivalMs: number): void {
+    const last = this.#strays.at(-1);
+    const strays = last !== undefined && isNext(last.packet, packet) ? this.#strays.splice(0) : [];
+    this.#strays.length = 0;
+    const first = strays[0] ?? { packet, arrivalMs };
+    const timestamp = first.packet.getTimestamp();
+    this.#sink.restarted(this.#ordered.restart(timestamp, this.#clockHz, first.arrivalMs));
+    for (const stray of strays) {
+      this.#note(stray.packet, stray.arrivalMs);
+      this.#deliver(stray.packet, stray.arrivalMs);
+    }
+  }
+
+  #note(packet: RtpPacket, arrivalMs: number): SequenceVerdict {
+    return this.sequence.note(
+      packet.getSsrc(),
+      packet.getSequenceNumber(),
+      packet.getTimestamp(),
+      Math.round((arrivalMs * this.#clockHz) / 1000),
+      this.#clockHz,
+      packet.getPayloadType() === this.#audio?.dtmfPayloadType,
+    );
+  }
+
+  #deliver(packet: RtpPacket, arrivalMs: number): void {
     const payload = packet.getPayload();
     const payloadType = packet.getPayloadType();
-    if (payloadType === this.#audio?.dtmfPayloadType) {
+    const timestamp = packet.getTimestamp();
+    const isEvent = payloadType === this.#audio?.dtmfPayloadType;
+    const decoder = isEvent ? null : (this.#decoders.get(payloadType) ?? null);
+    const sequence = packet.getSequenceNumber();
+    const isRight = this.#ordered.packet({ sequence, timestamp, arrivalMs, payload, decoder });
+    if (!isRight) this.#malformed++;
+    if (decoder !== null) return;
+    if (isEvent) {
       if (!this.#sink.telephoneEvent(payload, timestamp, arrivalMs)) this.#malformed++;
-      return;
-    }
-    if (payloadType !== this.#audio?.receivePayloadType) return;
-    const length = Math.floor(payload.byteLength / this.#codec.bytesPerSample);
-    if (length === 0 || length > MAX_PACKET_SAMPLES) {
+    } else if (payload.byteLength === 0) {
       this.#malformed++;
-      return;
+    } else {
+      const time = this.#ordered.time.at(timestamp, SAMPLE_RATE_HZ);
+      this.#sink.comfortNoise(payload, time, arrivalMs);
     }
-    this.#codec.decode(payload, this.#pcm, length);
-    this.#sink.audio(this.#pcm, length, timestamp, arrivalMs, verdict !== 'reordered');
   }
+}
+
+/** Whether `packet` is the one after `before` in one stream. */
+function isNext(before: RtpPacket, packet: RtpPacket): boolean {
+  const number = (before.getSequenceNumber() + 1) & 0xffff;
+  return before.getSsrc() === packet.getSsrc() && number === packet.getSequenceNumber();
+}
+
+/** Of a packet that is kept: the buffer it came in may be used again. */
+function copyOf(packet: RtpPacket): RtpPacket {
+  const view = packet.getView();
+  const bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+  return new RtpPacket(new DataView(bytes.slice().buffer));
 }
 
 function sourceName(address: string, port: number): string {

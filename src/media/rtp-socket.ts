@@ -25,7 +25,14 @@ export type RtpTransport = {
   disconnect(): void;
   /** Sends at once, or drops. `bytes` may be reused after the call. */
   send(bytes: Uint8Array): void;
-  /** Sends to the port above the one RTP goes to. */
+  /** One listener for RTCP, whichever port it comes on. Datagrams of before are thrown away. */
+  onRtcp(listener: DatagramListener): void;
+  /**
+   * Where RTCP goes, and comes in: with RTP on one port (RFC 5761), or to `port`; null: the port above the one RTP goes
+   * to. Holds until the next call; before the first: unmuxed, the port above.
+   */
+  routeRtcp(isMuxed: boolean, port: number | null): void;
+  /** Sends at once, or drops, the way `routeRtcp` said. */
   sendRtcp(bytes: Uint8Array): void;
   /** Packets the system did not take. */
   readonly sendErrors: number;
@@ -38,6 +45,10 @@ const lookup = (
   _options: unknown,
   callback: (error: Error | null, address: string, family: number) => void,
 ): void => callback(null, host, isIPv6(host) ? 6 : 4);
+
+/** The second byte of RTCP where it shares a port with RTP (RFC 5761 4): no negotiated payload type looks like it. */
+const FIRST_RTCP_TYPE = 192;
+const LAST_RTCP_TYPE = 223;
 
 /** Open sockets of this thread, for leak checks. */
 let openSockets = 0;
@@ -68,6 +79,9 @@ class UdpRtpTransport implements RtpTransport {
   #isConnected = false;
   #isClosed = false;
   #sendErrors = 0;
+  #isMuxed = false;
+  #rtcpPort: number | null = null;
+  #onRtcp: DatagramListener | null = null;
 
   constructor(rtp: Socket, rtcp: Socket) {
     this.#rtp = rtp;
@@ -76,8 +90,7 @@ class UdpRtpTransport implements RtpTransport {
     // "port unreachable" of a phone that has gone; the media timeout judges that.
     rtp.on('error', () => this.#sendErrors++);
     rtcp.on('error', () => this.#sendErrors++);
-    // Incoming RTCP is drained unread: nothing here acts on it yet.
-    rtcp.on('message', () => undefined);
+    rtcp.on('message', (bytes, from) => this.#onRtcp?.(bytes, from.address, from.port));
   }
 
   get sendErrors(): number {
@@ -86,7 +99,20 @@ class UdpRtpTransport implements RtpTransport {
 
   onDatagram(listener: DatagramListener): void {
     this.#rtp.removeAllListeners('message');
-    this.#rtp.on('message', (bytes, from) => listener(bytes, from.address, from.port));
+    this.#rtp.on('message', (bytes, from) => {
+      const isRtcp = this.#isMuxed && isRtcpType(bytes[1] ?? 0);
+      if (isRtcp) this.#onRtcp?.(bytes, from.address, from.port);
+      else listener(bytes, from.address, from.port);
+    });
+  }
+
+  onRtcp(listener: DatagramListener): void {
+    this.#onRtcp = listener;
+  }
+
+  routeRtcp(isMuxed: boolean, port: number | null): void {
+    this.#isMuxed = isMuxed;
+    this.#rtcpPort = port;
   }
 
   aimAt(address: string, port: number): void {
@@ -122,8 +148,10 @@ class UdpRtpTransport implements RtpTransport {
   }
 
   sendRtcp(bytes: Uint8Array): void {
-    if (this.#isClosed || this.#port === 0 || this.#port === 65_535) return;
-    this.#rtcp.send(bytes, this.#port + 1, this.#address);
+    if (this.#isMuxed) return this.send(bytes);
+    const port = this.#rtcpPort ?? this.#port + 1;
+    if (this.#isClosed || this.#port === 0 || port < 1 || port > 65_535) return;
+    this.#rtcp.send(bytes, port, this.#address);
   }
 
   close(): void {
@@ -132,6 +160,10 @@ class UdpRtpTransport implements RtpTransport {
     closeSocket(this.#rtp);
     closeSocket(this.#rtcp);
   }
+}
+
+function isRtcpType(type: number): boolean {
+  return type >= FIRST_RTCP_TYPE && type <= LAST_RTCP_TYPE;
 }
 
 async function bindSocket(address: string, port: number): Promise<Socket> {

@@ -57,6 +57,11 @@ export class SourceLatch {
     return this.#port;
   }
 
+  /** The source was learnt; the signalled address has not spoken, and wins as soon as it does. */
+  get isLearnt(): boolean {
+    return this.#state === 'latched' && !this.#isSignalled(this.#address, this.#port);
+  }
+
   /** Sets the signalled address; true when it is a new one, which opens the latch again (re-INVITE). */
   signal(address: string, port: number): boolean {
     if (address === this.#signalledAddress && port === this.#signalledPort) return false;
@@ -72,13 +77,15 @@ export class SourceLatch {
   /** Judges one packet with the payload of a call. 'latch' means: accepted, and the source is now known. */
   judge(packet: SeenPacket, nowMs: number): LatchVerdict {
     const { address, port } = packet;
-    if (this.#state === 'latched') {
-      return address === this.#address && port === this.#port ? 'accept' : 'foreign';
+    if (this.#state === 'latched' && address === this.#address && port === this.#port) {
+      return 'accept';
     }
-    if (address === this.#signalledAddress && port === this.#signalledPort) {
+    // Also when another one was quicker: who was told to send is who is meant.
+    if (this.#isSignalled(address, port)) {
       this.#take(address, port);
       return 'latch';
     }
+    if (this.#state === 'latched') return 'foreign';
     if (this.#state === 'open') {
       this.#state = 'learning';
       this.#decideAtMs = nowMs + LEARNING_WINDOW_MS;
@@ -140,6 +147,10 @@ export class SourceLatch {
     const isHost = one.address === this.#signalledAddress;
     if (isHost !== (other.address === this.#signalledAddress)) return isHost;
     return one.packets > other.packets;
+  }
+
+  #isSignalled(address: string, port: number): boolean {
+    return address === this.#signalledAddress && port === this.#signalledPort;
   }
 
   #take(address: string, port: number): void {

@@ -11,6 +11,7 @@ export class TapReader implements MediaTap {
   readonly #caller = SampleRing.create(RING);
   readonly #agent = SampleRing.create(RING);
   readonly #onClose: () => void;
+  #dropped = 0;
   #isClosed = false;
 
   constructor(onClose: () => void) {
@@ -22,10 +23,16 @@ export class TapReader implements MediaTap {
     return { caller: this.#caller.buffer, agent: this.#agent.buffer };
   }
 
+  /** Frames that came and were not read in time. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
   read(caller: Int16Array, agent: Int16Array): number {
     if (this.#isClosed) return 0;
     // The caller's ring is written first: up to here both are whole.
     const written = this.#agent.written;
+    this.#dropped += Math.max(0, written - KEPT - this.#agent.consumed) / FRAME_SAMPLES;
     this.#caller.skipTo(written - KEPT);
     this.#agent.skipTo(written - KEPT);
     const fits = Math.min(caller.length, agent.length, written - this.#agent.consumed);

@@ -5,6 +5,10 @@
 import type { CodecName, OpusWishes } from '#lib/audio-codec.ts';
 import type { RecordingSeal } from '#lib/sealed-audio.ts';
 import type { SrtpKeys } from '#lib/srtp-params.ts';
+import type { MediaDrops } from './media-drops.ts';
+import type { CallQuality } from './call-quality.ts';
+import type { BackgroundSound, EffectOptions, MediaParty, PartyRole } from './mix-types.ts';
+import type { SrtpCounters } from './secure-transport.ts';
 
 /** Samples per second inside the media plane. */
 export const SAMPLE_RATE_HZ = 8000;
@@ -25,6 +29,8 @@ export type NegotiatedAudio = {
   /** RTP payload type we send the codec with, and the one we receive it with. */
   readonly payloadType: number;
   readonly receivePayloadType: number;
+  /** What else the other side may send at any time, by what was agreed. Absent: nothing. */
+  readonly alternatives?: readonly { readonly codec: Codec; readonly payloadType: number }[];
   /** Payload type of telephone-event in the direction to us; null when not offered. */
   readonly dtmfPayloadType: number | null;
   /** The one in the direction to them; null: they take no events. Absent: the same as `dtmfPayloadType`. */
@@ -119,6 +125,8 @@ export type MediaEvent =
       readonly startMs: number;
       readonly endMs: number;
       readonly wireMs: number;
+      /** How long the jitter buffer kept the last of it back before it could be read. Absent: not measured. */
+      readonly jitterMs?: number;
     }
   /** First sample of the utterance left in an RTP packet. */
   | {
@@ -142,6 +150,18 @@ export type MediaEvent =
       readonly heardMs: number;
     }
   | { readonly type: 'playout.resumed'; readonly atMs: number; readonly utterance: number }
+  /**
+   * For `waitingMs` (3 s, and again every 3 s) nothing of the utterance was sent although it has begun or waits: its voice
+   * gives nothing (`voice`), playout is paused, or nothing may be sent (`closed`: the other side's direction).
+   */
+  | {
+      readonly type: 'playout.stalled';
+      readonly atMs: number;
+      readonly utterance: number;
+      readonly heardMs: number;
+      readonly waitingMs: number;
+      readonly why: 'voice' | 'paused' | 'closed';
+    }
   /** The rest of the utterance was thrown away; `heardMs` of it had been sent. Answers `flush()`. */
   | {
       readonly type: 'playout.flushed';
@@ -154,9 +174,25 @@ export type MediaEvent =
       readonly atMs: number;
       readonly digit: string;
       readonly durationMs: number;
+      /** As an event, or as a tone in the audio. Absent: as an event. */
+      readonly mode?: 'rfc4733' | 'inband';
     }
   | { readonly type: 'recording.failed'; readonly atMs: number; readonly message: string }
   | { readonly type: 'media.failed'; readonly atMs: number; readonly message: string };
+
+/** What the jitter buffer did on a call. Delays: how long after its call time audio could be read. */
+export type JitterReport = {
+  readonly delayMs: number;
+  readonly meanDelayMs: number;
+  readonly maxDelayMs: number;
+  /** How long a missing packet is waited for at the end. */
+  readonly targetMs: number;
+  readonly reordered: number;
+  /** Times the stream was moved to follow the path or the sender's clock. */
+  readonly adapted: number;
+  readonly acceleratedMs: number;
+  readonly expandedMs: number;
+};
 
 /** Counters of one call, complete when the session is closed. */
 export type MediaStats = {
@@ -170,6 +206,18 @@ export type MediaStats = {
   readonly malformedDropped: number;
   readonly jitterMs: number;
   readonly codec: Codec | null;
+  /** Null: there was nothing to judge. Absent: the worker was lost. */
+  readonly quality?: CallQuality | null;
+  /** RTCP packets read; what was no such thing, and what others than the far end sent. */
+  readonly rtcpReceived?: number;
+  readonly rtcpMalformed?: number;
+  readonly rtcpForeign?: number;
+  /** All that was thrown away of this call, by where. */
+  readonly dropped?: MediaDrops;
+  /** Absent where nothing was received by RTP. */
+  readonly jitterBuffer?: JitterReport;
+  /** Absent unless the call ended with SRTP. */
+  readonly srtp?: SrtpCounters;
 };
 
 export type RecordingResult = {
@@ -230,8 +278,11 @@ export type MediaSession = {
    * Sample n of this stream is call time n / 8 ms. The ring holds 4 s; what is not read in time is dropped and counted.
    */
   readCaller(into: Int16Array): number;
-  /** Opens utterance number `utterance` (rising) for writing. Several may queue; they play in order. */
-  beginUtterance(utterance: number): void;
+  /**
+   * Opens utterance number `utterance` (rising) for writing. Several may queue; they play in order. `gainDb` (-60..20) makes
+   * this one louder; what would not fit 16 bits is bent, not cut. Errors: E_REQUEST.
+   */
+  beginUtterance(utterance: number, gainDb?: number): void;
   /**
    * Queues PCM of the open utterance; resolves when all of it is in the ring (back-pressure: the ring holds about 8 s).
    * Rejects with E_ABORTED when the utterance is flushed or the session closes meanwhile.
@@ -272,6 +323,30 @@ export type MediaSession = {
    * 20 ms to 10 min; over shared memory (`holdTune()`) nothing is copied. Errors: E_REQUEST.
    */
   playLoop(pcm: Int16Array | null): void;
+  /** Makes all that the agent says louder (-60..20 dB) from the next frame on. Errors: E_REQUEST. */
+  setVoiceGain(gainDb: number): void;
+  /**
+   * Plays a sound behind the agent from now on, under everything he says and in between, until null. It is sent and
+   * recorded, but is no utterance: nothing counts or tells it. Silent while a loop or digits are heard, while the agent is
+   * muted or a person has taken over. Errors: E_REQUEST.
+   */
+  setBackground(sound: BackgroundSound | null): void;
+  /**
+   * Plays a short sound once, over whatever the agent says; up to 4 wait, what is more is dropped. `flush` and a loop throw
+   * them away. Errors: E_REQUEST (longer than 10 s, gain).
+   */
+  playEffect(pcm: Int16Array, options?: EffectOptions): void;
+  /**
+   * Somebody takes part in the call; see `PARTY_ROLES` for who hears whom. The recording has on its right channel what the
+   * caller hears: also a supervisor and whoever took over, never a whisper.
+   * Errors: E_QUEUE_FULL (4 parties), E_ABORTED (closed), E_REQUEST (gain).
+   */
+  join(options: { readonly role: PartyRole; readonly gainDb?: number }): MediaParty;
+  /**
+   * What parties say to the agent, in real time while somebody is there: `whispered` to him alone, `spoken` to everybody.
+   * What is not read within 2 s is dropped. 0 when nobody has joined yet.
+   */
+  readAside(kind: 'whispered' | 'spoken', into: Int16Array): number;
   /** Begins the session's own recording (`recordingPath`) now, if it has not begun. After `start()`; once. */
   record(): void;
   /**
@@ -288,7 +363,7 @@ export type MediaSession = {
   resumeRecording(): void;
   /**
    * Finishes and closes the file while the call goes on; null when none was running or nothing could be written.
-   * `close()` then has no recording. Errors: E_TIMEOUT (8 s).
+   * `close()` then has no recording. Errors: E_TIMEOUT (14 s).
    */
   stopRecording(): Promise<RecordingResult | null>;
   /**

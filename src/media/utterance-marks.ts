@@ -7,9 +7,11 @@ const HEADER = 3;
 const COUNT = 0;
 const WAITING = 1;
 const TAKEN = 2;
-const ENTRY = 2;
+const ENTRY = 3;
 const UTTERANCE = 0;
 const END = 1;
+/** In hundredths of a decibel. */
+const GAIN = 2;
 const OPEN = -1;
 
 /** Utterances that may be queued at once. */
@@ -48,12 +50,13 @@ export class UtteranceMarks {
     return this.count - Atomics.load(this.#words, TAKEN) >= MAX_MARKS;
   }
 
-  /** Writer: what is written to the ring from now on is utterance `utterance`. */
-  begin(utterance: number): void {
+  /** Writer: what is written to the ring from now on is utterance `utterance`, to be played so much louder. */
+  begin(utterance: number, gainDb = 0): void {
     const index = this.count;
     const at = this.#entry(index);
     Atomics.store(this.#words, at + UTTERANCE, utterance);
     Atomics.store(this.#words, at + END, OPEN);
+    Atomics.store(this.#words, at + GAIN, Math.round(gainDb * 100));
     Atomics.store(this.#words, COUNT, index + 1);
   }
 
@@ -64,6 +67,10 @@ export class UtteranceMarks {
 
   utterance(index: number): number {
     return Atomics.load(this.#words, this.#entry(index) + UTTERANCE);
+  }
+
+  gainDb(index: number): number {
+    return Atomics.load(this.#words, this.#entry(index) + GAIN) / 100;
   }
 
   /** Ring position of the end, or -1 while the utterance is open. */

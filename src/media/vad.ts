@@ -4,11 +4,13 @@
  */
 import loadFvad from '@echogarden/fvad-wasm';
 import type { FvadModule } from '@echogarden/fvad-wasm';
+import { NoiseFloor } from './noise-floor.ts';
 import { FRAME_MS, FRAME_SAMPLES, VAD_HANGOVER_MS } from './types.ts';
 
 /** One 20 ms frame: speech or not. Holds native memory: free it. */
 export type SpeechClassifier = {
-  isSpeech(frame: Int16Array): boolean;
+  /** `level`: its RMS. */
+  isSpeech(frame: Int16Array, level: number): boolean;
   free(): void;
 };
 
@@ -45,7 +47,8 @@ export async function loadSpeechClassifiers(): Promise<() => SpeechClassifier> {
     fvad._fvad_set_mode(handle, MODE_VERY_AGGRESSIVE);
     fvad._fvad_set_sample_rate(handle, RATE_HZ);
     return {
-      isSpeech: (frame) => {
+      isSpeech: (frame, level) => {
+        if (level < DIGITAL_SILENCE) return false;
         fvad.HEAP16.set(frame, pointer >> 1);
         return fvad._fvad_process(handle, pointer, FRAME_SAMPLES) === 1;
       },
@@ -56,13 +59,8 @@ export async function loadSpeechClassifiers(): Promise<() => SpeechClassifier> {
 
 /** Below about -78 dBFS the detector neither decides nor learns: it need not be asked. */
 const DIGITAL_SILENCE = 4;
-/** About -50 dBFS: nothing below is speech. */
-const ABSOLUTE_GATE = 100;
-/** Speech stands about 8 dB above the noise floor. */
-const GATE_FACTOR = 2.5;
-/** Where the floor is assumed before any quiet frame was heard: steady noise at the start is then not speech. */
-const FIRST_FLOOR = 330;
-
+/** The shortest word (嗯, no) is longer: something fell over. */
+const MISTAKEN_MS = 80;
 /** Without packets for this long, time counts as silence. */
 const SILENT_LINE_MS = 60;
 
@@ -76,7 +74,7 @@ export class Vad {
   /** Sum of squares of what is in the frame so far. */
   #energy = 0;
   #frameStartMs = 0;
-  #floor = FIRST_FLOOR;
+  readonly #noise = new NoiseFloor();
   /** Last three verdicts, newest in bit 0. */
   #recent = 0;
   #isSpeaking = false;
@@ -141,14 +139,12 @@ export class Vad {
 
   #judge(wireMs: number): void {
     const level = Math.sqrt(this.#energy / FRAME_SAMPLES);
-    const voiced = level >= DIGITAL_SILENCE && this.#classifier.isSpeech(this.#frame);
+    const voiced = this.#classifier.isSpeech(this.#frame, level);
     this.#energy = 0;
-    const gate = Math.max(ABSOLUTE_GATE, this.#floor * GATE_FACTOR);
-    const isLoud = voiced && level > gate;
+    const isLoud = voiced && level > this.#noise.leastGate;
     const isEcho = this.#isEcho?.(this.#frame, this.#frameStartMs, isLoud) === true;
-    const isSpeech = isLoud && !isEcho;
-    if (level < this.#floor) this.#floor = Math.max(level, 1);
-    else this.#floor *= voiced ? 1.0015 : 1.02;
+    const isSpeech = isLoud && !isEcho && level > this.#noise.gate;
+    if (!isEcho) this.#noise.hear(level, voiced, this.#isSpeaking);
     if (this.#frameStartMs - this.#lastEndMs > FRAME_MS * 3) this.#recent = 0;
     this.#lastEndMs = this.#frameStartMs + FRAME_MS;
     this.#recent = ((this.#recent << 1) | (isSpeech ? 1 : 0)) & 7;
@@ -184,6 +180,7 @@ export class Vad {
     if (untilMs - this.#lastSpeechEndMs < this.#hangoverMs) return;
     this.#isSpeaking = false;
     this.#recent = 0;
+    if (this.#speechMs <= MISTAKEN_MS) this.#noise.mistaken();
     this.#listener.stopped(this.#startMs, this.#lastSpeechEndMs, this.#lastSpeechWireMs);
   }
 }

@@ -118,6 +118,10 @@ export class WebTransport implements RtpTransport, PacedStream {
 
   sendRtcp(): void {}
 
+  onRtcp(): void {} // nobody sends any
+
+  routeRtcp(): void {}
+
   close(): void {
     if (this.#state === 'paced') this.#pacer.remove(this);
     this.#state = 'closed';

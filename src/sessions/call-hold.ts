@@ -1,6 +1,5 @@
 /** A call on hold: the other side is told so by SIP and hears music, while the agent's time stands still (contract 2.7). */
 import { AppError, toAppError } from '#lib/errors.ts';
-import { holdTune } from '#media/hold-tune.ts';
 import type { MediaSession, NegotiatedAudio } from '#media/types.ts';
 import { FRAME_SAMPLES } from '#media/types.ts';
 import type { SipDialog } from '#sip/types.ts';
@@ -14,6 +13,8 @@ export type CallHoldOptions = {
   readonly conversation: Pick<Talk, 'hold'>;
   /** Null once it is closed. */
   readonly media: () => Pick<MediaSession, 'playLoop'> | null;
+  /** What is heard on hold. */
+  readonly music: () => Int16Array;
   /** What was agreed on holds from now on. */
   readonly restart: (audio: NegotiatedAudio) => void;
 };
@@ -56,7 +57,7 @@ export class CallHold {
     }
     const media = this.#options.media();
     if (!on) media?.playLoop(null);
-    else if (music !== this.#hasMusic) media?.playLoop(music ? holdTune() : SILENCE);
+    else if (music !== this.#hasMusic) media?.playLoop(music ? this.#options.music() : SILENCE);
     this.#hasMusic = music;
     if (!on) this.#options.conversation.hold(false);
     return { ok: true, data: { on } };

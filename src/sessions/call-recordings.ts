@@ -177,11 +177,10 @@ export class CallRecordings {
 
   #newRecording(isFirst: boolean): Recording {
     const file = this.#options.newRecording();
-    const { recordingId: id } = file.seal;
-    return {
-      ...{ file, isFirst },
-      patch: { id, status: 'active', uri: file.uri, key_enc: file.keyEnc },
-    };
+    const { recordingId: id, format = 'wav' } = file.seal;
+    const patch = { id, status: 'active', uri: file.uri, key_enc: file.keyEnc } as const;
+    // A row says `wav` by itself.
+    return { ...{ file, isFirst }, patch: format === 'wav' ? patch : { ...patch, format } };
   }
 
   #begin(recording: Recording, wasHeard: boolean): void {

@@ -3,44 +3,31 @@
  * provides the machine's actors, and gives everything back in the reverse order whatever happens.
  */
 import { createActor, fromPromise, type ActorRefFrom } from 'xstate';
-import type { Clock, TimerHandle } from '#lib/clock.ts';
+import type { TimerHandle } from '#lib/clock.ts';
 import { withDeadline } from '#lib/deadline.ts';
 import { messageOf, toAppError } from '#lib/errors.ts';
-import type { Id } from '#lib/ids.ts';
 import type { Log, LogEvent } from '#lib/log.ts';
-import type { NewRecording } from '#lib/recording-place.ts';
-import type {
-  MediaClosed,
-  MediaEngine,
-  MediaEvent,
-  MediaSession,
-  NegotiatedAudio,
-} from '#media/types.ts';
+import type { MediaClosed, MediaEvent, MediaSession, NegotiatedAudio } from '#media/types.ts';
 import type { ProviderSet } from '#providers/contract.ts';
-import type { PhraseStore } from '#providers/phrase-store.ts';
 import { WEB_AUDIO } from '#media/web-transport.ts';
 import type { SipEnd } from '#sip/types.ts';
 import { AnswerWatch } from './answer-watch.ts';
-import type { AudioPump } from './audio-pump.ts';
 import { CallDigits } from './call-digits.ts';
 import { CallHold } from './call-hold.ts';
+import { CallKeys } from './call-keys.ts';
 import { CallRecordings } from './call-recordings.ts';
 import { callMachine, type CallEvent, type Connected } from './call.machine.ts';
 import { talkIn, type ConversationOptions } from './conversation-parts.ts';
 import { CallClients } from './call-attach.ts';
-import type { CallContext } from './call-context.ts';
-import type { Answered, Leg, LegDialog, LegEvents, Refusal } from './leg.ts';
+import { CallSounds } from './call-sounds.ts';
+import type { CallDeps, CallSetup, LiveCall } from './call-types.ts';
+import type { Answered, LegDialog, LegEvents, Refusal } from './leg.ts';
 import { LiveControl } from './live-control.ts';
 import { endingOf, type EndCause, type Ending } from './outcome.ts';
-import type { AgentConfig } from '#lib/agent-config.ts';
-import type { EndOfTurnModel } from './end-of-turn.ts';
 import { finalFactsOf } from './final-facts.ts';
 import { WebLeg } from './web-leg.ts';
 import { newTalk } from './realtime-talk.ts';
-import type { SpeakerFloor } from './speaker.ts';
-import type { CallStory } from './story.ts';
 import type { Talk } from './talk.ts';
-import type { CallTools } from './tools/call-tools.ts';
 
 /** RTP silence that means the media is lost (contract 2.0; lessons.md 1). */
 const FIRST_RTP_TIMEOUT_MS = 30_000;
@@ -48,63 +35,12 @@ const RTP_TIMEOUT_MS = 15_000;
 /** The caller of `connect` gives up first; this bounds what is left after that. */
 const LATE_ANSWER_MS = 3000;
 /** Longer than the media engine itself waits for the disk, whose word then decides about the recording. */
-const MEDIA_CLOSE_MS = 9000;
+const MEDIA_CLOSE_MS = 15_000;
 
-export type CallDeps = {
-  readonly media: MediaEngine;
-  readonly pump: AudioPump;
-  readonly clock: Clock;
-  readonly log: Log;
-  /** A place and a key of its own for the recording of a call. */
-  newRecording(call: { readonly accountId: Id }): NewRecording;
-  /** Keeps the sound of what is said in many calls; absent: nothing is kept. */
-  readonly phrases?: PhraseStore;
-  /** Judges by the words whether a turn of the caller is over; absent: the silence and the words alone decide. */
-  readonly endOfTurn?: EndOfTurnModel;
-  /** Told once all of a call's events are journaled, before the BYE is acknowledged. Returns at once; never throws. */
-  onEnded?(call: EndedCall): void;
-};
-
-/** A call whose last events are journaled. */
-export type EndedCall = { readonly story: CallStory; readonly agent: AgentConfig };
-
-export type CallSetup = {
-  readonly leg: Leg;
-  readonly story: CallStory;
-  readonly agent: AgentConfig;
-  /** The greeting is all that is said; then we hang up. */
-  readonly announceOnly?: boolean;
-  /** It is found out who answers. */
-  readonly amd?: boolean;
-  /** Whether the call is recorded: asked once somebody will be heard. */
-  records(): Promise<boolean>;
-  /** Said before the first recorded frame, when the call is recorded. */
-  readonly notice?: string | null;
-  /** Who of a squad replies; null or absent: the agent alone. */
-  readonly floor?: SpeakerFloor | null;
-  /** What the model may use, and what it is told besides. */
-  readonly tools?: CallTools;
-  readonly context?: CallContext;
-  /** Resolved when the call is prepared; errors: E_CONFIG for a vendor nobody set up. */
-  providers(): ProviderSet | Promise<ProviderSet>;
-};
+export type { CallDeps, CallSetup, EndedCall, LiveCall } from './call-types.ts';
 
 /** The call ended while this was under way: the machine has its cause already and does not look at this one. */
 const GONE = { ok: false, cause: { type: 'node.stop' } } as const;
-
-/** A running call: what the registry holds. */
-export type LiveCall = {
-  readonly story: CallStory;
-  /** Null before the answer and once the call is ending. */
-  control(): LiveControl | null;
-  /** Who attaches by socket. */
-  readonly clients: CallClients;
-  hangup(by: 'api' | 'supervisor', reason: string | null): void;
-  /** The node is going down. */
-  stop(): void;
-  /** Resolves when everything has been given back. Never rejects. */
-  readonly done: Promise<Ending>;
-};
 
 export function runCall(deps: CallDeps, setup: CallSetup): LiveCall {
   const call = new RunningCall(deps, setup);
@@ -132,8 +68,10 @@ class RunningCall {
   #connecting: Promise<Answered | Refusal> | null = null;
   #control: LiveControl | null = null;
   #digits: CallDigits | null = null;
+  readonly #keys: CallKeys;
   #watch: AnswerWatch | null = null;
   readonly #recordings: CallRecordings;
+  readonly #sounds: CallSounds;
   #boundTo = '';
   #codec: string | null = null;
   #providers: ProviderSet | null = null;
@@ -144,6 +82,7 @@ class RunningCall {
     this.#setup = setup;
     const { story } = setup;
     this.#log = deps.log.child({ callId: story.callId });
+    this.#keys = new CallKeys(deps.clock);
     this.#recordings = new CallRecordings({
       ...{ story, log: this.#log },
       newRecording: () => deps.newRecording(story),
@@ -151,6 +90,12 @@ class RunningCall {
       media: () => this.#media,
       giveNotice: (text, onOver) => this.#giveNotice(text, onOver),
     });
+    const { agent, tools } = setup;
+    this.#sounds = new CallSounds({
+      ...{ agent, library: deps.sounds ?? null, clock: deps.clock, log: this.#log },
+      media: () => this.#media,
+    });
+    if (tools !== undefined) tools.onBusy = (on) => this.#sounds.toolsWork(on);
     const machine = callMachine.provide({
       actors: {
         prepare: fromPromise<Connected>(({ signal }) => this.#prepare(signal)),
@@ -158,9 +103,8 @@ class RunningCall {
         release: fromPromise<void>(() => this.#release()),
       },
     });
-    this.#actor = createActor(machine, {
-      input: { maxDurationMs: setup.agent.maxDurationS * 1000 },
-    });
+    const input = { maxDurationMs: setup.agent.maxDurationS * 1000 };
+    this.#actor = createActor(machine, { input });
   }
 
   send(event: CallEvent): void {
@@ -194,6 +138,7 @@ class RunningCall {
     const checked = await leg.check(this.#legEvents, signal);
     if (!checked.ok) return checked;
     if (signal.aborted) return GONE;
+    this.#sounds.load();
     this.#providers = await this.#setup.providers();
     if (await this.#setup.records()) this.#recordings.choose(this.#setup.notice ?? null);
     await this.#openMedia();
@@ -241,7 +186,7 @@ class RunningCall {
     const { leg } = this.#setup;
     for (;;) {
       const media = this.#media as MediaSession;
-      media.onEvent((event) => this.#onMedia(event));
+      media.onEvent(this.#keys.media((event) => this.#onMedia(event)));
       const local = { address: media.localAddress, port: media.localPort };
       const result = await leg.connect(local, this.#legEvents, signal);
       if (result.ok || signal.aborted || !(await leg.advance()) || this.#isEnding()) return result;
@@ -281,13 +226,14 @@ class RunningCall {
     };
     const conversation = newTalk(options, audio.codec);
     this.#conversation = conversation;
+    this.#sounds.begin(this.#recordings.notice !== null);
     conversation.start();
     if (this.#setup.amd === true) this.#watchAnswer(conversation, media, providers);
     this.#takeCommands(conversation, dialog);
     if (this.#isAway) this.#standStill(true);
     dialog.onOffer((offer) => this.#onOffer(offer));
     dialog.onAnswer((sdp) => this.#restart(leg.acceptLate(sdp)));
-    dialog.onDtmf((digit, durationMs) => this.#conversation?.onDtmf(digit, durationMs, 'info'));
+    dialog.onDtmf(this.#keys.info((digit, ms) => this.#conversation?.onDtmf(digit, ms, 'info')));
     dialog.onEnd((end) => this.#onDialogEnd(end));
   }
 
@@ -324,7 +270,10 @@ class RunningCall {
     const media = (): MediaSession | null => this.#media;
     const digits = new CallDigits({ dialog, story, clock, log: this.#log, media });
     const restart = (audio: NegotiatedAudio): void => this.#restart(audio);
-    const holding = new CallHold({ leg, dialog, conversation, media, restart });
+    const holding = new CallHold({
+      ...{ leg, dialog, conversation, media, restart },
+      music: () => this.#sounds.holdMusic,
+    });
     this.#digits = digits;
     const recordings = this.#recordings;
     this.#control = new LiveControl({ story, conversation, recordings, digits, holding, media });
@@ -345,6 +294,7 @@ class RunningCall {
     const { leg, story } = this.#setup;
     this.#deps.clock.clearTimer(this.#timer);
     this.#digits?.close();
+    this.#sounds.close();
     this.#watch?.close();
     story.markEnd();
     const { cause, answered } = this.#verdict();
@@ -371,7 +321,8 @@ class RunningCall {
     );
     for (const recording of recordings) story.recordingEnded(recording);
     this.#deps.onEnded?.({ story, agent: this.#setup.agent });
-    this.#log.info('call.ended', { outcome: ending.outcome, endedBy: ending.endedBy });
+    const quality = this.#mediaClosed?.stats.quality ?? null;
+    this.#log.info('call.ended', { outcome: ending.outcome, endedBy: ending.endedBy, quality });
     await goodbye; // last: a peer that answers no BYE must not hold the record up
   }
 

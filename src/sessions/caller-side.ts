@@ -67,6 +67,7 @@ export class CallerSide {
     const { startMs, endMs } = event;
     this.#times = this.newTimes();
     this.#times.mark('speechEnd', event.wireMs);
+    this.#times.jitterMs = event.jitterMs ?? 0;
     this.#times.mark('detected');
     ears.pump();
     const { history } = ears;

@@ -26,6 +26,7 @@ import { Capacity } from './capacity.ts';
 import { inboundLeg } from './inbound-leg.ts';
 import { needsCallControl, planOf } from './inbound-plan.ts';
 import { numberOf } from './numbers.ts';
+import { LegMedia, type LegWishes } from './leg-media.ts';
 import { outboundLeg, shownNumber } from './outbound-leg.ts';
 import { checkPlacing, limitOf, linesFor, type Placing } from './placing.ts';
 import type {
@@ -65,6 +66,8 @@ export type CallsOptions = {
   readonly accounts: AccountDirectory;
   readonly node: string;
   readonly maxCalls: number;
+  /** What calls may speak that come from no trunk row; absent: G.711 without SRTP. */
+  readonly media?: LegWishes;
   /** Answer `ring`: rings this long, 30 s unless a test is in a hurry. */
   readonly ringElsewhereMs?: number;
   /** Whether a call is recorded when neither request, agent nor account says so. */
@@ -95,6 +98,7 @@ export class Calls implements CallService, CallAttaching {
   readonly #log: Log;
   readonly #live = new Map<Id, LiveCall & { readonly takesRoom: boolean }>();
   readonly #capacity: Capacity;
+  readonly #media: LegMedia;
   /** Commands to live calls. */
   readonly control: CallControl;
   /** Ended calls by id with the time they may be forgotten; insertion order is time order. */
@@ -107,6 +111,7 @@ export class Calls implements CallService, CallAttaching {
     this.#options = options;
     this.#clock = options.deps.clock;
     this.#log = options.deps.log;
+    this.#media = new LegMedia(this.#log, options.media);
     this.#capacity = new Capacity(this.#clock, () => this.#loads());
     const { trunks, accounts, contacts } = options;
     this.control = new CallController({
@@ -171,7 +176,10 @@ export class Calls implements CallService, CallAttaching {
       story,
       agent,
       announceOnly: then.type === 'answer' && then.announceOnly,
-      leg: inboundLeg({ call, plan, isFull, ringMs, shownAddress, clock: this.#clock }),
+      leg: inboundLeg({
+        ...{ call, plan, isFull, ringMs, shownAddress, clock: this.#clock },
+        ...{ media: this.#media, trunk: arrival.trunk },
+      }),
       records: () => this.#mayRecord(agent, policy, story, undefined),
       notice: policy?.recordingNotice ?? null,
     };
@@ -267,6 +275,7 @@ export class Calls implements CallService, CallAttaching {
       ...{ squadId, ruleId: null, callerApp: null },
     });
     const { sip, shownAddress } = this.#options;
+    const line = { sip, shownAddress, media: this.#media };
     const onRoute = (next: AccountTrunk, shown: string | null): void => {
       this.#log.info('call.rerouted', { callId: story.callId, trunkId: next.id });
       this.#capacity.noteStart(next.id);
@@ -277,7 +286,7 @@ export class Calls implements CallService, CallAttaching {
     const setup = {
       story,
       agent,
-      leg: outboundLeg({ sip, routes, to, from, ringTimeoutMs, mayUse, onRoute, shownAddress }),
+      leg: outboundLeg({ ...line, routes, to, from, ringTimeoutMs, mayUse, onRoute }),
       records: () => this.#mayRecord(agent, policy, story, recordingEnabled),
       ...{ notice: policy.recordingNotice, amd: request.amd ?? false },
     };

@@ -2,6 +2,7 @@
  * One live call's conversation: puts together who decides (the turn machine), who listens (the caller's side) and who
  * speaks (the floor's work), and takes what comes from outside. `close` gives all back.
  */
+import type { KeyMode } from '#lib/call-events.ts';
 import type { Clock } from '#lib/clock.ts';
 import { toAppError } from '#lib/errors.ts';
 import type { MediaEvent, MediaSession } from '#media/types.ts';
@@ -25,6 +26,7 @@ import { FloorWork } from './floor-work.ts';
 import { summarise } from './latency.ts';
 import { Requests } from './requests.ts';
 import { Speaker, type Voice } from './speaker.ts';
+import { onStalled } from './stall.ts';
 import type { HoldReason } from './talk.ts';
 import { CallTools } from './tools/call-tools.ts';
 import { TurnActor } from './turn-actor.ts';
@@ -276,6 +278,9 @@ export class Conversation {
       case 'playout.resumed':
         this.#speech.onPaused(event);
         return;
+      case 'playout.stalled':
+        this.#onStalled(event);
+        return;
       case 'playout.done':
         if (this.#openedAtMs === null) return this.#noticeDone(event);
         this.#floor.played(event);
@@ -285,7 +290,7 @@ export class Conversation {
         this.#lastWords?.();
         return;
       case 'dtmf':
-        this.onDtmf(event.digit, event.durationMs, 'rfc4733');
+        this.onDtmf(event.digit, event.durationMs, event.mode ?? 'rfc4733');
         return;
       // The rest concerns the call, not the conversation.
       case 'media.latched':
@@ -294,6 +299,16 @@ export class Conversation {
       case 'recording.failed':
         return;
     }
+  }
+
+  #onStalled(event: MediaEvent & { readonly type: 'playout.stalled' }): void {
+    const { media, log, story } = this.#options;
+    onStalled(event, {
+      ...{ callId: story.callId, turn: this.#turn, speech: this.#speech, media, log },
+      awaitsVoice: () => this.#speaker.isVoiceAwaited,
+      yield: (number) => this.#floor.yield(number, null),
+      tellFault: (error) => this.#tellFault(error),
+    });
   }
 
   #tellBegun(sound: number): void {
@@ -314,7 +329,7 @@ export class Conversation {
     this.#turn.send({ type: 'speech.started', startMs: this.#turn.time.of(startMs), over });
   }
 
-  onDtmf(digit: string, durationMs: number, mode: 'rfc4733' | 'info' | 'web'): void {
+  onDtmf(digit: string, durationMs: number, mode: KeyMode): void {
     // The media plane sees to the keys in its own packets; those by signalling are not forwarded either.
     if (this.#isClosed || this.#isCallerMuted) return;
     const { story } = this.#options;

@@ -43,23 +43,24 @@ function errorOf(cause: EndCause): FinalFacts['error'] {
 }
 
 /**
- * E-model for G.711 with concealment (ITU-T G.107, G.113: Ie 0, Bpl 25.1), one-way delay taken as 100 ms until RTCP
- * measures it. `mos_min` equals `mos` while quality is judged over the whole call.
+ * The score is of what we hear: the mean over the call, and its worst five seconds. Null when there was nothing to judge:
+ * no packet, and too short a call to miss one. `fault` names the most important thing that was wrong, as measured
+ * (docs/operation.md, "Call quality").
  */
 function qualityOf({ stats, codec, cause }: FinalInput): Quality | null {
-  if (stats === null || codec === null || stats.packetsReceived === 0) return null;
-  const expected = stats.packetsReceived + stats.lost;
-  const lossPct = (100 * (stats.lost + stats.late)) / Math.max(1, expected);
-  const delayMs = 100;
-  const r = 93.2 - 0.024 * delayMs - (95 * lossPct) / (lossPct + 25.1);
-  const mos = r <= 0 ? 1 : 1 + 0.035 * r + r * (r - 60) * (100 - r) * 7e-6;
-  const rounded = Math.round(Math.min(4.5, Math.max(1, mos)) * 100) / 100;
+  const quality = stats?.quality ?? null;
+  if (quality === null || codec === null) return null;
+  const isLost = cause.type === 'media.lost' && quality.fault !== 'one_way_audio';
   return {
-    mos: rounded,
-    mos_min: rounded,
-    loss_pct: Math.round(lossPct * 100) / 100,
-    jitter_ms: Math.round(stats.jitterMs * 10) / 10,
+    mos: rounded(quality.mos, 100),
+    mos_min: rounded(quality.mosMin, 100),
+    loss_pct: rounded(quality.lossPct, 100),
+    jitter_ms: rounded(quality.jitterMs, 10),
     codec,
-    fault: cause.type === 'media.lost' ? 'MEDIA_LOST' : null,
+    fault: isLost ? 'media_lost' : quality.fault,
   };
+}
+
+function rounded(value: number, steps: number): number {
+  return Math.round(value * steps) / steps;
 }

@@ -2,18 +2,17 @@
 import type { Clock } from '#lib/clock.ts';
 import { delay, withDeadline } from '#lib/deadline.ts';
 import { AppError } from '#lib/errors.ts';
+import type { TrunkSource } from '#lib/trunk.ts';
 import type { NegotiatedAudio } from '#media/types.ts';
-import { createSdpSession, type SdpCodec, type SdpSession } from '#sip/sdp.ts';
-import { readSdp } from '#sip/sdp-read.ts';
+import { createSdpSession, type SdpSession } from '#sip/sdp.ts';
 import type { InboundCall, SipDialog } from '#sip/types.ts';
 import type { InboundPlan } from './inbound-plan.ts';
 import type { Answered, Leg, LegEvents, Refusal } from './leg.ts';
 import { LegDescription } from './leg-hold.ts';
+import { LegMedia, type LegPlace, type LegWishes } from './leg-media.ts';
 import type { EndCause } from './outcome.ts';
 import { offerRefusal } from './renegotiate.ts';
 
-/** A-law first: the carriers' codec outside North America and Japan. */
-const CODECS: readonly SdpCodec[] = ['PCMA', 'PCMU'];
 const RETRY_AFTER_S = 5;
 /** The dialog stands, so the ACK is in: its body is there at once or never. */
 const ACK_BODY_MS = 1000;
@@ -30,12 +29,26 @@ export type InboundLegOptions = {
   readonly clock: Clock;
   /** The address a peer is told to send RTP to, by the local address and the peer's. */
   readonly shownAddress: (localAddress: string, peerAddress: string) => string;
+  readonly media?: LegMedia;
+  /** The row of the trunk that the call came by; null or absent: none. */
+  readonly trunk?: TrunkSource | null;
+};
+
+/** What the leg speaks, and with whom it is talked over. */
+type Speech = {
+  readonly media: LegMedia;
+  readonly wishes: LegWishes;
+  readonly place: LegPlace;
+  /** Why the call is refused with 488, for the one who made the offer. */
+  whyNot: string | null;
 };
 
 export function inboundLeg(options: InboundLegOptions): Leg {
-  const { call, shownAddress } = options;
+  const { call, shownAddress, media = new LegMedia(), trunk = null } = options;
   const description = new LegDescription();
   let isSettled = false;
+  const place = { trunkId: trunk?.trunkId ?? null, transport: call.transport };
+  const speech: Speech = { media, wishes: media.wishesOf(trunk), place, whyNot: null };
   return {
     sipCallId: call.sipCallId,
     localAddress: () => Promise.resolve(call.receivedAddress),
@@ -44,18 +57,24 @@ export function inboundLeg(options: InboundLegOptions): Leg {
         isSettled = true;
         events.onCancel();
       });
-      return carryOut(options, events, signal);
+      return carryOut(options, speech, events, signal);
     },
     connect: async (local): Promise<Answered | Refusal> => {
       const address = shownAddress(local.address, call.sourceAddress);
-      const session = createSdpSession({ address, port: local.port, codecs: CODECS });
+      const session = createSdpSession({ ...speech.wishes, address, port: local.port });
       description.use(session);
-      if (call.offer === null) return answerLate(call, session, () => (isSettled = true));
+      if (call.offer === null) {
+        const late = await answerLate(call, session, () => (isSettled = true));
+        if (late.ok) media.agreed(late.audio, place);
+        return late;
+      }
       const answer = session.answer(call.offer);
-      if (answer === null) return refused('incompatible_media', 488);
+      if (answer === null) return incompatible(call.offer, speech, address);
       isSettled = true;
       const dialog = await acknowledged(call, answer.sdp);
-      return 'cause' in dialog ? dialog : { ok: true, dialog, audio: answer.audio };
+      if ('cause' in dialog) return dialog;
+      media.agreed(answer.audio, place);
+      return { ok: true, dialog, audio: answer.audio };
     },
     advance: () => Promise.resolve(false),
     renegotiate: (offer) => description.renegotiate(offer),
@@ -66,7 +85,7 @@ export function inboundLeg(options: InboundLegOptions): Leg {
       if (isSettled || cause.type === 'remote.cancel') return;
       isSettled = true;
       const { status, reason } = statusFor(cause);
-      call.reject(status, reason, status === 503 ? { 'Retry-After': String(RETRY_AFTER_S) } : {});
+      call.reject(status, reason, headersFor(status, speech.whyNot));
     },
   };
 }
@@ -74,6 +93,7 @@ export function inboundLeg(options: InboundLegOptions): Leg {
 /** Everything the plan has before the answer. Gives up, with any result, when `signal` aborts. */
 async function carryOut(
   { call, plan, isFull, ringMs, clock }: InboundLegOptions,
+  speech: Speech,
   events: LegEvents,
   signal: AbortSignal,
 ): Promise<{ readonly ok: true } | Refusal> {
@@ -81,7 +101,7 @@ async function carryOut(
   if (isFull) return refused('congestion', 503);
   const checked =
     then.type === 'answer' && call.offer !== null
-      ? checkOffer(call.offer)
+      ? checkOffer(call.offer, speech)
       : ({ ok: true } as const);
   if (!checked.ok) return checked;
   const waitMs = delayRingMs + (then.type === 'ring' ? ringMs : 0);
@@ -107,17 +127,32 @@ async function acknowledged(call: InboundCall, sdp: string): Promise<SipDialog |
   }
 }
 
+/** Of no family: what can be answered does not depend on the address before there is one. */
+const ANY_ADDRESS = '0.0.0.0';
+
 /** Whether anything in the offer can be answered; the real answer is made once the port is known. */
-function checkOffer(offer: string): { readonly ok: true } | Refusal {
+function checkOffer(offer: string, speech: Speech): { readonly ok: true } | Refusal {
   try {
-    readSdp(offer);
-    const probe = createSdpSession({ address: '0.0.0.0', port: 9, codecs: CODECS }, 1);
-    return probe.answer(offer) === null ? refused('incompatible_media', 488) : { ok: true };
+    const probe = createSdpSession({ ...speech.wishes, address: ANY_ADDRESS, port: 9 }, 1);
+    if (probe.answer(offer) !== null) return { ok: true };
+    return incompatible(offer, speech, ANY_ADDRESS);
   } catch (error) {
     // RFC 3261 21.4.1: a body that cannot be parsed is a bad request.
     if (offerRefusal(error)) return refused('incompatible_media', 400);
     throw error;
   }
+}
+
+function incompatible(offer: string, speech: Speech, address: string): Refusal {
+  const { media, wishes, place } = speech;
+  speech.whyNot = media.refused(offer, { ...wishes, address }, place);
+  return refused('incompatible_media', 488);
+}
+
+/** RFC 3261 20.43: 305 is an incompatible media format. */
+function headersFor(status: number, whyNot: string | null): Readonly<Record<string, string>> {
+  if (status === 503) return { 'Retry-After': String(RETRY_AFTER_S) };
+  return status === 488 && whyNot !== null ? { Warning: `305 callyard "${whyNot}"` } : {};
 }
 
 /** No offer in the INVITE: ours goes into the 200, theirs comes with the ACK (RFC 3261 13.2.1). */

@@ -6,6 +6,7 @@ import { outcomeOfRefusal } from '#sip/status.ts';
 import type { OutboundRequest, OutboundResult, SipAgent } from '#sip/types.ts';
 import type { Answered, Leg, LegEvents, LocalMedia, Refusal } from './leg.ts';
 import { LegDescription } from './leg-hold.ts';
+import { LegMedia } from './leg-media.ts';
 import { offerRefusal } from './renegotiate.ts';
 
 export type OutboundLegOptions = {
@@ -23,6 +24,7 @@ export type OutboundLegOptions = {
   onRoute(trunk: AccountTrunk, from: string | null): void;
   /** The address a peer is told to send RTP to, by the local address and the peer's. */
   readonly shownAddress: (localAddress: string, peerAddress: string) => string;
+  readonly media?: LegMedia;
 };
 
 /** With another trunk to go to, this much silence means that a trunk is dead. RFC 3261's 32 s would be the callee's. */
@@ -40,12 +42,14 @@ class OutboundLeg implements Leg {
   #rest: readonly AccountTrunk[];
   #localAddress = '';
   readonly #description = new LegDescription();
+  readonly #media: LegMedia;
   #hasRung = false;
   /** What the last attempt came to, when the next trunk may do better. */
   #mayMoveOn = false;
 
   constructor(options: OutboundLegOptions) {
     this.#options = options;
+    this.#media = options.media ?? new LegMedia();
     const [first, ...rest] = options.routes;
     if (first === undefined) throw new Error('an outbound call needs a trunk');
     this.#route = first;
@@ -81,12 +85,13 @@ class OutboundLeg implements Leg {
     const { sip, shownAddress } = this.#options;
     const trunk = this.#route;
     const address = shownAddress(local.address, trunk.host);
-    const session = createSdpSession({ address, port: local.port, codecs: trunk.codecs });
+    const { codecs, srtp = 'off', rtcpMux = false } = trunk;
+    const session = createSdpSession({ address, port: local.port, codecs, srtp, rtcpMux });
     this.#description.use(session);
     this.#mayMoveOn = false;
     try {
       const result = await sip.call(this.#request(session.offer(), events), signal);
-      if (result.ok) return await accept(result, session);
+      if (result.ok) return await this.#accept(result, session, address);
       this.#mayMoveOn = !this.#hasRung && isTrunkAtFault(result);
       return refusalOf(result);
     } catch (error) {
@@ -95,6 +100,31 @@ class OutboundLeg implements Leg {
       this.#mayMoveOn = true;
       return { ok: false, cause: { type: 'fault', code: error.code, message: error.message } };
     }
+  }
+
+  /** A 200 whose answer we cannot use has made a dialog all the same: it gets its BYE. */
+  async #accept(
+    result: OutboundResult & { readonly ok: true },
+    session: SdpSession,
+    address: string,
+  ): Promise<Answered | Refusal> {
+    const trunk = this.#route;
+    const place = { trunkId: trunk.id, transport: trunk.transport };
+    try {
+      const audio = session.accept(result.answer);
+      if (audio !== null) {
+        this.#media.agreed(audio, place);
+        return { ok: true, dialog: result.dialog, audio };
+      }
+      this.#media.refused(result.answer, { ...trunk, address }, place);
+    } catch (error) {
+      if (!offerRefusal(error)) throw error;
+    }
+    await result.dialog.bye({ q850: 88, text: 'Incompatible destination' });
+    return {
+      ok: false,
+      cause: { type: 'callee.refused', outcome: 'incompatible_media', status: 200, q850: null },
+    };
   }
 
   #request(offer: string, events: LegEvents): OutboundRequest {
@@ -164,29 +194,6 @@ export function shownNumber(trunk: AccountTrunk, from: string | null): string | 
 function isTrunkAtFault(result: OutboundResult & { readonly ok: false }): boolean {
   return result.cause === 'unreachable' || outcomeOfRefusal(result) === 'congestion';
 }
-/** A 200 whose answer we cannot use has made a dialog all the same: it gets its BYE. */
-async function accept(
-  result: OutboundResult & { readonly ok: true },
-  session: SdpSession,
-): Promise<Answered | Refusal> {
-  const audio = tryAccept(result.answer, session);
-  if (audio !== null) return { ok: true, dialog: result.dialog, audio };
-  await result.dialog.bye({ q850: 88, text: 'Incompatible destination' });
-  return {
-    ok: false,
-    cause: { type: 'callee.refused', outcome: 'incompatible_media', status: 200, q850: null },
-  };
-}
-
-function tryAccept(answer: string, session: SdpSession): ReturnType<SdpSession['accept']> {
-  try {
-    return session.accept(answer);
-  } catch (error) {
-    if (offerRefusal(error)) return null;
-    throw error;
-  }
-}
-
 function refusalOf(result: OutboundResult & { readonly ok: false }): Refusal {
   const { status, q850 } = result;
   const outcome = outcomeOfRefusal(result);

@@ -79,12 +79,13 @@ export class RealtimeCaller {
       turn.send({ type: 'speech.started', startMs: turn.time.of(startMs), over: over() });
   }
 
-  stopped({ startMs, endMs, wireMs }: Stopped): void {
+  stopped({ startMs, endMs, wireMs, jitterMs = 0 }: Stopped): void {
     const { words, turn } = this.#options;
     this.#isSpeaking = false;
     this.#times = this.newTimes();
     this.#isAnswered = false;
     this.#times.mark('speechEnd', wireMs);
+    this.#times.jitterMs = jitterMs;
     this.#times.mark('detected');
     words.stopped(startMs, endMs);
     this.#end(turn.time.of(startMs), turn.time.of(endMs));

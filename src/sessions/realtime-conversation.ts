@@ -3,6 +3,7 @@
  * turn is over and what is answered the model decides. Puts together who listens, who speaks and who is asked; `close` gives
  * all back.
  */
+import type { KeyMode } from '#lib/call-events.ts';
 import { toAppError, type AppError } from '#lib/errors.ts';
 import type { MediaEvent } from '#media/types.ts';
 import type { RealtimeEvent, RealtimeProvider } from '#providers/contract.ts';
@@ -29,6 +30,7 @@ import { RealtimeWords } from './realtime-words.ts';
 import type { Work } from './realtime-work.ts';
 import { Requests } from './requests.ts';
 import { Speaker, type Voice } from './speaker.ts';
+import { onStalled } from './stall.ts';
 import type { HoldReason, Talk } from './talk.ts';
 import { CallTools } from './tools/call-tools.ts';
 import { TurnActor } from './turn-actor.ts';
@@ -264,6 +266,8 @@ export class RealtimeConversation implements Talk {
       case 'playout.paused':
       case 'playout.resumed':
         return this.#speech.onPaused(event);
+      case 'playout.stalled':
+        return this.#onStalled(event);
       case 'playout.done':
         if (!this.#caller.isOpen) return this.#noticeDone(event);
         return this.#floor.played(event);
@@ -272,7 +276,7 @@ export class RealtimeConversation implements Talk {
         this.#lastWords?.();
         return;
       case 'dtmf':
-        return this.onDtmf(event.digit, event.durationMs, 'rfc4733');
+        return this.onDtmf(event.digit, event.durationMs, event.mode ?? 'rfc4733');
       // The rest concerns the call, not the conversation.
       case 'media.latched':
       case 'media.lost':
@@ -282,13 +286,23 @@ export class RealtimeConversation implements Talk {
     }
   }
 
+  #onStalled(event: MediaEvent & { readonly type: 'playout.stalled' }): void {
+    const { media, log, story } = this.#options;
+    onStalled(event, {
+      ...{ callId: story.callId, turn: this.#turn, speech: this.#speech, media, log },
+      awaitsVoice: (number) => this.#speaker.isVoiceAwaited || this.#floor.isModelSpeaking(number),
+      yield: (number) => this.#floor.yield(number, null),
+      tellFault: (error) => this.#tellFault(error),
+    });
+  }
+
   #speechStarted(startMs: number): void {
     if (!this.#turn.time.stands) return this.#caller.began(startMs);
     // An armed media plane has stopped playout for speech that nobody here hears of.
     if (this.#turn.isFlowing) this.#options.media.resume();
   }
 
-  onDtmf(digit: string, durationMs: number, mode: 'rfc4733' | 'info' | 'web'): void {
+  onDtmf(digit: string, durationMs: number, mode: KeyMode): void {
     if (this.#isClosed || this.#isCallerMuted) return;
     const { story } = this.#options;
     story.fact('dtmf.received', { digit, duration_ms: Math.round(durationMs), mode });

@@ -143,6 +143,11 @@ export class RealtimeFloor {
     if (since !== null) this.#dropWaiting();
   }
 
+  /** The model has begun to say turn `number` and has not said that it is through. */
+  isModelSpeaking(number: number): boolean {
+    return [...this.#owners.values()].some((work) => work.number === number && !work.calls.length);
+  }
+
   /** One of the agent's utterances is over on the wire. */
   played(event: Ended): void {
     const { speech, requests, turn, link } = this.#options;

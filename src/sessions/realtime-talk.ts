@@ -3,6 +3,7 @@
  * open leaves the call to the cascade of the same agent where there is one, else to an apology.
  */
 import type { CodecName } from '#lib/audio-codec.ts';
+import type { KeyMode } from '#lib/call-events.ts';
 import type { TimerHandle } from '#lib/clock.ts';
 import { AppError, toAppError } from '#lib/errors.ts';
 import type { MediaEvent } from '#media/types.ts';
@@ -198,7 +199,7 @@ class RealtimeTalk implements Talk {
     this.#talk?.onMedia(event);
   }
 
-  onDtmf(digit: string, durationMs: number, mode: 'rfc4733' | 'info' | 'web'): void {
+  onDtmf(digit: string, durationMs: number, mode: KeyMode): void {
     this.#tell((talk) => talk.onDtmf(digit, durationMs, mode));
   }
 

@@ -121,6 +121,13 @@ export class PieceLine {
     return Math.max(0, ((utterance.samples - this.#played) * 1000) / SAMPLE_RATE_HZ);
   }
 
+  /** The voice has begun a piece, all there is of it has been sent, and it owes the rest. */
+  get isVoiceAwaited(): boolean {
+    const [head] = this.#pieces;
+    if (head === undefined || this.#isOver || this.soundLeftMs > 0) return false;
+    return head.isSpoken && !head.isDone && !head.hasSound;
+  }
+
   /** Nothing more is made. Idempotent. */
   close(): void {
     if (this.#isOver) return;

@@ -100,6 +100,10 @@ export class Reply {
     return this.#line.soundLeftMs;
   }
 
+  get isVoiceAwaited(): boolean {
+    return this.#line.isVoiceAwaited;
+  }
+
   /** True when the call ends with it. Errors: AppError of the provider that failed; E_ABORTED. */
   async run(input: TurnInput): Promise<boolean> {
     try {

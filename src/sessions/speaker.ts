@@ -20,7 +20,7 @@ export class Speaker {
   readonly #self: Self;
   readonly #fillers: Fillers;
   /** What is being said. */
-  #sounding: { readonly soundLeftMs: number } | null = null;
+  #sounding: Pick<PieceLine, 'soundLeftMs' | 'isVoiceAwaited'> | null = null;
 
   constructor(options: SpeakerOptions) {
     this.#options = options;
@@ -41,6 +41,11 @@ export class Speaker {
   /** How long what has been queued of the present utterance is still to be heard. */
   get soundLeftMs(): number {
     return this.#sounding?.soundLeftMs ?? 0;
+  }
+
+  /** The voice has broken off in the middle of what it was to say. */
+  get isVoiceAwaited(): boolean {
+    return this.#sounding?.isVoiceAwaited ?? false;
   }
 
   /** From the next utterance on; the language of the conversation stays. */

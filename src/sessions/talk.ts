@@ -1,4 +1,5 @@
 /** A live call's talk as the call sees it, whoever holds it: the cascade (conversation.ts) or a realtime model. */
+import type { KeyMode } from '#lib/call-events.ts';
 import type { MediaEvent } from '#media/types.ts';
 import type { Asking } from './asking.ts';
 import type { ConversationFacts } from './conversation-parts.ts';
@@ -32,7 +33,7 @@ export type Talk = {
   /** The caller's player has got past a mark. */
   played(mark: string): void;
   onMedia(event: MediaEvent): void;
-  onDtmf(digit: string, durationMs: number, mode: 'rfc4733' | 'info' | 'web'): void;
+  onDtmf(digit: string, durationMs: number, mode: KeyMode): void;
   /** A client's answer to a function; false when nobody waits for it (any more). */
   functionResult(id: string, result: unknown): boolean;
   /** Ends the talk; the transcript keeps what was heard of the words on the line. Idempotent. */

@@ -1,23 +1,36 @@
 /** Reads a session description into what the negotiation needs, and refuses what is none (E_SDP). */
 import { isIP } from 'node:net';
-import { parse, type MediaDescription } from 'sdp-transform';
+import { parse } from 'sdp-transform';
 import type { CodecName } from '#lib/audio-codec.ts';
 import { AppError } from '#lib/errors.ts';
+import { readCryptos, type CryptoLine } from './sdp-crypto.ts';
+import { readFormats, type ReadFormats } from './sdp-formats.ts';
 
 export type SdpCodec = CodecName;
 export type Direction = 'sendrecv' | 'sendonly' | 'recvonly' | 'inactive';
 
 /** One audio line. */
-export type ReadMedia = {
+export type ReadMedia = ReadFormats & {
   /** Position among all m-lines. */
   readonly index: number;
   readonly port: number;
   readonly protocol: string;
   readonly address: string;
   readonly direction: Direction;
-  /** Payload type of each codec of ours that the line lists. */
-  readonly payloadTypes: ReadonlyMap<SdpCodec, number>;
-  readonly dtmfPayloadType: number | null;
+  readonly packets: PacketWishes;
+  /** Where they want RTCP, as `a=rtcp` says (RFC 3605); null: it says nothing. */
+  readonly rtcpPort: number | null;
+  readonly takesRtcpMux: boolean;
+  /** Usable keys, best first; `hasCrypto` also when there are none but lines that want to be some. */
+  readonly cryptos: readonly CryptoLine[];
+  readonly hasCrypto: boolean;
+};
+
+/** Length of packets they want to receive, ms; null: not said (RFC 8866 6.4, RFC 7587 6.1). */
+export type PacketWishes = {
+  readonly ptime: number | null;
+  readonly maxptime: number | null;
+  readonly minptime: number | null;
 };
 
 export type ReadSdp = {
@@ -32,12 +45,6 @@ export type ReadSdp = {
 
 const MAX_CHARACTERS = 16_384;
 const MAX_LINES = 16;
-/** RFC 3551 table 4: these need no rtpmap. */
-const STATIC_CODECS: ReadonlyMap<number, SdpCodec> = new Map([
-  [0, 'PCMU'],
-  [8, 'PCMA'],
-]);
-
 /** Errors: E_SDP for anything that is not a session description with readable m-lines. */
 export function readSdp(text: string): ReadSdp {
   if (text.length > MAX_CHARACTERS) throw bad('is longer than 16 KiB');
@@ -48,6 +55,7 @@ export function readSdp(text: string): ReadSdp {
   if (lines.length === 0) throw bad('has no m= line');
   if (lines.length > MAX_LINES) throw bad(`has more than ${MAX_LINES} m= lines`);
   const session = parse(text);
+  const sections = text.split(/^m=/m).slice(1);
   const media: ReadMedia[] = [];
   for (const [index, line] of lines.entries()) {
     const parsed = session.media[index];
@@ -60,6 +68,7 @@ export function readSdp(text: string): ReadSdp {
       address: line.port === 0 ? '0.0.0.0' : readAddress(connection),
       direction: parsed.direction ?? session.direction ?? 'sendrecv',
       ...readFormats(line.formats, parsed),
+      ...readAttributes(sections[index] ?? ''),
     });
   }
   return { lines, media };
@@ -85,30 +94,32 @@ function readAddress(connection: unknown): string {
   return address;
 }
 
-function readFormats(
-  formats: string,
-  media: MediaDescription,
-): Pick<ReadMedia, 'payloadTypes' | 'dtmfPayloadType'> {
-  const payloadTypes = new Map<SdpCodec, number>();
-  let dtmfPayloadType: number | null = null;
-  for (const format of formats.split(/\s+/)) {
-    const payloadType = Number(format);
-    if (!/^\d{1,3}$/.test(format) || payloadType > 127) continue;
-    const map = media.rtp.find((one) => one.payload === payloadType);
-    if (map === undefined) {
-      const codec = STATIC_CODECS.get(payloadType);
-      if (codec !== undefined && !payloadTypes.has(codec)) payloadTypes.set(codec, payloadType);
-      continue;
-    }
-    const name = String(map.codec).toUpperCase();
-    const mono = map.encoding === undefined || Number(map.encoding) === 1;
-    if ((map.rate ?? 8000) !== 8000 || !mono) continue;
-    if (name === 'TELEPHONE-EVENT') dtmfPayloadType ??= payloadType;
-    else if ((name === 'PCMA' || name === 'PCMU') && !payloadTypes.has(name)) {
-      payloadTypes.set(name, payloadType);
-    }
-  }
-  return { payloadTypes, dtmfPayloadType };
+/** What the parser of descriptions drops, or reads less strictly than keys allow. */
+function readAttributes(
+  section: string,
+): Pick<ReadMedia, 'packets' | 'rtcpPort' | 'takesRtcpMux' | 'cryptos' | 'hasCrypto'> {
+  const values = (name: string): string[] =>
+    [...section.matchAll(new RegExp(`^a=${name}:(.*?)\\s*$`, 'gm'))].map((match) => match[1] ?? '');
+  const number = (name: string): number | null => positive(values(name)[0]);
+  const rtcpPort = Number(/^\d{1,5}(?= |$)/.exec(values('rtcp')[0] ?? '')?.[0] ?? 0);
+  const cryptos = values('crypto');
+  const opusMinptime = /[ ;]minptime=(\d{1,3})(?![.\d])/i.exec(values('fmtp').join('\n'))?.[1];
+  return {
+    packets: {
+      ptime: number('ptime'),
+      maxptime: number('maxptime'),
+      minptime: number('minptime') ?? positive(opusMinptime),
+    },
+    rtcpPort: rtcpPort >= 1 && rtcpPort <= 65_535 ? rtcpPort : null,
+    takesRtcpMux: /^a=rtcp-mux\s*$/m.test(section),
+    cryptos: readCryptos(cryptos),
+    hasCrypto: cryptos.length > 0,
+  };
+}
+
+function positive(text: string | undefined): number | null {
+  const value = /^\d{1,4}(\.\d{1,3})?$/.test(text ?? '') ? Number(text) : 0;
+  return value > 0 ? value : null;
 }
 
 function bad(what: string): AppError {

@@ -1,14 +1,13 @@
 /** Offer and answer of one audio stream (RFC 3264, RFC 8866): reads what comes, writes ours, keeps the version. */
 import { randomInt } from 'node:crypto';
-import { isIPv6 } from 'node:net';
-import { write, type MediaDescription, type SessionDescription } from 'sdp-transform';
-import {
-  readSdp,
-  type Direction,
-  type ReadMedia,
-  type ReadSdp,
-  type SdpCodec,
-} from './sdp-read.ts';
+import type { MediaDescription } from 'sdp-transform';
+import type { OpusWishes } from '#lib/audio-codec.ts';
+import type { SrtpKey, SrtpKeys, SrtpMode } from '#lib/srtp-params.ts';
+import { newKey, OFFERED_SUITES, type CryptoLine } from './sdp-crypto.ts';
+import { PayloadTypes, type FormatName } from './sdp-formats.ts';
+import { packetMs, pickAnswer, pickOffer, type Picked } from './sdp-pick.ts';
+import { readSdp, type Direction, type ReadMedia, type SdpCodec } from './sdp-read.ts';
+import { audioLine, rejected, writeSdp, type Line } from './sdp-write.ts';
 
 export type { Direction, SdpCodec } from './sdp-read.ts';
 
@@ -17,6 +16,7 @@ export type SdpAudio = {
   readonly codec: SdpCodec;
   readonly payloadType: number;
   readonly receivePayloadType: number;
+  readonly alternatives?: readonly { readonly codec: SdpCodec; readonly payloadType: number }[];
   readonly dtmfPayloadType: number | null;
   /** Of telephone-event in the direction to them. */
   readonly dtmfSendPayloadType?: number | null;
@@ -25,6 +25,13 @@ export type SdpAudio = {
   readonly remotePort: number;
   readonly send: boolean;
   readonly receive: boolean;
+  readonly ptimeMs?: number;
+  readonly dtmfClockHz?: number;
+  readonly comfortNoisePayloadType?: number | null;
+  readonly opus?: OpusWishes;
+  readonly srtp?: SrtpKeys | null;
+  readonly rtcpMux?: boolean;
+  readonly remoteRtcpPort?: number;
 };
 
 export type SdpLocal = {
@@ -32,6 +39,10 @@ export type SdpLocal = {
   readonly port: number;
   /** Our preference, best first. */
   readonly codecs: readonly SdpCodec[];
+  /** Absent: `off`. */
+  readonly srtp?: SrtpMode;
+  /** Whether our offers hold `a=rtcp-mux`; where they offer it, it is agreed to anyway. */
+  readonly rtcpMux?: boolean;
 };
 
 /** One call's side of the negotiation. Calls may come in any order; each one describes the session from then on. */
@@ -47,18 +58,6 @@ export type SdpSession = {
   accept(answer: string): SdpAudio | null;
 };
 
-const PTIME_MS = 20;
-const STATIC_TYPES: Readonly<Record<SdpCodec, number>> = {
-  PCMU: 0,
-  PCMA: 8,
-  G722: 9,
-  opus: 96,
-  L16: 97,
-};
-const OFFERED_DTMF_TYPE = 101;
-
-type Line = { readonly type: string; readonly protocol: string; readonly formats: string };
-
 /** `sessionId` of the o= line is for tests. */
 export function createSdpSession(
   local: SdpLocal,
@@ -67,16 +66,28 @@ export function createSdpSession(
   return new Negotiation(local, sessionId);
 }
 
+/** What holds until the next offer and answer; none of it changes without need. */
+type Agreed = {
+  readonly codec: SdpCodec;
+  readonly hasComfortNoise: boolean;
+  readonly rtcpMux: boolean;
+  /** Our key and its tag; null: plain RTP. */
+  readonly own: CryptoLine | null;
+};
+
 class Negotiation implements SdpSession {
   readonly #local: SdpLocal;
   readonly #sessionId: number;
+  readonly #types = new PayloadTypes();
   /** m-lines in their order, once agreed upon: they never go away again (RFC 3264 8). */
   #lines: readonly Line[] = [];
   #audioIndex = 0;
   #version = 0;
   #lastBody = '';
   #offered: Direction = 'sendrecv';
-  #agreed: { codec: SdpCodec; payloadType: number; dtmf: number | null } | null = null;
+  /** The keys in our latest offer. */
+  #offeredKeys: readonly CryptoLine[] = [];
+  #agreed: Agreed | null = null;
 
   constructor(local: SdpLocal, sessionId: number) {
     this.#local = local;
@@ -84,17 +95,44 @@ class Negotiation implements SdpSession {
   }
 
   offer(direction: Direction = 'sendrecv'): string {
-    this.#offered = direction;
+    const { port, srtp = 'off' } = this.#local;
     const agreed = this.#agreed;
-    const codecs = this.#local.codecs.map((codec) => ({
-      codec,
-      payloadType: agreed?.codec === codec ? agreed.payloadType : STATIC_TYPES[codec],
-    }));
-    // The codec in use stays first, so that a re-offer does not switch it.
-    codecs.sort((a, b) => Number(b.codec === agreed?.codec) - Number(a.codec === agreed?.codec));
-    const dtmf = agreed?.dtmf ?? OFFERED_DTMF_TYPE;
-    const protocol = this.#lines[this.#audioIndex]?.protocol ?? 'RTP/AVP';
-    return this.#describe(audioLine(this.#local, { codecs, dtmf, direction, protocol }));
+    this.#offered = direction;
+    this.#offeredKeys = this.#keysToOffer(srtp);
+    const first = srtp === 'required' ? 'RTP/SAVP' : 'RTP/AVP';
+    const offersMux = agreed?.rtcpMux ?? this.#local.rtcpMux ?? false;
+    return this.#describe(
+      audioLine({
+        ...{ port, direction, cryptos: this.#offeredKeys },
+        protocol: this.#lines[this.#audioIndex]?.protocol ?? first,
+        formats: this.#formats(this.#namesToOffer()),
+        rtcpMux: offersMux ? 'offered' : 'off',
+      }),
+    );
+  }
+
+  /** The codec in use stays first, so that a re-offer does not switch it. */
+  #namesToOffer(): FormatName[] {
+    const agreed = this.#agreed;
+    const codecs = [...this.#local.codecs];
+    codecs.sort((a, b) => Number(b === agreed?.codec) - Number(a === agreed?.codec));
+    const names: FormatName[] = codecs;
+    if (agreed?.hasComfortNoise === true) names.push('CN');
+    // RFC 4733 2.1: events run on the clock of the codec they go with.
+    if (codecs.some((codec) => codec !== 'opus')) names.push('telephone-event/8000');
+    if (codecs.includes('opus')) names.push('telephone-event/48000');
+    return names;
+  }
+
+  /**
+   * `preferred` is RFC 8643: keys beside plain RTP, and who does not know them answers in plain; one INVITE, no retry.
+   * Once agreed, the same key again: a new one would cut into the audio for nothing.
+   */
+  #keysToOffer(mode: SrtpMode): readonly CryptoLine[] {
+    if (this.#agreed !== null) return this.#agreed.own === null ? [] : [this.#agreed.own];
+    if (mode === 'off') return [];
+    if (this.#offeredKeys.length > 0) return this.#offeredKeys;
+    return OFFERED_SUITES.map((suite, index) => ({ tag: index + 1, key: newKey(suite) }));
   }
 
   answer(
@@ -102,36 +140,96 @@ class Negotiation implements SdpSession {
     direction: Direction = 'sendrecv',
   ): { readonly sdp: string; readonly audio: SdpAudio } | null {
     const offer = readSdp(text);
-    const picked = pickAudio(offer, this.#local);
+    const agreed = this.#agreed;
+    const picked = pickOffer(offer, this.#local, {
+      codec: agreed?.codec ?? null,
+      suite: agreed?.own?.key.suite ?? null,
+      index: agreed === null ? null : this.#audioIndex,
+    });
     if (picked === null) return null;
-    const { media, codec, payloadType } = picked;
-    const dtmf = media.dtmfPayloadType;
+    const { media, codec, eventsClockHz, comfortNoise, crypto } = picked;
+    this.#types.adopt(media);
     this.#lines = offer.lines;
     this.#audioIndex = media.index;
-    this.#agreed = { codec, payloadType, dtmf };
+    const own = crypto === null ? null : { tag: crypto.tag, key: this.#ownKey(crypto.key) };
+    const rtcpMux = media.takesRtcpMux;
     const ours = meet(mirror(effectiveDirection(media)), direction);
-    const codecs = [{ codec, payloadType }];
-    const { protocol } = media;
-    const line = audioLine(this.#local, { codecs, dtmf, direction: ours, protocol });
-    const types = { audio: payloadType, dtmf };
-    return { sdp: this.#describe(line), audio: audioOf(picked, types, ours) };
+    const names: FormatName[] = [codec];
+    if (comfortNoise !== null) names.push('CN');
+    if (eventsClockHz !== null) names.push(eventsName(eventsClockHz));
+    const line = audioLine({
+      ...{ port: this.#local.port, protocol: media.protocol, direction: ours },
+      ...{ formats: this.#formats(names), cryptos: own === null ? [] : [own] },
+      rtcpMux: rtcpMux ? 'agreed' : 'off',
+    });
+    this.#agree(picked, own, rtcpMux);
+    return { sdp: this.#describe(line), audio: this.#audioOf(picked, ours) };
+  }
+
+  /** Ours goes on while the suite is the same (RFC 4568 7.1.4 leaves it to us). */
+  #ownKey(theirs: SrtpKey): SrtpKey {
+    const before = this.#agreed?.own?.key;
+    return before?.suite === theirs.suite ? before : newKey(theirs.suite);
   }
 
   accept(text: string): SdpAudio | null {
     const answer = readSdp(text);
     const media = answer.media.find((one) => one.index === this.#audioIndex);
-    const picked = media === undefined ? null : pickFrom(media, this.#local);
+    if (media === undefined) return null;
+    const picked = pickAnswer(media, this.#local, this.#offeredKeys);
     if (picked === null) return null;
-    const { codec } = picked;
-    const agreed = this.#agreed;
-    // Each side receives what it offered or answered itself (RFC 3264 5.1, 6.1).
-    const receive = agreed?.codec === codec ? agreed.payloadType : STATIC_TYPES[codec];
-    const withDtmf = picked.media.dtmfPayloadType !== null;
-    const dtmf = withDtmf ? (agreed?.dtmf ?? OFFERED_DTMF_TYPE) : null;
-    this.#agreed = { codec, payloadType: receive, dtmf };
+    const { crypto } = picked;
+    const own = this.#offeredKeys.find(({ tag }) => tag === crypto?.tag) ?? null;
+    const offersMux = this.#agreed?.rtcpMux ?? this.#local.rtcpMux ?? false;
+    // Comfort noise that we did not offer is none that they may send us.
+    const hadNoise = this.#agreed?.hasComfortNoise === true;
+    const agreed = { ...picked, comfortNoise: hadNoise ? picked.comfortNoise : null };
+    this.#agree(agreed, own, offersMux && media.takesRtcpMux);
     if (this.#lines.length === 0) this.#lines = answer.lines.slice(0, 1);
-    const ours = meet(mirror(effectiveDirection(picked.media)), this.#offered);
-    return audioOf(picked, { audio: receive, dtmf }, ours);
+    const ours = meet(mirror(effectiveDirection(media)), this.#offered);
+    // Whoever answers with several codecs may send any of them, at any time (RFC 3264 6.1).
+    const alternatives = [...media.payloadTypes.keys()]
+      .filter((codec) => codec !== picked.codec && this.#local.codecs.includes(codec))
+      .map((codec) => ({ codec, payloadType: this.#types.of(codec) }));
+    const audio = this.#audioOf(agreed, ours);
+    return alternatives.length === 0 ? audio : { ...audio, alternatives };
+  }
+
+  #agree(picked: Picked, own: CryptoLine | null, rtcpMux: boolean): void {
+    const { codec, comfortNoise } = picked;
+    this.#agreed = { codec, own, rtcpMux, hasComfortNoise: comfortNoise !== null };
+  }
+
+  #formats(names: readonly FormatName[]) {
+    return names.map((name) => ({ name, payloadType: this.#types.of(name) }));
+  }
+
+  /** Each side receives with the numbers it offered or answered itself (RFC 3264 5.1, 6.1). */
+  #audioOf(picked: Picked, ours: Direction): SdpAudio {
+    const { media, codec, eventsClockHz, comfortNoise, crypto } = picked;
+    const own = this.#agreed?.own ?? null;
+    const rtcpMux = this.#agreed?.rtcpMux === true;
+    const { address, port, rtcpPort } = media;
+    const hasOwnRtcp = rtcpPort !== null && !rtcpMux && rtcpPort !== port + 1;
+    return {
+      codec,
+      payloadType: picked.payloadType,
+      receivePayloadType: this.#types.of(codec),
+      dtmfPayloadType: eventsClockHz === null ? null : this.#types.of(eventsName(eventsClockHz)),
+      dtmfSendPayloadType:
+        eventsClockHz === null ? null : (media.events.get(eventsClockHz) ?? null),
+      remoteAddress: address,
+      remotePort: port,
+      send: sends(ours) && address !== '0.0.0.0',
+      receive: receives(ours),
+      ptimeMs: packetMs(codec, media.packets),
+      dtmfClockHz: eventsClockHz ?? 8000,
+      comfortNoisePayloadType: comfortNoise,
+      ...(codec === 'opus' ? { opus: media.opus } : {}),
+      srtp: own === null || crypto === null ? null : { send: own.key, receive: crypto.key },
+      rtcpMux,
+      ...(hasOwnRtcp ? { remoteRtcpPort: rtcpPort } : {}),
+    };
   }
 
   /** RFC 3264 8: the version in o= rises by one when, and only when, the description changes. */
@@ -140,38 +238,16 @@ class Negotiation implements SdpSession {
       this.#lines.length === 0
         ? [audio]
         : this.#lines.map((line, index) => (index === this.#audioIndex ? audio : rejected(line)));
-    const body = writeSdp(this.#local, this.#sessionId, 0, media);
+    const { address } = this.#local;
+    const body = writeSdp(address, this.#sessionId, 0, media);
     if (body !== this.#lastBody) this.#version += 1;
     this.#lastBody = body;
-    return writeSdp(this.#local, this.#sessionId, this.#version, media);
+    return writeSdp(address, this.#sessionId, this.#version, media);
   }
 }
 
-type Picked = {
-  readonly media: ReadMedia;
-  readonly codec: SdpCodec;
-  readonly payloadType: number;
-};
-
-/** The first usable audio line; of its codecs the one we like best. */
-function pickAudio(sdp: ReadSdp, local: SdpLocal): Picked | null {
-  for (const media of sdp.media) {
-    const picked = pickFrom(media, local);
-    if (picked !== null) return picked;
-  }
-  return null;
-}
-
-function pickFrom(media: ReadMedia, local: SdpLocal): Picked | null {
-  if (media.port === 0 || !/^RTP\/AVPF?$/i.test(media.protocol)) return null;
-  // A socket of one family cannot send to the other; 0.0.0.0 means nowhere in both.
-  const nowhere = media.address === '0.0.0.0';
-  if (!nowhere && isIPv6(media.address) !== isIPv6(local.address)) return null;
-  for (const codec of local.codecs) {
-    const payloadType = media.payloadTypes.get(codec);
-    if (payloadType !== undefined) return { media, codec, payloadType };
-  }
-  return null;
+function eventsName(clockHz: number): 'telephone-event/8000' | 'telephone-event/48000' {
+  return clockHz === 48_000 ? 'telephone-event/48000' : 'telephone-event/8000';
 }
 
 /** RFC 3264 8.4: c=0.0.0.0 is the old way to hold, and the far end then wants no media. */
@@ -200,88 +276,4 @@ function sends(direction: Direction): boolean {
 
 function receives(direction: Direction): boolean {
   return direction === 'sendrecv' || direction === 'recvonly';
-}
-
-function audioOf(
-  picked: Picked,
-  receiveTypes: { readonly audio: number; readonly dtmf: number | null },
-  ours: Direction,
-): SdpAudio {
-  const { media, codec, payloadType } = picked;
-  return {
-    codec,
-    payloadType,
-    receivePayloadType: receiveTypes.audio,
-    dtmfPayloadType: receiveTypes.dtmf,
-    dtmfSendPayloadType: media.dtmfPayloadType,
-    remoteAddress: media.address,
-    remotePort: media.port,
-    send: sends(ours) && media.address !== '0.0.0.0',
-    receive: receives(ours),
-  };
-}
-
-function rejected(line: Line): MediaDescription {
-  return {
-    type: line.type,
-    port: 0,
-    protocol: line.protocol,
-    payloads: line.formats,
-    rtp: [],
-    fmtp: [],
-  };
-}
-
-function audioLine(
-  local: SdpLocal,
-  wanted: {
-    readonly codecs: readonly { readonly codec: SdpCodec; readonly payloadType: number }[];
-    readonly dtmf: number | null;
-    readonly direction: Direction;
-    readonly protocol: string;
-  },
-): MediaDescription {
-  const types = wanted.codecs.map((one) => one.payloadType);
-  const rtp = wanted.codecs.map((one) => ({
-    payload: one.payloadType,
-    codec: one.codec as string,
-    rate: 8000,
-  }));
-  const dtmf = wanted.dtmf === null ? [] : [wanted.dtmf];
-  return {
-    type: 'audio',
-    port: local.port,
-    protocol: wanted.protocol,
-    payloads: [...types, ...dtmf].join(' '),
-    rtp: [...rtp, ...dtmf.map((payload) => ({ payload, codec: 'telephone-event', rate: 8000 }))],
-    fmtp: dtmf.map((payload) => ({ payload, config: '0-16' })),
-    rtcp: { port: local.port + 1 },
-    ptime: PTIME_MS,
-    direction: wanted.direction,
-  };
-}
-
-function writeSdp(
-  local: SdpLocal,
-  sessionId: number,
-  version: number,
-  media: MediaDescription[],
-): string {
-  const ipVer = isIPv6(local.address) ? 6 : 4;
-  const session: SessionDescription = {
-    version: 0,
-    origin: {
-      username: '-',
-      sessionId,
-      sessionVersion: version,
-      netType: 'IN',
-      ipVer,
-      address: local.address,
-    },
-    name: 'callyard',
-    connection: { version: ipVer, ip: local.address },
-    timing: { start: 0, stop: 0 },
-    media,
-  };
-  return write(session);
 }

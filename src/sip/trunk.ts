@@ -2,9 +2,11 @@
 import { createSocket } from 'node:dgram';
 import { lookup } from 'node:dns/promises';
 import { isIP, isIPv6 } from 'node:net';
+import type { CodecName } from '#lib/audio-codec.ts';
 import { withDeadline } from '#lib/deadline.ts';
 import { AppError, messageOf } from '#lib/errors.ts';
 import { hostPartOf, isHost } from '#lib/host-name.ts';
+import type { SrtpMode } from '#lib/srtp-params.ts';
 import type { Trunk } from '#lib/trunk.ts';
 import { parseUri } from './party.ts';
 
@@ -16,6 +18,9 @@ export type TrunkSettings = {
   /** SIP_LOCAL_HOST and SIP_DISPLAY_NAME. */
   readonly localHost: string | null;
   readonly displayName: string | null;
+  /** CALLYARD_CODECS and CALLYARD_SRTP; absent: G.711, `off`. */
+  readonly codecs?: readonly CodecName[];
+  readonly srtp?: SrtpMode;
 };
 
 const RESOLVE_TIMEOUT_MS = 5000;
@@ -51,7 +56,8 @@ export function parseTrunk(settings: TrunkSettings): Trunk {
     fromNumber: null,
     displayName: emptyToNull(settings.displayName),
     localHost: emptyToNull(settings.localHost),
-    codecs: ['PCMA', 'PCMU'],
+    codecs: settings.codecs ?? ['PCMA', 'PCMU'],
+    srtp: settings.srtp ?? 'off',
   };
 }
 

@@ -4,6 +4,7 @@ import {
   VOICEMAIL_ACTIONS,
   type AgentConfig,
   type AgentFunction,
+  type AgentSounds,
   type VendorWishes,
 } from '#lib/agent-config.ts';
 import type { Id } from '#lib/ids.ts';
@@ -89,6 +90,8 @@ export function agentOf(row: AgentRow): AgentConfig {
       action: VOICEMAIL_ACTIONS.find((each) => each === voicemail['action']) ?? 'hang_up',
       message: textOf(voicemail['message']),
     },
+    background: textOf(config['background']),
+    sounds: soundsOf(objectOf(config['sounds'])),
     maxDurationS: numberOf(config['max_duration_s'], 10, 14_400) ?? 3_600,
     maxHistory: numberOf(config['max_history'], 0, 10_000) ?? 40,
     recording: booleanOf(config['recording']),
@@ -118,6 +121,18 @@ function toolsOf(tools: Record<string, unknown>): NonNullable<AgentConfig['tools
       const [name, url] = [textOf(each['name']), textOf(each['url'])];
       return name === null || url === null ? [] : [{ name, url }];
     }),
+  };
+}
+
+function soundsOf(sounds: Record<string, unknown>): AgentSounds {
+  return {
+    voiceGainDb: numberOf(sounds['voice_gain_db'], -20, 20) ?? 0,
+    backgroundGainDb: numberOf(sounds['background_gain_db'], -30, 20) ?? 0,
+    duckDb: numberOf(sounds['duck_db'], 0, 40) ?? 9,
+    ducksForCaller: booleanOf(sounds['duck_for_caller']) ?? false,
+    holdMusic: textOf(sounds['hold_music']),
+    typing: booleanOf(sounds['typing']) ?? false,
+    noticeBeep: booleanOf(sounds['notice_beep']) ?? false,
   };
 }
 

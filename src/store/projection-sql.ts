@@ -48,6 +48,7 @@ const COLUMNS: Record<string, Kind> = {
 const RECORDING_COLUMNS = [
   'status',
   'uri',
+  'format',
   'started_at',
   'notice_at',
   'duration_ms',

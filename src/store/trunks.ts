@@ -1,9 +1,11 @@
 /** The account's SIP trunks (`sip_configs`), passwords opened. The environment's trunk is app.ts's business. */
+import { CODEC_NAMES, type CodecName } from '#lib/audio-codec.ts';
 import type { Clock } from '#lib/clock.ts';
 import { toAppError, type AppError } from '#lib/errors.ts';
 import type { Id } from '#lib/ids.ts';
 import type { Log } from '#lib/log.ts';
 import { normalizePhonePrefix } from '#lib/phone.ts';
+import { srtpModeOf } from '#lib/srtp-params.ts';
 import type {
   AccountTrunk,
   AccountTrunks,
@@ -68,12 +70,21 @@ type TrunkRow = {
   allow_prefixes: string[];
   deny_prefixes: string[];
   allow_uri: boolean;
+  srtp: unknown;
+  rtcp_mux: boolean;
+};
+
+/** A source as the database has it. */
+type SourceRow = Omit<TrunkSource, 'codecs' | 'srtp'> & {
+  readonly codecs: readonly string[];
+  readonly srtp: unknown;
 };
 
 const ALL = 'all';
 const COLUMNS = `id, user_id, name, is_active, host, port, transport, username, password, realm, domain, outbound_proxy,
   from_number, display_name, local_host, local_port, codecs, dtmf_mode, register, register_interval_s, max_calls, max_cps,
-  allow_prefixes, deny_prefixes, coalesce(options -> 'allow_uri' = 'true'::jsonb, false) AS allow_uri`;
+  allow_prefixes, deny_prefixes, coalesce(options -> 'allow_uri' = 'true'::jsonb, false) AS allow_uri,
+  options -> 'srtp' AS srtp, coalesce(options -> 'rtcp_mux' = 'true'::jsonb, false) AS rtcp_mux`;
 
 export function createTrunks(options: TrunksOptions): Trunks {
   const { database, log, clock } = options;
@@ -83,16 +94,22 @@ export function createTrunks(options: TrunksOptions): Trunks {
   return {
     of: (accountId) => byAccount.get(accountId, () => loadTrunks(accountId, options)),
     sources: () =>
-      all.get(ALL, () =>
-        database.withSystem((sql) =>
-          sql.rows<TrunkSource>(
+      all.get(ALL, async () => {
+        const rows = await database.withSystem((sql) =>
+          sql.rows<SourceRow>(
             `SELECT user_id AS "accountId", id AS "trunkId", host, outbound_proxy AS "outboundProxy", transport,
-                    source_ips::text[] AS cidrs, max_calls AS "maxCalls", max_cps AS "maxCps"
+                    source_ips::text[] AS cidrs, max_calls AS "maxCalls", max_cps AS "maxCps", codecs,
+                    options -> 'srtp' AS srtp, coalesce(options -> 'rtcp_mux' = 'true'::jsonb, false) AS "rtcpMux"
                FROM sip_configs WHERE is_active
               ORDER BY min(created_at) OVER (PARTITION BY user_id), user_id, priority, created_at, id LIMIT 10000`,
           ),
-        ),
-      ),
+        );
+        return rows.map((row) => ({
+          ...row,
+          codecs: spokenOf(row.codecs),
+          srtp: srtpModeOf(row.srtp),
+        }));
+      }),
     lines: async () => {
       const rows = await database.withSystem((sql) =>
         sql.rows<TrunkRow>(
@@ -146,7 +163,7 @@ type OpenedRow =
   | { readonly flaw: TrunkFlaw; readonly error?: AppError };
 
 function openRow(row: TrunkRow, options: TrunksOptions): OpenedRow {
-  const codecs = row.codecs.filter((codec) => codec === 'PCMA' || codec === 'PCMU');
+  const codecs = spokenOf(row.codecs);
   const { transport } = row;
   if (transport !== 'udp' && transport !== 'tcp') return { flaw: 'tls_unsupported' };
   if (codecs.length === 0) return { flaw: 'codecs_unsupported' };
@@ -155,6 +172,12 @@ function openRow(row: TrunkRow, options: TrunksOptions): OpenedRow {
   } catch (error) {
     return { flaw: 'password_unreadable', error: toAppError(error) };
   }
+}
+
+/** In the row's order; what this version does not speak is left out. */
+function spokenOf(names: readonly string[]): CodecName[] {
+  const codecs = names.flatMap((name) => CODEC_NAMES.filter((codec) => codec === name));
+  return [...new Set(codecs)];
 }
 
 function lineOf(row: TrunkRow, options: TrunksOptions): FoundLine {
@@ -191,6 +214,8 @@ function trunkOf(
     denyPrefixes: row.deny_prefixes.map(prefixOf),
     allowUri: row.allow_uri,
     dtmfMode: row.dtmf_mode,
+    srtp: srtpModeOf(row.srtp),
+    rtcpMux: row.rtcp_mux,
   };
 }
 

@@ -60,7 +60,7 @@ long=()
 rest=()
 for file in test/interop/*.test.ts; do
   case "$file" in
-    */leak.test.ts | */websocket-talk.test.ts | */campaign*.test.ts) long+=("$file") ;;
+    */leak.test.ts | */recording.test.ts | */websocket-talk.test.ts | */campaign*.test.ts) long+=("$file") ;;
     */answers.test.ts | */barge-in.test.ts | */waterfall.test.ts | */load.test.ts | */database-outage.test.ts) timed+=("$file") ;;
     *) rest+=("$file") ;;
   esac

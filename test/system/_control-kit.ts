@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import { encodeUtteranceId } from '#lib/utterance-tones.ts';
+import { DTMF_DIGITS, renderTone } from '#media/dtmf-tones.ts';
 import { simWords, simWordSound } from '#providers/sim/tts.ts';
 import { ADMIN_KEY, eventually, type TestApp } from './_app.ts';
 import { concat, find, heardSignal, RtpPhone } from './_rtp-phone.ts';
@@ -86,6 +87,34 @@ export class LivePhone {
     }
     const pcm = concat(code, voice);
     for (let at = 0; at + 160 <= pcm.length; at += 160) this.#queue.push(pcm.slice(at, at + 160));
+  }
+
+  /** Presses a key: its tone in the audio, `ms` long. */
+  tone(digit: string, ms: number): void {
+    const pcm = new Int16Array(Math.ceil((ms * 8) / 160) * 160);
+    renderTone(pcm, digit, 0, ms * 8);
+    for (let at = 0; at + 160 <= pcm.length; at += 160) this.#queue.push(pcm.slice(at, at + 160));
+  }
+
+  /** Presses a key: an RFC 4733 event of 100 ms, beside the audio; resolves at its end. */
+  async event(digit: string): Promise<void> {
+    const { timestamp } = this.rtp;
+    const code = DTMF_DIGITS.indexOf(digit);
+    for (const [duration, isEnd] of [160, 320, 480, 640, 800, 800, 800].map(
+      (length, i) => [length, i >= 4] as const,
+    )) {
+      const payload = Uint8Array.of(code, isEnd ? 0x8a : 0x0a, duration >> 8, duration & 0xff);
+      this.rtp.send(payload, 101, timestamp, this.#remotePort);
+      await pause(20);
+    }
+  }
+
+  /** Presses a key: by SIP INFO; resolves when it was taken. */
+  async info(digit: string): Promise<void> {
+    const body = `Signal=${digit}\r\nDuration=100\r\n`;
+    this.sip.send('INFO', body, ['Content-Type: application/dtmf-relay']);
+    const answer = await this.sip.response('INFO');
+    assert.equal(answer.status, 200);
   }
 
   async command(name: string, body: object, key = ADMIN_KEY): Promise<Answer> {

@@ -53,6 +53,11 @@ export class RtpPhone {
     }
   }
 
+  /** Of the next audio packet. */
+  get timestamp(): number {
+    return this.#timestamp;
+  }
+
   /** Sends one packet now. */
   sendFrame(pcm: Int16Array, toPort: number, toAddress = '127.0.0.1'): void {
     const payload = new Uint8Array(pcm.length);

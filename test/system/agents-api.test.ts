@@ -23,7 +23,7 @@ const ABSENT = Object.fromEntries(
   [
     ...['description', 'greeting', 'language', 'mode', 'stt', 'llm', 'tts', 'realtime', 'turn'],
     ...['silence', 'max_duration_s', 'max_history', 'functions', 'variables', 'background'],
-    ...['tools', 'filler', 'fallback_phrase', 'memory_calls', 'voicemail'],
+    ...['tools', 'filler', 'fallback_phrase', 'memory_calls', 'voicemail', 'sounds'],
     ...['recording', 'auto_summary', 'metadata'],
   ].map((name) => [name, null]),
 );
@@ -64,6 +64,10 @@ const full = {
   ...{ fallback_phrase: 'Let us talk about something else.', memory_calls: 3 },
   voicemail: { action: 'message', message: null },
   variables: { name: 'Li', __x: '' },
+  sounds: {
+    ...{ voice_gain_db: -3, background_gain_db: null, duck_db: 12, duck_for_caller: true },
+    ...{ hold_music: 'https://example.com/hold.mp3', typing: true, notice_beep: null },
+  },
   ...{ background: 'office', recording: false, auto_summary: false },
   metadata: { mask_at_rest: true, note: null },
 };
@@ -262,7 +266,7 @@ test('vendor accounts are found, and injection strings are only data', async (t)
   ];
   for (const text of nasty) {
     const body = {
-      ...{ name: text, system_prompt: text, greeting: text, description: text, background: text },
+      ...{ name: text, system_prompt: text, greeting: text, description: text },
       ...{ variables: { [text]: text }, metadata: { [text]: [text] } },
       functions: [{ name: 'f', description: text, parameters: { [text]: text } }],
     };
@@ -272,6 +276,19 @@ test('vendor accounts are found, and injection strings are only data', async (t)
       assert.deepEqual(read[field], body[field], field);
     }
     assert.deepEqual(read['functions'], [{ ...body.functions[0], url: null, timeout_ms: null }]);
+  }
+  for (const [sound, path] of [
+    [{ background: 'file:../../etc/passwd' }, '/background'],
+    [{ background: 'disco' }, '/background'],
+    [{ background: 'https://127.0.0.1/a.mp3' }, '/background'],
+    [{ sounds: { hold_music: 'http://[::1]/a.mp3' } }, '/sounds/hold_music'],
+    [{ sounds: { duck_db: 41 } }, '/sounds/duck_db'],
+    [{ sounds: { loud: true } }, '/sounds/loud'],
+  ] as const) {
+    const refused = await api('POST', AGENTS, { ...plain, ...sound });
+    assert.equal(refused.status, 400, JSON.stringify(sound));
+    const paths = refused.body.error?.details?.map((each) => each.path);
+    assert.deepEqual(paths, [path], JSON.stringify(sound));
   }
 });
 

@@ -167,6 +167,10 @@ test('the first usable active trunk, with its password opened', async (t) => {
     accountId,
     rowId,
   });
+  const OPTIONS: Readonly<Record<string, object>> = {
+    tls: { srtp: 'yes' },
+    main: { srtp: 'preferred', rtcp_mux: true },
+  };
   await store.database.withAccount(accountId, 'test', async (sql) => {
     const add = (
       id: Id,
@@ -176,9 +180,9 @@ test('the first usable active trunk, with its password opened', async (t) => {
       isActive: boolean,
     ): Promise<number> =>
       sql.run(
-        `INSERT INTO sip_configs (id, user_id, name, priority, transport, is_active, host, username, password, codecs, source_ips)
-         VALUES ($1, $2, $3, $4, $5, $6, 'sip.example.test', 'user', $7, '{G729,PCMU,PCMA}', '{192.0.2.0/28}')`,
-        [id, accountId, name, priority, transport, isActive, password],
+        `INSERT INTO sip_configs (id, user_id, name, priority, transport, is_active, host, username, password, codecs, source_ips, options)
+         VALUES ($1, $2, $3, $4, $5, $6, 'sip.example.test', 'user', $7, '{G729,opus,PCMU,PCMA,opus}', '{192.0.2.0/28}', $8)`,
+        [id, accountId, name, priority, transport, isActive, password, OPTIONS[name] ?? {}],
       );
     await add(newId(), 'inactive', 1, 'udp', false);
     await add(newId(), 'tls', 2, 'tls', true);
@@ -196,12 +200,21 @@ test('the first usable active trunk, with its password opened', async (t) => {
       trunk?.displayName,
       trunk?.codecs,
     ],
-    [rowId, 'tcp', 'made-up', '192.0.2.9', 'Callyard', ['PCMU', 'PCMA']],
+    [rowId, 'tcp', 'made-up', '192.0.2.9', 'Callyard', ['opus', 'PCMU', 'PCMA']],
   );
+  assert.deepEqual([trunk?.srtp, trunk?.rtcpMux], ['preferred', true]);
   const sources = await store.trunks.sources();
   assert.deepEqual(
     sources.map(({ host, cidrs }) => [host, cidrs]),
     Array.from({ length: 2 }, () => ['sip.example.test', ['192.0.2.0/28']]),
+  );
+  assert.deepEqual(
+    sources.map(({ codecs, srtp, rtcpMux }) => [codecs, srtp, rtcpMux]),
+    [
+      [['opus', 'PCMU', 'PCMA'], 'required', false],
+      [['opus', 'PCMU', 'PCMA'], 'preferred', true],
+    ],
+    'what is no mode is taken as the strictest',
   );
   const newcomer = newId();
   await store.database.withSystem(async (sql) => {

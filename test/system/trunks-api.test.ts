@@ -93,10 +93,12 @@ test('kept: defaults, presets, replaced, changed, listed, deleted, audited, neve
     ...{ password: PASSWORD, realm: 'example.net', domain: 'example.net:5070' },
     ...{ outbound_proxy: 'sip:proxy.example.net:5080;transport=tcp;lr', register: true },
     ...{ register_interval_s: 60, local_host: '127.0.0.1', local_port: 15060 },
-    ...{ display_name: '客服 Desk', from_number: '0086 571-000 123', codecs: ['PCMU'] },
+    ...{ display_name: '客服 Desk', from_number: '0086 571-000 123' },
+    codecs: ['opus', 'G722', 'L16', 'PCMU', 'PCMA'],
     ...{ dtmf_mode: 'info', max_calls: 3, max_cps: 2 },
     ...{ source_ips: ['192.0.2.0/24', '2001:DB8::1'], allow_prefixes: ['+86', '0571'] },
-    ...{ deny_prefixes: ['+1900', '*#'], options: { allow_uri: true } },
+    ...{ deny_prefixes: ['+1900', '*#'] },
+    ...{ options: { allow_uri: true, srtp: 'required', rtcp_mux: true } },
   };
   const replaced = await ask(`PUT ${own}`, all);
   assert.equal(replaced.status, 200, JSON.stringify(replaced.error));
@@ -213,6 +215,8 @@ test('what may not be', async (t) => {
     [patch, { deny_prefixes: ['86 1'] }, '/deny_prefixes/0', 'pattern'],
     [patch, { options: { allow_uri: 'yes' } }, '/options/allow_uri', 'type'],
     [patch, { options: { alow_uri: true } }, '/options/alow_uri', 'unknown'],
+    [patch, { options: { srtp: 'mandatory' } }, '/options/srtp', 'enum'],
+    [patch, { options: { rtcp_mux: 1 } }, '/options/rtcp_mux', 'type'],
   ];
   for (const [route, body, path, rule] of rows) {
     const { status, error } = await ask(route, body);

@@ -71,6 +71,7 @@ export type Fakes = {
   readonly control: ControlFakes;
   storeError: Error | null;
   audio: Buffer | null;
+  audioFormat: 'wav' | 'ogg';
   readonly heard: HeardRecording[];
   /** Ids of recordings that were removed. */
   readonly removed: string[];
@@ -110,6 +111,7 @@ export function makeFakes(): Fakes {
     placeResult: null,
     storeError: null,
     audio: Buffer.from(Array.from({ length: 256 }, (_, at) => at)),
+    audioFormat: 'wav',
     ready: {
       state: 'accepting',
       checks: { sip: 'up', media: 'up', database: 'up', bus: 'off' },
@@ -171,6 +173,7 @@ function portsOf(fakes: Fakes): ApiPorts {
         const { audio } = fakes;
         if (audio === null) return null;
         return {
+          format: fakes.audioFormat,
           bytes: audio.length,
           read: (from, to) => Readable.from([audio.subarray(from, to + 1)]),
         };

@@ -5,6 +5,7 @@ import { SimulatedClock, type TimerHandle } from '#lib/clock.ts';
 import { AppError } from '#lib/errors.ts';
 import { newId } from '#lib/ids.ts';
 import { silentLog } from '#lib/log.ts';
+import type { BackgroundSound, MediaParty } from '#media/mix-types.ts';
 import type {
   DtmfTones,
   MediaClosed,
@@ -216,6 +217,27 @@ export class FakeMedia implements MediaSession {
 
   playLoop(pcm: Int16Array | null): void {
     this.log.push(pcm === null ? 'media.loop off' : 'media.loop on');
+  }
+
+  setVoiceGain(gainDb: number): void {
+    this.log.push(`media.gain ${gainDb}`);
+  }
+
+  setBackground(sound: BackgroundSound | null): void {
+    const what = sound === null ? 'off' : `${sound.pcm.length} ${sound.gainDb} -${sound.duckDb}`;
+    this.log.push(`media.background ${what}`);
+  }
+
+  playEffect(pcm: Int16Array): void {
+    this.log.push(`media.effect ${pcm.length}`);
+  }
+
+  join(): MediaParty {
+    throw new AppError('E_QUEUE_FULL', 'nobody joins here');
+  }
+
+  readAside(): number {
+    return 0;
   }
 
   startRecording(path: string): void {

@@ -5,10 +5,10 @@ import { buildChain, type MediaChain } from '#media/media-chain.ts';
 import { Pacer } from '#media/pacer.ts';
 import { PlayoutWriter } from '#media/playout-writer.ts';
 import { RecordingFile } from '#media/recording-file.ts';
-import type { RecordingHandle } from '#media/recording-writer.ts';
 import type { DatagramListener, RtpTransport } from '#media/rtp-socket.ts';
 import type { MediaEvent, NegotiatedAudio } from '#media/types.ts';
 import { UtteranceMarks } from '#media/utterance-marks.ts';
+import { MemoryDisk } from './_disk.ts';
 
 export const PHONE = { address: '192.0.2.1', port: 4000 };
 
@@ -42,6 +42,8 @@ export class FakeTransport implements RtpTransport {
   keep = true;
   isClosed = false;
   listener: DatagramListener | null = null;
+  rtcpListener: DatagramListener | null = null;
+  rtcpRoute = { isMuxed: false, port: null as number | null };
   readonly #clock: SimulatedClock;
   #to = '';
 
@@ -81,6 +83,14 @@ export class FakeTransport implements RtpTransport {
     });
   }
 
+  onRtcp(listener: DatagramListener): void {
+    this.rtcpListener = listener;
+  }
+
+  routeRtcp(isMuxed: boolean, port: number | null): void {
+    this.rtcpRoute = { isMuxed, port };
+  }
+
   sendRtcp(bytes: Uint8Array): void {
     this.rtcp.push({ atMs: this.#clock.now(), bytes: bytes.slice() });
   }
@@ -90,60 +100,7 @@ export class FakeTransport implements RtpTransport {
   }
 }
 
-/** A disk that keeps what is written from `keepFrom` on (and the header), and fails from `failAt` bytes on. */
-export class MemoryDisk implements RecordingHandle {
-  bytes = new Uint8Array(1 << 16);
-  end = 0;
-  isClosed = false;
-  isRemoved = false;
-  readonly failAt: number;
-  readonly keepFrom: number;
-  /** Whether writes wait for `release()`. */
-  gate: Promise<void> | null = null;
-
-  constructor(failAt = Number.POSITIVE_INFINITY, keepFrom = 44) {
-    this.failAt = failAt;
-    this.keepFrom = keepFrom;
-  }
-
-  async write(bytes: Uint8Array, position: number): Promise<void> {
-    if (this.gate !== null) await this.gate;
-    const end = position + bytes.length;
-    if (end > this.failAt && position > 0) throw new Error('ENOSPC: no space left on device');
-    this.end = Math.max(this.end, end);
-    if (position > 0 && position < this.keepFrom) return;
-    const at = position === 0 ? 0 : position - this.keepFrom + 44;
-    while (at + bytes.length > this.bytes.length) {
-      const larger = new Uint8Array(this.bytes.length * 2);
-      larger.set(this.bytes);
-      this.bytes = larger;
-    }
-    this.bytes.set(bytes, at);
-  }
-
-  truncate(bytes: number): Promise<void> {
-    this.end = Math.min(this.end, bytes);
-    return Promise.resolve();
-  }
-
-  close(): Promise<void> {
-    this.isClosed = true;
-    return Promise.resolve();
-  }
-
-  remove(): Promise<void> {
-    this.isRemoved = true;
-    return Promise.resolve();
-  }
-
-  /** Samples of one channel (0 caller, 1 agent), from `keepFrom` on. */
-  channel(which: 0 | 1): Int16Array {
-    const view = new DataView(this.bytes.buffer);
-    const pcm = new Int16Array(Math.floor((this.end - this.keepFrom) / 4));
-    for (let i = 0; i < pcm.length; i++) pcm[i] = view.getInt16(44 + i * 4 + which * 2, true);
-    return pcm;
-  }
-}
+export { MemoryDisk };
 
 export type TestChain = {
   readonly clock: SimulatedClock;

@@ -27,6 +27,7 @@ test('the offer is made when it is sent, and anew after glare', async () => {
     },
     conversation: { hold: () => undefined },
     media: () => null,
+    music: () => new Int16Array(160),
     restart: () => undefined,
   });
   assert.deepEqual(await holding.set(true, true), { ok: true, data: { on: true } });

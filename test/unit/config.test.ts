@@ -30,6 +30,15 @@ test('environment values are read as their types, older names too', () => {
   assert.equal(config.drainS, 5);
 });
 
+test('codecs are read in any case, once each, and in their order', () => {
+  assert.deepEqual(loadConfig({}).codecs, ['PCMA', 'PCMU', 'G722', 'opus']);
+  assert.equal(loadConfig({}).srtp, 'off');
+  const { codecs, srtp } = loadConfig({
+    ...{ CALLYARD_CODECS: 'OPUS pcmu,l16, opus', CALLYARD_SRTP: 'required' },
+  });
+  assert.deepEqual([codecs, srtp], [['opus', 'PCMU', 'L16'], 'required']);
+});
+
 test('lists are read apart, switches of either kind are switches', () => {
   const config = loadConfig({
     CALLYARD_TRUSTED_PROXIES: '192.0.2.1, 2001:DB8::/32',
@@ -82,6 +91,12 @@ test('each bad setting refuses with one line that names it', () => {
       { CALLYARD_CORS_ORIGINS: 'https://desk.example.net/' },
       /^CALLYARD_CORS_ORIGINS: "https:\/\/desk.example.net\/" is no origin/,
     ],
+    [
+      { CALLYARD_CODECS: 'PCMA,G729,iLBC' },
+      /^CALLYARD_CODECS does not know "G729", "iLBC"; there are PCMA, PCMU, G722, opus, L16 \(G\.729/,
+    ],
+    [{ CALLYARD_CODECS: ' , ' }, /^CALLYARD_CODECS names no codec; there are/],
+    [{ CALLYARD_SRTP: 'mandatory' }, /^CALLYARD_SRTP = "mandatory": /],
     [{ CALLYARD_RATE_LIMIT: '0' }, /^CALLYARD_RATE_LIMIT = 0: /],
     [
       { CALLYARD_CONFIG: '/nonexistent/callyard.json' },

@@ -1,7 +1,6 @@
-/** The whole chain on a simulated clock: wire to wire, barge-in, holds, re-INVITE, loss of media, RTCP, an hour. */
+/** The whole chain on a simulated clock: wire to wire, barge-in, holds, re-INVITE, loss of media, an hour. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { CompoundPacket, SenderReportPacket } from 'rtp.js/packets';
 import { G711 } from '#lib/g711.ts';
 import type { MediaEvent } from '#media/types.ts';
 import { AUDIO, PHONE, rtp, testChain, type TestChain } from './_media.ts';
@@ -222,7 +221,8 @@ test('a phone that sends from elsewhere is taken after the window, and nothing i
     named(call, 'media.latched').map(({ address, port }) => `${address}:${port}`),
     [`192.0.2.200:${PHONE.port}`],
   );
-  assert.deepEqual(call.transport.log.slice(-1), [`connect 192.0.2.200:${PHONE.port}`]);
+  assert.equal(call.transport.sent.at(-1)?.to, `192.0.2.200:${PHONE.port}`);
+  assert.ok(!call.transport.log.some((line) => line.startsWith('connect')), 'the other may speak');
   const { stats } = await call.chain.close();
   assert.equal(stats.packetsReceived, 60);
   assert.equal(stats.foreignDropped, 0);
@@ -364,23 +364,6 @@ test('media lost: before the first packet, after the last, once per silence, nev
     ],
   );
   await call.chain.close();
-});
-
-test('RTCP: a readable sender report every five seconds, and a BYE', async () => {
-  const call = testChain();
-  call.chain.start(AUDIO);
-  new Phone(call).play(600, SILENCE);
-  await call.chain.close();
-  assert.equal(call.transport.rtcp.length, 3);
-  for (const [i, { bytes }] of call.transport.rtcp.entries()) {
-    const packets = new CompoundPacket(new DataView(bytes.buffer)).getPackets();
-    const [report, , bye] = packets;
-    assert.ok(report instanceof SenderReportPacket);
-    assert.ok(report.getPacketCount() >= 249 * Math.min(i + 1, 2));
-    assert.equal(report.getReports()[0]?.getSsrc(), 7);
-    assert.equal(report.getReports()[0]?.getTotalLost(), 0);
-    assert.equal(bye !== undefined, i === 2);
-  }
 });
 
 test('a writer that waits is told when there is room', async () => {

@@ -91,6 +91,43 @@ const TABLE: Record<string, Row> = {
     ],
     digits: [],
   },
+  'a long event whose segment lost its last packets is one digit': {
+    packets: [
+      [9, false, 0xff00, 1000],
+      [9, true, 800, 1000 + 0xffff],
+    ],
+    digits: ['9 8292'],
+  },
+  'the begin is lost': {
+    packets: [
+      [4, false, 480, 1000],
+      [4, true, 640, 1000],
+    ],
+    digits: ['4 80'],
+  },
+  'the same digit twice within 40 ms, all ends lost': {
+    packets: [
+      [4, false, 160, 1000],
+      [4, false, 160, 1320],
+    ],
+    digits: ['4 20', '4 20'],
+  },
+  'a sender whose time stamp does not move from key to key': {
+    packets: [
+      [1, true, 400, 1000],
+      [2, false, 160, 1000],
+      [2, true, 400, 1000],
+    ],
+    digits: ['1 50', '2 50'],
+  },
+  'end packets before the others of their event': {
+    packets: [
+      [6, true, 800, 1000],
+      [6, false, 320, 1000],
+      [6, true, 800, 1000],
+    ],
+    digits: ['6 100'],
+  },
   'the time stamp wraps between events': {
     packets: [
       [1, true, 400, 0xffff_ff00],
@@ -113,6 +150,59 @@ test('a pause inside an event that is longer than the limit does not tell it twi
   receiver.packet(payload, 1000, 520);
   receiver.tick(1000);
   assert.deepEqual(digits, ['3']);
+});
+
+function payloadOf(event: number, isEnd: boolean, duration: number): DataView {
+  const payload = new DataView(new ArrayBuffer(4));
+  payload.setUint8(0, event);
+  payload.setUint8(1, (isEnd ? 0x80 : 0) | 10);
+  payload.setUint16(2, duration);
+  return payload;
+}
+
+test('lengths are counted by the clock of the codec', () => {
+  const digits: string[] = [];
+  const receiver = new DtmfReceiver((digit, durationMs) => digits.push(`${digit} ${durationMs}`));
+  receiver.negotiate(48_000);
+  receiver.packet(payloadOf(5, false, 960), 1000, 0);
+  receiver.packet(payloadOf(5, true, 4800), 1000, 80);
+  receiver.negotiate();
+  receiver.packet(payloadOf(6, true, 800), 90_000, 200);
+  assert.deepEqual(digits, ['5 100', '6 100']);
+});
+
+test('audio that goes on ends an event sooner than silence, and not within it', () => {
+  const digits: string[] = [];
+  const receiver = new DtmfReceiver((digit) => digits.push(digit));
+  receiver.packet(payloadOf(5, false, 160), 1000, 0);
+  receiver.audio(20);
+  receiver.packet(payloadOf(5, false, 560), 1000, 50);
+  receiver.audio(70);
+  receiver.audio(100);
+  assert.deepEqual(digits, []);
+  receiver.audio(120);
+  assert.deepEqual(digits, ['5']);
+  receiver.packet(payloadOf(5, true, 800), 1000, 130);
+  assert.deepEqual(digits, ['5']);
+});
+
+test('a long event that was given up and goes on is not told twice', () => {
+  const digits: string[] = [];
+  const receiver = new DtmfReceiver((digit) => digits.push(digit));
+  receiver.packet(payloadOf(5, false, 0xffff), 1000, 0);
+  receiver.tick(500);
+  receiver.packet(payloadOf(5, false, 160), 1000 + 0xffff, 520);
+  receiver.packet(payloadOf(5, true, 800), 1000 + 0xffff, 600);
+  assert.deepEqual(digits, ['5']);
+});
+
+test('a clock that was set back is followed, a late packet is not', () => {
+  const digits: string[] = [];
+  const receiver = new DtmfReceiver((digit) => digits.push(digit));
+  receiver.packet(payloadOf(1, true, 800), 50_000, 0);
+  receiver.packet(payloadOf(2, true, 800), 40_000, 40);
+  receiver.packet(payloadOf(3, true, 800), 9000, 3000);
+  assert.deepEqual(digits, ['1', '3']);
 });
 
 test('short payloads are malformed', () => {

@@ -73,7 +73,7 @@ for (const [name, sabotage] of Object.entries<(transport: FakeTransport) => void
     sabotage(first);
     host.handle({ type: 'close', session: 1 });
     for (let i = 0; i < 20; i++) await turn();
-    assert.deepEqual(types(1), ['opened', 'media.failed', 'closed']);
+    assert.deepEqual(types(1), ['opened', 'described', 'media.failed', 'closed']);
     const closed = replies.find((reply) => reply.type === 'closed');
     assert.ok(closed?.closed.recording, 'the recording is kept');
     assert.ok(disks[0]?.isClosed);

@@ -134,3 +134,31 @@ test('the last part is waited out exactly, and never longer than the guard', () 
   for (const { dueMs, atMs } of stream.ticks.slice(1)) assert.ok(atMs - dueMs < 0.001);
   assert.ok(waits.length > 0 && Math.max(...waits) <= 1.5, `longest wait ${Math.max(...waits)}`);
 });
+
+test('crowded slots get others between them; all of a slot send before any of them settles', () => {
+  const clock = new SimulatedClock();
+  const pacer = new Pacer({ clock });
+  const order: string[] = [];
+  const phases: number[] = [];
+  for (let i = 0; i < 200; i++) {
+    let isFirst = true;
+    pacer.add({
+      tick: (dueMs) => {
+        order.push(`tick ${dueMs}`);
+        if (isFirst) phases.push(dueMs % 20);
+        isFirst = false;
+      },
+      settle: (dueMs) => order.push(`settle ${dueMs}`),
+      skip: () => undefined,
+    });
+  }
+  clock.advance(60);
+  const counts = Map.groupBy(phases, (phase) => phase);
+  assert.equal(counts.size, 8);
+  for (const [phase, each] of counts) assert.equal(each.length, 25, `${phase}`);
+  for (const [dueMs, steps] of Map.groupBy(order, (step) => step.split(' ')[1] ?? '')) {
+    const firstSettle = steps.findIndex((step) => step.startsWith('settle'));
+    assert.equal(firstSettle, 25, `${dueMs}`);
+    assert.equal(steps.length, 50);
+  }
+});

@@ -15,10 +15,11 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { SimulatedClock } from '#lib/clock.ts';
 import { wavHeader } from '#lib/wav.ts';
+import { CallRecording } from '#media/call-recording.ts';
 import { RecordingFile } from '#media/recording-file.ts';
 import { Recorder } from '#media/recorder.ts';
 import { repairWav } from '#media/wav.ts';
-import { MemoryDisk } from './_media.ts';
+import { MemoryDisk } from './_disk.ts';
 
 const FRAME = 160;
 const frame = (value: number): Int16Array => new Int16Array(FRAME).fill(value);
@@ -113,7 +114,8 @@ test('a stuck disk loses chunks, not the place of what follows, and memory stays
   const caller = disk.channel(0);
   assert.equal(result.durationMs, 22_000);
   assert.equal(caller[100 * FRAME], 101);
-  assert.equal(caller[600 * FRAME], 0);
+  assert.equal(caller[300 * FRAME], 301, 'twelve seconds are kept in memory');
+  assert.equal(caller[800 * FRAME], 0);
   assert.equal(caller[1099 * FRAME], 1100);
 });
 
@@ -277,4 +279,35 @@ test('begun in mid-call: the caller joins in where the agent was', async () => {
   await recorder.finish();
   assert.deepEqual([...disk.channel(0)], counting(1480, 1800));
   assert.deepEqual([...disk.channel(1)], counting(1480, 1800));
+});
+
+test('a caller whose frames come in parts: where a recording begins and ends is counted in samples', async () => {
+  const disk = new MemoryDisk();
+  const onFailed = (message: string): never => assert.fail(message);
+  const open = () => Promise.resolve(disk);
+  const options = { path: '/r.wav', clock: new SimulatedClock(), open, onFailed };
+  const recording = new CallRecording();
+  const wave = Int16Array.from(counting(0, 4000));
+  const speak = (from: number, to: number): void => {
+    for (let at = from; at < to; at += FRAME) {
+      recording.agent(wave.subarray(at, at + FRAME));
+      for (const [a, b] of [
+        [0, 50],
+        [50, 60],
+        [60, FRAME],
+      ] as const)
+        recording.caller(wave.subarray(at + a, at + b));
+    }
+  };
+  speak(0, 1600);
+  recording.start((at) => {
+    assert.deepEqual(at, { caller: 1600, agent: 1600 });
+    return new Recorder(new RecordingFile(options), at);
+  });
+  speak(1600, 3200);
+  const stopped = recording.stop();
+  speak(3200, 4000);
+  assert.equal((await stopped)?.durationMs, 200);
+  assert.deepEqual([...disk.channel(0)], counting(1600, 3200));
+  assert.deepEqual([...disk.channel(1)], counting(1600, 3200));
 });

@@ -174,12 +174,18 @@ for (const [name, { streams, atMs, source }] of Object.entries(SETTLED)) {
   });
 }
 
-test('after settling the source is fixed', () => {
+test('after settling the source is fixed, and only the signalled address may still take over', () => {
   const latch = newLatch();
   assert.equal(run(latch, [{ source: OTHER, ...always }], 5000), LEARNING_WINDOW_MS);
   assert.equal(latch.settle(LEARNING_WINDOW_MS + 20), false, 'only once');
   assert.equal(judge(latch, OTHER, 600), 'accept');
-  assert.equal(judge(latch, SIGNALLED, 600), 'foreign');
+  assert.equal(judge(latch, THIRD, 600), 'foreign');
+  assert.equal(latch.isLearnt, true);
+  assert.equal(judge(latch, SIGNALLED, 5000), 'latch');
+  assert.equal(latch.isLearnt, false);
+  assert.deepEqual([latch.address, latch.port], SIGNALLED);
+  assert.equal(judge(latch, SIGNALLED, 5020), 'accept');
+  assert.equal(judge(latch, OTHER, 5020), 'foreign', 'and never back');
 });
 
 test('a re-INVITE opens the latch only when the address is new', () => {

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { createRecordingFiles } from '#api/recording-files.ts';
-import { openedWav } from '#api/sealed-stream.ts';
+import { openedAudio } from '#api/sealed-stream.ts';
 import type { RecordingRow } from '#lib/call-record.ts';
 import type { Log } from '#lib/log.ts';
 import { silentLog } from '#lib/log.ts';
@@ -85,7 +85,7 @@ test('every range around every border is that slice of the WAV', async () => {
       for (const to of points) {
         if (to < from) continue;
         const source = sourceOf(sealed, dataBytes, 10_007);
-        const got = await collect(openedWav(source, from, to));
+        const got = await collect(openedAudio(source, from, to));
         assert.ok(got.equals(wav.subarray(from, to + 1)), `${dataBytes} bytes: ${from}-${to}`);
       }
     }
@@ -100,7 +100,7 @@ test('random ranges and piece sizes, seeded; only the chunks that hold the range
     const from = random(wav.length);
     const to = from + random(wav.length - from);
     const source = sourceOf(sealed, dataBytes, 1 + random(90_000));
-    const got = await collect(openedWav(source, from, to));
+    const got = await collect(openedAudio(source, from, to));
     assert.ok(got.equals(wav.subarray(from, to + 1)), `round ${round}: ${from}-${to}`);
     const [read] = source.asked;
     if (read === undefined) {
@@ -117,7 +117,7 @@ test('random ranges and piece sizes, seeded; only the chunks that hold the range
 test('the smallest range costs one chunk, and is lazy: nothing is read before it is asked for', async () => {
   const { sealed, wav } = made(3 * CHUNK);
   const source = sourceOf(sealed, 3 * CHUNK, 65_536);
-  const stream = openedWav(source, 44 + CHUNK + 5, 44 + CHUNK + 5);
+  const stream = openedAudio(source, 44 + CHUNK + 5, 44 + CHUNK + 5);
   assert.deepEqual(source.asked, []);
   assert.deepEqual(await collect(stream), wav.subarray(44 + CHUNK + 5, 44 + CHUNK + 6));
   const [{ from, to } = { from: 0, to: 0 }] = source.asked;
@@ -131,13 +131,13 @@ test('a damaged chunk ends the stream before its first byte; what lies before it
   await assert.rejects(
     async () => {
       const source = sourceOf(sealed, 3 * CHUNK, 4096);
-      for await (const part of openedWav(source, 0, wav.length - 1)) parts.push(Buffer.from(part));
+      for await (const part of openedAudio(source, 0, wav.length - 1)) parts.push(Buffer.from(part));
     },
     { code: 'E_MEDIA' },
   );
   assert.deepEqual(Buffer.concat(parts), wav.subarray(0, 44 + CHUNK));
   const beyond = sourceOf(sealed, 3 * CHUNK, 4096);
-  const rest = await collect(openedWav(beyond, 44 + 2 * CHUNK, wav.length - 1));
+  const rest = await collect(openedAudio(beyond, 44 + 2 * CHUNK, wav.length - 1));
   assert.deepEqual(rest, wav.subarray(44 + 2 * CHUNK), 'other chunks can be heard');
 });
 
@@ -151,7 +151,7 @@ test('a source that ends too soon is an error, not a short recording', async () 
           yield sealed.subarray(64, 64 + kept);
         })(),
     };
-    const all = collect(openedWav(source, 44, 43 + 2 * CHUNK));
+    const all = collect(openedAudio(source, 44, 43 + 2 * CHUNK));
     await assert.rejects(all, { code: 'E_MEDIA' }, `${kept} bytes`);
   }
 });

@@ -82,6 +82,11 @@ test('an answer: one codec, every m-line in its place, their payload types', () 
     remotePort: 40_000,
     send: true,
     receive: true,
+    ptimeMs: 20,
+    dtmfClockHz: 8000,
+    comfortNoisePayloadType: null,
+    srtp: null,
+    rtcpMux: false,
   });
   const reoffer = session.offer();
   assert.match(reoffer, /^o=- 5 2 /m, 'the version rises');

@@ -45,6 +45,8 @@ type Effect = {
   readonly answer: Promise<ToolAnswer & { readonly onTaken?: () => void }>;
   /** Of the reply that asked first. */
   readonly wait: AbortSignal;
+  /** The caller waits for it, and not it for the caller. */
+  readonly isHeard: boolean;
   doneAtMs: number | null;
   /** Somebody has got the answer, and acts on what comes of it. */
   isTaken: boolean;
@@ -63,6 +65,8 @@ export class CallTools implements ToolBox {
   readonly #releases: (() => void)[] = [];
   /** How long what the agent has said goes on to sound, in ms; set by whoever knows. */
   soundLeftMs: () => number = () => 0;
+  /** Told when the first of the tools that are heard of is at work, and when the last one is done. */
+  onBusy: (on: boolean) => void = () => undefined;
   #isClosed = false;
   /** What the call held has been given back. */
   #isOver = false;
@@ -185,10 +189,11 @@ export class CallTools implements ToolBox {
     const question = questionOf(agent, name, given);
     const effect: Effect = {
       ...{ id, question, name, answer, wait: signal },
-      ...{ doneAtMs: null, isTaken: false },
+      ...{ doneAtMs: null, isTaken: false, isHeard: !this.manner(call, agent).isQuiet },
     };
     this.#effects.push(effect);
     this.#asked.set(call.id, effect);
+    if (effect.isHeard && this.#heard === 1) this.onBusy(true);
     void this.#carryOut(effect, call, agent, signal).then((result) => {
       const whole = typeof result === 'string' ? { content: result, effect: null } : result;
       this.#settle(effect, whole.content);
@@ -197,11 +202,17 @@ export class CallTools implements ToolBox {
     return effect;
   }
 
+  /** Of those at work. */
+  get #heard(): number {
+    return this.#effects.filter(({ isHeard, doneAtMs }) => isHeard && doneAtMs === null).length;
+  }
+
   /** Journals the answer, once. */
   #settle(effect: Effect, content: string): void {
     const { story, clock } = this.#options;
     if (effect.doneAtMs !== null) return;
     effect.doneAtMs = clock.now();
+    if (effect.isHeard && this.#heard === 0) this.onBusy(false);
     story.message({ role: 'function', name: effect.name, content }, story.callTimeMs());
   }
 

@@ -21,9 +21,10 @@ export type Baresip = Peer & {
   heard(): Int16Array;
 };
 
-const MODULES = 'g711 aufile aubridge sndfile uuid account stdio ctrl_tcp debug_cmd menu'.split(
-  ' ',
-);
+const MODULES =
+  'g711 g722 opus l16 srtp aufile aubridge sndfile uuid account stdio ctrl_tcp debug_cmd menu'.split(
+    ' ',
+  );
 
 export type BaresipOptions = {
   readonly folder: string;
@@ -34,6 +35,12 @@ export type BaresipOptions = {
   readonly transport?: 'udp' | 'tcp';
   /** Outbound proxy `host:port`; without, requests go to the dialled address. */
   readonly proxy?: string;
+  /** As baresip names them, in its order; default G.711. */
+  readonly codecs?: string;
+  /** SRTP by SDES, without which it makes no call. */
+  readonly srtp?: boolean;
+  /** Of its sound card. The codec's own is best: baresip's resampler is a rough one. */
+  readonly rateHz?: number;
 };
 
 const CONTROL_PORT = 4444;
@@ -65,7 +72,10 @@ function writeConfiguration(folder: string, recordings: string, options: Baresip
   const files = execFileSync('dpkg', ['-L', 'baresip-core'], { encoding: 'utf8' }).split('\n');
   const modulePath = dirname(files.find((file) => file.endsWith('/g711.so')) ?? '');
   const wav = join(folder, 'speech.wav');
-  writeWav(wav, [concatPcm(options.speech, silence(SILENCE_AFTER_MS))]);
+  const rateHz = options.rateHz ?? 8000;
+  const plain = join(folder, 'speech-8000.wav');
+  writeWav(plain, [concatPcm(options.speech, silence(SILENCE_AFTER_MS))]);
+  execFileSync('sox', [plain, '-r', String(rateHz), wav]);
   const lines = [
     'poll_method epoll',
     `sip_listen ${address}:5060`,
@@ -73,8 +83,8 @@ function writeConfiguration(folder: string, recordings: string, options: Baresip
     `audio_player aubridge,sink_${name}`,
     `audio_source aufile,${wav}`,
     `audio_alert aubridge,alert_${name}`,
-    'ausrc_srate 8000',
-    'auplay_srate 8000',
+    `ausrc_srate ${rateHz}`,
+    `auplay_srate ${rateHz}`,
     'ausrc_channels 1',
     'auplay_channels 1',
     'audio_jitter_buffer_type fixed',
@@ -89,7 +99,7 @@ function writeConfiguration(folder: string, recordings: string, options: Baresip
   const transport = options.transport ?? 'udp';
   const proxy =
     options.proxy === undefined ? '' : `;outbound="sip:${options.proxy};transport=${transport}"`;
-  const account = `<sip:${name}@${address};transport=${transport}>${proxy};regint=0;audio_codecs=PCMU,PCMA;answermode=auto`;
+  const account = `<sip:${name}@${address};transport=${transport}>${proxy};regint=0;audio_codecs=${options.codecs ?? 'PCMU,PCMA'};answermode=auto${options.srtp === true ? ';mediaenc=srtp-mand' : ''}`;
   writeFileSync(join(folder, 'config'), `${lines.join('\n')}\n`);
   writeFileSync(join(folder, 'accounts'), `${account}\n`);
   writeFileSync(join(folder, 'contacts'), '');
@@ -147,5 +157,8 @@ function heardIn(recordings: string): Int16Array {
   const names = readdirSync(recordings).filter((name) => name.endsWith('-dec.wav'));
   const last = names.sort().at(-1);
   if (last === undefined) throw new Error(`baresip recorded nothing in ${recordings}`);
-  return readChannel(join(recordings, last));
+  const [path, plain] = [join(recordings, last), join(recordings, 'heard.wav')];
+  // It records at the codec's rate: 16 kHz for G.722, 48 kHz and two channels for Opus.
+  execFileSync('sox', [path, '-r', '8000', '-c', '1', '-b', '16', plain]);
+  return readChannel(plain);
 }

@@ -2,6 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { startPeer, until, type Peer } from './process.ts';
+import { isTcpOpen } from './tcp.ts';
 
 export type KamailioOptions = {
   readonly folder: string;
@@ -38,24 +39,12 @@ export async function runKamailio(
   // The main process ends its own workers on SIGTERM; they are in its care.
   await until('kamailio to listen', 10_000, () => {
     if (!peer.isRunning) throw new Error(`kamailio exited: ${peer.log().slice(-2000)}`);
-    return peer.log().includes('Listening on') && isListening(where.address);
+    return peer.log().includes('Listening on') && isTcpOpen(where.address, 5060);
   }).catch(async (error: unknown) => {
     await peer.stop();
     throw error;
   });
   return peer;
-}
-
-async function isListening(address: string): Promise<boolean> {
-  const { connect } = await import('node:net');
-  return new Promise((resolve) => {
-    const socket = connect(5060, address);
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', () => resolve(false));
-  });
 }
 
 function configuration(options: KamailioOptions, run: string): string {

@@ -15,6 +15,8 @@ export async function startLinphone(options: {
   readonly folder: string;
   readonly address: string;
   readonly speech: Int16Array;
+  /** The one codec it offers, such as `G722`; absent: whatever it has. */
+  readonly codec?: string;
 }): Promise<Linphone> {
   const folder = join(options.folder, 'linphone');
   const home = join(folder, 'home');
@@ -25,6 +27,7 @@ export async function startLinphone(options: {
   mkdirSync(join(home, '.local', 'share', 'linphone'), { recursive: true });
   writeWav(speech, [options.speech]);
   writeFileSync(rc, configuration(options.address));
+  const { codec } = options;
   const peer = startPeer({
     name: 'linphonec',
     command: 'linphonec',
@@ -34,6 +37,7 @@ export async function startLinphone(options: {
   });
   try {
     await untilLogged(peer, /linphonec>/, 10_000);
+    if (codec !== undefined) await offerOnly(peer, codec);
     peer.type('soundcard use files');
     peer.type(`record ${recording}`);
   } catch (error) {
@@ -54,6 +58,15 @@ export async function startLinphone(options: {
     },
     heard: () => readChannel(recording),
   });
+}
+
+/** Its list has lines such as ` 6: G722 (8000) disabled`; each is switched by its number. */
+async function offerOnly(peer: Peer, codec: string): Promise<void> {
+  peer.type('codec disable all');
+  const line = new RegExp(`^ *(\\d+): ${codec} \\(`, 'm');
+  const [, number] = await untilLogged(peer, line, 5000);
+  peer.type(`codec enable ${number}`);
+  await untilLogged(peer, new RegExp(`: ${codec} \\(\\d+\\) enabled`), 5000);
 }
 
 function configuration(address: string): string {

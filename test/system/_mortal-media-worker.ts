@@ -1,0 +1,36 @@
+/**
+ * A media worker that dies when told to: `{ die: 'throw' | 'exit' | 'memory' | 'loop' }`, and collects its garbage when
+ * told `{ collect: true }`. Otherwise the real one.
+ */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { parentPort } from 'node:worker_threads';
+import '#media/media-worker.ts';
+
+export type Death = 'throw' | 'exit' | 'memory' | 'loop';
+
+const WAYS: Record<Death, () => void> = {
+  throw: () => {
+    throw new Error('killed by a test');
+  },
+  exit: () => process.exit(7),
+  memory: () => {
+    const held: number[][] = [];
+    for (;;) held.push(new Array<number>(1_000_000).fill(held.length + 0.5));
+  },
+  loop: () => {
+    for (;;);
+  },
+};
+
+function collect(): void {
+  setFlagsFromString('--expose-gc');
+  (runInNewContext('gc') as () => void)();
+}
+
+type Order = { readonly die?: Death; readonly collect?: true };
+
+parentPort?.on('message', (message: Order) => {
+  if (message.die !== undefined) WAYS[message.die]();
+  if (message.collect === true) collect();
+});
