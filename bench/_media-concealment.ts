@@ -2,9 +2,9 @@
  * How far concealed frames are from what was lost (P9 of the targets): log-spectral distance, 200 to 3,500 Hz, over the
  * 32 ms around each lost frame of speech, against silence in its place and against the last frame said again. `blind`: by the past alone.
  */
-import { CallerAudio } from '#media/caller-audio.ts';
-import { Concealment } from '#media/concealment.ts';
-import { EMPTY_SAMPLE } from '#media/jitter-buffer.ts';
+import { CallerAudio } from '#media/jitter/caller-audio.ts';
+import { Concealment } from '#media/jitter/concealment.ts';
+import { EMPTY_SAMPLE } from '#media/jitter/jitter-buffer.ts';
 import { rounded } from './_result.ts';
 import { randomOf } from './_media-traces.ts';
 import { voicesOf } from './_media-voices.ts';

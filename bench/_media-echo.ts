@@ -88,7 +88,7 @@ type Echo = AsyncDisposable & { next(): Promise<unknown>; ask(): Promise<number>
 
 function openEcho(kind: Kind, program: string, args: readonly string[]): Echo {
   if (kind === 'c') return new Program(program, args, 'system');
-  const script = new Script('_rtp-echo-child.ts', [kind, ...args], 'system');
+  const script = new Script('_media-echo-child.ts', [kind, ...args], 'system');
   return {
     next: () => script.next(),
     ask: () => script.ask<number>('cpu'),

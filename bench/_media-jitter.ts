@@ -3,7 +3,7 @@
  * clairvoyant: of all constant delays on the same 20 ms ticks the least that loses no larger share of the packets. A
  * stricter one chooses a delay for every stretch of speech anew, knowing all of it before.
  */
-import { CallerAudio } from '#media/caller-audio.ts';
+import { CallerAudio } from '#media/jitter/caller-audio.ts';
 import { rounded } from './_result.ts';
 import { LINES, randomOf, traceOf, type Journey, type Trace } from './_media-traces.ts';
 

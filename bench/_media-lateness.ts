@@ -1,16 +1,22 @@
 /**
  * How late packets leave while the main thread is busy (8 ms of every 25, 60 ms at once each second): 200 calls that talk
- * both ways in the real engine, against a drift-corrected timer on that main thread in the same run.
+ * both ways in the real engine, as a ratio to a thread that only waits (what the machine allows just then), and beside a
+ * drift-corrected timer on that main thread, in the same run.
  */
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
 import { silentLog } from '#lib/log.ts';
-import { createMediaEngine } from '#media/media-client.ts';
+import { createMediaEngine, type LocalMediaEngine } from '#media/media-client.ts';
+import type { PacingStats } from '#media/pacer.ts';
 import type { MediaSession } from '#media/types.ts';
 import { pause, Script } from './_media-process.ts';
-import { rounded, type BenchResult } from './_result.ts';
+import { median, rounded, type BenchResult } from './_result.ts';
 
 const CALLS = 200;
 const WARM_UP_MS = 3000;
-const MEASURE_MS = 8000;
+const MEASURE_MS = 2000;
+/** The median of several: a neighbour on the machine may spoil one. */
+const WINDOWS = 7;
 const FIRST_PORT = 26_000;
 const FLOOR_MS = 2;
 const MAX_FLOOR_MS = 10;
@@ -20,34 +26,72 @@ export async function measureLateness(): Promise<BenchResult[]> {
   const engine = createMediaEngine({ rtpPorts, log: silentLog });
   await engine.ready();
   await using load = new Script('_media-load.ts', [String(CALLS)], 'load');
+  const peer = new Worker(new URL('_media-wait-peer.ts', import.meta.url));
   const busy = keepBusy();
   const timer = timerLateness();
   try {
     const { ports } = await load.next<{ ports: number[] }>();
     await connectCalls(engine, ports, load);
     await pause(WARM_UP_MS);
-    await engine.pacing({ reset: true });
+    const windows: Window[] = [];
     timer.reset();
-    await pause(MEASURE_MS);
-    const [stats] = await engine.pacing();
-    if (stats === undefined) throw new Error('no pacing figures');
-    const { packets, p50Ms, p99Ms, maxMs } = stats;
-    if (packets < (0.99 * CALLS * MEASURE_MS) / 20) throw new Error(`only ${packets} packets left`);
+    for (let i = 0; i < WINDOWS; i++) windows.push(await measureWindow(engine, peer));
     const mainP99 = timer.p99();
-    const row = (metric: string, value: number, floor: number): BenchResult => ({
+    const of = (pick: (window: Window) => number): number => median(windows.map(pick));
+    const all = windows
+      .map(({ p99Ms, bareMs }) => `${rounded(p99Ms, 1)} (${rounded(bareMs, 1)})`)
+      .join(', ');
+    const bare = rounded(of(({ bareMs }) => bareMs));
+    const row = (metric: string, value: number, floor: number, more: string): BenchResult => ({
       ...{ bench: 'media', metric, value: rounded(value), unit: 'ms' },
-      against: `a timer on the busy main thread, p99: ${rounded(mainP99)} ms; median of ours: ${rounded(p50Ms)} ms, ${packets} packets of ${CALLS} calls`,
-      ...{ ratio: rounded(value / mainP99, 3), floor: `<= ${floor}`, ok: value <= floor },
+      against: `p99 of a thread that only waits: ${bare} ms, of a timer on the busy main thread: ${rounded(mainP99)} ms; ${more}`,
+      ...{ ratio: rounded(value / bare, 3), floor: `<= ${floor}`, ok: value <= floor },
     });
     return [
-      row('send_lateness_p99_ms', p99Ms, FLOOR_MS),
-      row('send_lateness_max_ms', maxMs, MAX_FLOOR_MS),
+      row(
+        'send_lateness_p99_ms',
+        of(({ p99Ms }) => p99Ms),
+        FLOOR_MS,
+        `median of ${all}, ${CALLS} calls`,
+      ),
+      row(
+        'send_lateness_p50_ms',
+        of(({ p50Ms }) => p50Ms),
+        FLOOR_MS,
+        `${CALLS} calls`,
+      ),
+      row(
+        'send_lateness_max_ms',
+        of(({ maxMs }) => maxMs),
+        MAX_FLOOR_MS,
+        `median of ${WINDOWS} windows`,
+      ),
     ];
   } finally {
     timer.stop();
     busy.stop();
+    await peer.terminate();
     await engine.close();
   }
+}
+
+type Window = PacingStats & { readonly bareMs: number };
+
+async function measureWindow(engine: LocalMediaEngine, peer: Worker): Promise<Window> {
+  const bare = async (): Promise<number> => {
+    const answer = once(peer, 'message');
+    peer.postMessage(0);
+    return Number((await answer)[0]);
+  };
+  await bare();
+  await engine.pacing({ reset: true });
+  await pause(MEASURE_MS);
+  const [stats] = await engine.pacing();
+  if (stats === undefined) throw new Error('no pacing figures');
+  if (stats.packets < (0.98 * CALLS * MEASURE_MS) / 20) {
+    throw new Error(`only ${stats.packets} packets left`);
+  }
+  return { ...stats, bareMs: await bare() };
 }
 
 /** Each phone of the load sends to the port of its place, so the calls are sorted by port. */

@@ -11,7 +11,7 @@ import { toAppError } from '#lib/errors.ts';
 import type { Log } from '#lib/log.ts';
 import { normalizePhone } from '#lib/phone.ts';
 import { unrestricted, type Trunk, type TrunkSource } from '#lib/trunk.ts';
-import { createAudioFiles, type AudioFiles } from '#media/audio-file.ts';
+import { createAudioFiles, type AudioFiles } from '#media/mix/audio-file.ts';
 import { createMediaEngine } from '#media/media-client.ts';
 import type { MediaEngine } from '#media/types.ts';
 import { createProviders, type Providers } from '#providers/registry.ts';
@@ -167,7 +167,7 @@ async function startBase(config: Config, log: Log, owner: AsyncDisposableStack) 
     providersFor: squads.forCalls.providersFor,
   });
   owner.defer(() => tools.close());
-  const sounds = openSounds({ audioFiles, reach, dataDir });
+  const sounds = openSounds({ audioFiles, reach, dataDir, log, holdMusic: config.holdMusic });
   const talking = {
     intelligence,
     squads,

@@ -76,6 +76,17 @@ export const SETTINGS = {
     doc: 'record calls unless the agent says otherwise; default: on while no trunk is set',
     default: null,
   }),
+  holdMusic: Type.Union(
+    [
+      Type.String({ pattern: '^(?:file:[A-Za-z0-9][A-Za-z0-9._-]{0,127}|https?://\\S+)$' }),
+      Type.Null(),
+    ],
+    {
+      env: 'CALLYARD_HOLD_MUSIC',
+      doc: 'what callers on hold hear unless the agent has its own: file:NAME (WAV or MP3 in the folder sounds of the data directory) or a URL; default: a built-in tune',
+      default: null,
+    },
+  ),
   recordingFormat: Type.Enum(['wav', 'ogg'], {
     env: 'CALLYARD_RECORDING_FORMAT',
     doc: 'what new recordings are: wav (every sample, 115 MB an hour) or ogg (Opus, 13 MB an hour at most)',

@@ -10,10 +10,11 @@ import type { Id } from '#lib/ids.ts';
 import type { Log } from '#lib/log.ts';
 import { recordingPlace, type NewRecording, type RecordingPlace } from '#lib/recording-place.ts';
 import type { RecordingFormat } from '#lib/sealed-audio.ts';
-import { repairSealed } from '#media/sealed-repair.ts';
-import { repairWav } from '#media/wav.ts';
+import { repairSealed } from '#media/recording/sealed-repair.ts';
+import { repairWav } from '#media/recording/wav.ts';
 import { openObjectStorage, parseStorageUrl, type ObjectStorage } from '#store/object-storage.ts';
 import { sweepOrphans } from '#store/recording-orphans.ts';
+import { createRecordingMending } from '#store/recording-mending.ts';
 import { createRecordingRemoval } from '#store/recording-removal.ts';
 import { RecordingUploads } from '#store/recording-uploads.ts';
 import { createRecordings, type Recordings } from '#store/recordings.ts';
@@ -55,6 +56,11 @@ export async function openRecordingParts(options: RecordingPartsOptions): Promis
   const place = recordingPlace(dataDir, folderOf(settings.recordingsUrl));
   const objects = await openObjects(settings);
   const recordings = createRecordings({ database, sealer, clock });
+  const mend = createRecordingMending({ place, recordings, repair: repairSealed, clock, log });
+  const mendById = async (accountId: Id, id: Id): Promise<boolean> => {
+    const kept = await recordings.find(accountId, id);
+    return kept === null || mend(accountId, kept);
+  };
   const removal = createRecordingRemoval({
     ...{ place, objects, log },
     notes: join(dataDir, 'removals'),
@@ -69,10 +75,10 @@ export async function openRecordingParts(options: RecordingPartsOptions): Promis
   const uploads =
     objects === null
       ? null
-      : new RecordingUploads({ database, objects, place, removal, clock, log });
+      : new RecordingUploads({ database, objects, place, removal, mend: mendById, clock, log });
   return {
     recordings,
-    files: createRecordingFiles({ place, recordings, removal, objects, log }),
+    files: createRecordingFiles({ place, recordings, removal, objects, log, mend }),
     newRecording: ({ accountId }) => {
       const { seal, keyEnc } = recordings.newKey(accountId);
       const file = place.newFile(seal.recordingId, clock.wallMs());

@@ -56,11 +56,17 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
   };
 }
 
-/** Times are told in seconds, as everywhere. A call that nobody could judge counts for its lost packets only. */
-function countMedia(metrics: Metrics, { lost, quality, dropped }: MediaStats): void {
+/** Times are told in seconds, as everywhere. A call that nobody could judge counts for what happened to its packets only. */
+function countMedia(metrics: Metrics, stats: MediaStats): void {
+  const { lost, late, tooLate = 0, concealedMs, jitterBuffer, packetsReceived } = stats;
   metrics.rtpLost.inc(lost);
-  for (const [what, count] of Object.entries(dropped ?? {}))
+  metrics.rtpLate.inc(late + tooLate);
+  metrics.rtpConcealed.inc(concealedMs / 1000);
+  if (packetsReceived > 0 && jitterBuffer !== undefined)
+    metrics.jitterBuffer.observe(jitterBuffer.meanDelayMs / 1000);
+  for (const [what, count] of Object.entries(stats.dropped ?? {}))
     metrics.mediaDropped.inc({ what }, count);
+  const { quality } = stats;
   if (quality == null) return;
   const { jitterMs, roundTripMs, far, faults } = quality;
   metrics.rtpJitter.observe(jitterMs / 1000);

@@ -4,7 +4,7 @@ import type { AgentConfig } from '#lib/agent-config.ts';
 import { AppError } from '#lib/errors.ts';
 import type { Log } from '#lib/log.ts';
 import { guardedFetch, type Reach } from '#lib/safe-fetch.ts';
-import type { AudioFiles } from '#media/audio-file.ts';
+import type { AudioFiles } from '#media/mix/audio-file.ts';
 import type { ProviderSet } from '#providers/contract.ts';
 import type { CallTalk } from '#sessions/call-talk.ts';
 import { createHttpTools } from '#sessions/tools/http-tools.ts';

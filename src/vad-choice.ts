@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { systemClock } from '#lib/clock.ts';
 import { AppError } from '#lib/errors.ts';
-import { tryVad, type VadChoice } from '#media/silero-thread.ts';
+import { tryVad, type VadChoice } from '#media/speech/silero-thread.ts';
 import type { Config } from './config.ts';
 
 type VadSettings = Pick<Config, 'vad' | 'sileroModel' | 'onnxruntime'>;

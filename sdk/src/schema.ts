@@ -2995,6 +2995,15 @@ export interface components {
                 [key: string]: string;
             } | null;
             background?: string | null;
+            sounds?: {
+                voice_gain_db?: number | null;
+                background_gain_db?: number | null;
+                duck_db?: number | null;
+                duck_for_caller?: boolean | null;
+                hold_music?: string | null;
+                typing?: boolean | null;
+                notice_beep?: boolean | null;
+            } | null;
             recording?: boolean | null;
             auto_summary?: boolean | null;
             metadata?: Record<string, never> | null;
@@ -4548,13 +4557,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The audio: stereo WAV, caller left, agent right */
+            /** @description The audio, stereo, caller left, agent right: WAV, or Ogg/Opus where new recordings are kept so */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "audio/wav": string;
+                    "audio/ogg": string;
                 };
             };
             /** @description The part asked for by `Range` */
@@ -4564,6 +4574,7 @@ export interface operations {
                 };
                 content: {
                     "audio/wav": string;
+                    "audio/ogg": string;
                 };
             };
             400: components["responses"]["VALIDATION_FAILED"];
@@ -4729,13 +4740,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The audio: stereo WAV, caller left, agent right */
+            /** @description The audio, stereo, caller left, agent right: WAV, or Ogg/Opus where new recordings are kept so */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "audio/wav": string;
+                    "audio/ogg": string;
                 };
             };
             /** @description The part asked for by `Range` */
@@ -4745,6 +4757,7 @@ export interface operations {
                 };
                 content: {
                     "audio/wav": string;
+                    "audio/ogg": string;
                 };
             };
             400: components["responses"]["VALIDATION_FAILED"];
@@ -8828,8 +8841,8 @@ export interface operations {
                     local_port?: number | null;
                     display_name?: string | null;
                     from_number?: string | null;
-                    /** @description In the order they are offered */
-                    codecs?: ("PCMA" | "PCMU")[];
+                    /** @description Best first: offered in this order, and the first one that a caller offers is taken */
+                    codecs?: ("PCMA" | "PCMU" | "G722" | "opus" | "L16")[];
                     /** @enum {unknown} */
                     dtmf_mode?: "rfc4733" | "info" | "inband";
                     /** @description At once; default 100 */
@@ -8845,6 +8858,13 @@ export interface operations {
                     options?: {
                         /** @description `to` of a call may be a SIP URI */
                         allow_uri?: boolean;
+                        /**
+                         * @description Encrypted audio by keys in the SDP (SDES); default `off`. `preferred` offers it beside plain RTP, `required` takes nothing else
+                         * @enum {unknown}
+                         */
+                        srtp?: "off" | "preferred" | "required";
+                        /** @description RTCP is offered on the port of RTP; default false */
+                        rtcp_mux?: boolean;
                     };
                 };
             };
@@ -8966,8 +8986,8 @@ export interface operations {
                     local_port?: number | null;
                     display_name?: string | null;
                     from_number?: string | null;
-                    /** @description In the order they are offered */
-                    codecs?: ("PCMA" | "PCMU")[];
+                    /** @description Best first: offered in this order, and the first one that a caller offers is taken */
+                    codecs?: ("PCMA" | "PCMU" | "G722" | "opus" | "L16")[];
                     /** @enum {unknown} */
                     dtmf_mode?: "rfc4733" | "info" | "inband";
                     /** @description At once; default 100 */
@@ -8983,6 +9003,13 @@ export interface operations {
                     options?: {
                         /** @description `to` of a call may be a SIP URI */
                         allow_uri?: boolean;
+                        /**
+                         * @description Encrypted audio by keys in the SDP (SDES); default `off`. `preferred` offers it beside plain RTP, `required` takes nothing else
+                         * @enum {unknown}
+                         */
+                        srtp?: "off" | "preferred" | "required";
+                        /** @description RTCP is offered on the port of RTP; default false */
+                        rtcp_mux?: boolean;
                     };
                 };
             };
@@ -9101,8 +9128,8 @@ export interface operations {
                     local_port?: number | null;
                     display_name?: string | null;
                     from_number?: string | null;
-                    /** @description In the order they are offered */
-                    codecs?: ("PCMA" | "PCMU")[];
+                    /** @description Best first: offered in this order, and the first one that a caller offers is taken */
+                    codecs?: ("PCMA" | "PCMU" | "G722" | "opus" | "L16")[];
                     /** @enum {unknown} */
                     dtmf_mode?: "rfc4733" | "info" | "inband";
                     /** @description At once; default 100 */
@@ -9118,6 +9145,13 @@ export interface operations {
                     options?: {
                         /** @description `to` of a call may be a SIP URI */
                         allow_uri?: boolean;
+                        /**
+                         * @description Encrypted audio by keys in the SDP (SDES); default `off`. `preferred` offers it beside plain RTP, `required` takes nothing else
+                         * @enum {unknown}
+                         */
+                        srtp?: "off" | "preferred" | "required";
+                        /** @description RTCP is offered on the port of RTP; default false */
+                        rtcp_mux?: boolean;
                     };
                 };
             };
@@ -9760,6 +9794,15 @@ export interface operations {
                         [key: string]: string;
                     } | null;
                     background?: string | null;
+                    sounds?: {
+                        voice_gain_db?: number | null;
+                        background_gain_db?: number | null;
+                        duck_db?: number | null;
+                        duck_for_caller?: boolean | null;
+                        hold_music?: string | null;
+                        typing?: boolean | null;
+                        notice_beep?: boolean | null;
+                    } | null;
                     recording?: boolean | null;
                     auto_summary?: boolean | null;
                     metadata?: Record<string, never> | null;
@@ -9957,6 +10000,15 @@ export interface operations {
                         [key: string]: string;
                     } | null;
                     background?: string | null;
+                    sounds?: {
+                        voice_gain_db?: number | null;
+                        background_gain_db?: number | null;
+                        duck_db?: number | null;
+                        duck_for_caller?: boolean | null;
+                        hold_music?: string | null;
+                        typing?: boolean | null;
+                        notice_beep?: boolean | null;
+                    } | null;
                     recording?: boolean | null;
                     auto_summary?: boolean | null;
                     metadata?: Record<string, never> | null;
@@ -10147,6 +10199,15 @@ export interface operations {
                         [key: string]: string;
                     } | null;
                     background?: string | null;
+                    sounds?: {
+                        voice_gain_db?: number | null;
+                        background_gain_db?: number | null;
+                        duck_db?: number | null;
+                        duck_for_caller?: boolean | null;
+                        hold_music?: string | null;
+                        typing?: boolean | null;
+                        notice_beep?: boolean | null;
+                    } | null;
                     recording?: boolean | null;
                     auto_summary?: boolean | null;
                     metadata?: Record<string, never> | null;
@@ -10351,6 +10412,15 @@ export interface operations {
                         [key: string]: string;
                     } | null;
                     background?: string | null;
+                    sounds?: {
+                        voice_gain_db?: number | null;
+                        background_gain_db?: number | null;
+                        duck_db?: number | null;
+                        duck_for_caller?: boolean | null;
+                        hold_music?: string | null;
+                        typing?: boolean | null;
+                        notice_beep?: boolean | null;
+                    } | null;
                     recording?: boolean | null;
                     auto_summary?: boolean | null;
                     metadata?: Record<string, never> | null;
@@ -10548,6 +10618,15 @@ export interface operations {
                         [key: string]: string;
                     } | null;
                     background?: string | null;
+                    sounds?: {
+                        voice_gain_db?: number | null;
+                        background_gain_db?: number | null;
+                        duck_db?: number | null;
+                        duck_for_caller?: boolean | null;
+                        hold_music?: string | null;
+                        typing?: boolean | null;
+                        notice_beep?: boolean | null;
+                    } | null;
                     recording?: boolean | null;
                     auto_summary?: boolean | null;
                     metadata?: Record<string, never> | null;
@@ -10738,6 +10817,15 @@ export interface operations {
                         [key: string]: string;
                     } | null;
                     background?: string | null;
+                    sounds?: {
+                        voice_gain_db?: number | null;
+                        background_gain_db?: number | null;
+                        duck_db?: number | null;
+                        duck_for_caller?: boolean | null;
+                        hold_music?: string | null;
+                        typing?: boolean | null;
+                        notice_beep?: boolean | null;
+                    } | null;
                     recording?: boolean | null;
                     auto_summary?: boolean | null;
                     metadata?: Record<string, never> | null;

@@ -97,7 +97,7 @@ const Voicemail = strict({
   message: optional(text(500, 'Said after the beep by `message`')),
 });
 
-/** As `src/media/sound-shelf.ts` reads them. */
+/** As `src/media/mix/sound-shelf.ts` reads them. */
 const SOUND = '(file:[A-Za-z0-9][A-Za-z0-9._-]{0,127}|https?://\\S+)';
 
 const Sounds = strict({

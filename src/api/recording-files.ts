@@ -17,6 +17,7 @@ import {
 } from '#lib/sealed-audio.ts';
 import type { ObjectStorage } from '#store/object-storage.ts';
 import type { HeardRecording, KeptRecording, Recordings } from '#store/recordings.ts';
+import type { MendRecording } from '#store/recording-mending.ts';
 import type { RecordingRemoval } from '#store/recording-removal.ts';
 import type { RecordingFile, RecordingFiles } from './ports.ts';
 import { Problem } from './problem.ts';
@@ -29,16 +30,20 @@ export type RecordingFilesOptions = {
   /** Null: no bucket is configured. */
   readonly objects: ObjectStorage | null;
   readonly log: Log;
+  /** Closes what its call left open; absent: nothing is. */
+  readonly mend?: MendRecording;
 };
 
 /** The bytes of a file as it is, wherever it is. */
 type RawFile = { readonly bytes: number; readonly read: ReadSealed };
 
 export function createRecordingFiles(options: RecordingFilesOptions): RecordingFiles {
-  const { recordings, removal } = options;
+  const { recordings, removal, mend } = options;
   return {
     async open(accountId, { id }) {
       const kept = await findKept(recordings, accountId, id);
+      if (kept !== null && (await mend?.(accountId, kept)) === false)
+        throw new Problem('CALL_LIVE'); // what the disk owes of it is still on its way
       const file = kept === null ? null : await openKept(options, kept);
       if (kept === null || file !== null) return file;
       // It has just moved to the bucket, or expired: its row says so by now.

@@ -6,8 +6,10 @@ import { AppError } from './errors.ts';
 
 /** Granule positions count samples of this rate, whatever was encoded. */
 export const OPUS_GRANULE_HZ = 48_000;
-/** Longest frame that a packet of ours may hold, so that a page has room for one wherever it begins. */
-export const MAX_OPUS_FRAME_BYTES = 250;
+/** Of one side (50 kbit/s, more than speech of a telephone ever takes): two sides are one entry of a page's table. */
+export const MAX_OPUS_FRAME_BYTES = 125;
+/** Of both in one packet, before padding. */
+export const MAX_SIDES_BYTES = 2 * MAX_OPUS_FRAME_BYTES + 1;
 
 const CHANNELS = 2;
 const FAMILY = 1;
@@ -82,7 +84,7 @@ export function splitSides(packet: Uint8Array): { left: Uint8Array; right: Uint8
   return { left, right: packet.subarray(start) };
 }
 
-/** The same sound in `by` more bytes (RFC 6716 3.2.5), 1 to 256. A packet is padded once. */
+/** The same sound in `by` more bytes (RFC 6716 3.2.5). A packet is padded once. */
 export function padSides(packet: Uint8Array, by: number): Uint8Array {
   if (by === 0) return packet;
   const start = 2 + (packet[1] as number);
@@ -95,10 +97,11 @@ export function padSides(packet: Uint8Array, by: number): Uint8Array {
     bytes.set(frame, start + 2);
     return bytes;
   }
-  const padding = by - 2;
-  if (padding > 254) throw new AppError('E_INTERNAL', 'too much padding for one packet');
   bytes[start + 1] = 0x41; // one frame, and padding
-  bytes[start + 2] = padding;
-  bytes.set(frame, start + 3);
+  // Each 255 stands for 254 bytes at the end and itself; the last one counts for what it says.
+  const more = Math.floor((by - 2) / 255);
+  bytes.fill(255, start + 2, start + 2 + more);
+  bytes[start + 2 + more] = (by - 2) % 255;
+  bytes.set(frame, start + 3 + more);
   return bytes;
 }

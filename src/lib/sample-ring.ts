@@ -92,6 +92,7 @@ export class SampleRing {
   read(into: Int16Array, limit = into.length): number {
     const start = this.#own(READ);
     const count = Math.min(limit, into.length, this.written - start);
+    if (count <= 0) return 0;
     const samples = this.#samples;
     const from = start & this.#mask;
     const straight = Math.min(count, samples.length - from);

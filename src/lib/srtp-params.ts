@@ -20,6 +20,8 @@ export type SrtpKey = {
   readonly key: Uint8Array;
   /** 14 bytes, for GCM 12 (RFC 7714 12). */
   readonly salt: Uint8Array;
+  /** Master key identifier, 1..4 bytes that each packet under this key carries (RFC 3711 3.1). Absent: none. */
+  readonly mki?: Uint8Array;
 };
 
 /** The keys of a call: ours to send with, theirs to receive with. */

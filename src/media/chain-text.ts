@@ -1,4 +1,4 @@
-/** What a call's chain is made of, for people: the order of the stages as media-chain.ts has them, and what was agreed. */
+/** What a call's chain is made of, for people: the order of the stages as its two paths have them, and what was agreed. */
 import type { NegotiatedAudio } from './types.ts';
 
 export type ChainFacts = {

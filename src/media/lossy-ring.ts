@@ -88,6 +88,14 @@ export class LossyRing {
     }
   }
 
+  /** Reader: what was written before `position` (a `written` of the past) is not wanted any more. */
+  skipTo(position: number): void {
+    for (;;) {
+      const start = this.consumed;
+      if (start >= position || this.#advance(start, position)) return;
+    }
+  }
+
   #makeRoom(written: number, count: number): number {
     for (;;) {
       const start = this.consumed;

@@ -8,8 +8,9 @@ import type { WorkerCensus } from './media-protocol.ts';
 import { ClientSession } from './media-session.ts';
 import { MediaThread } from './media-thread.ts';
 import type { PacingStats } from './pacer.ts';
-import { PortRange } from './port-range.ts';
-import type { VadChoice } from './silero-thread.ts';
+import { PortRange } from './rtp/port-range.ts';
+import { RingPool } from './ring-pool.ts';
+import type { VadChoice } from './speech/silero-thread.ts';
 import type { MediaEngine, MediaOptions, MediaSession, MediaStats } from './types.ts';
 import { isLighter } from './worker-pulse.ts';
 
@@ -44,7 +45,7 @@ export type LocalMediaEngine = MediaEngine & {
   readonly workers: { readonly up: number; readonly total: number; readonly deaths: number };
 };
 
-/** The recorder has five seconds of its own. */
+/** Longer than a recorder waits for its disk at the end (12 s). */
 const CLOSE_TIMEOUT_MS = 14_000;
 /** Ports held by other programs that one open() steps over. */
 const MAX_BUSY_PORTS = 64;
@@ -61,6 +62,7 @@ class WorkerEngine implements LocalMediaEngine {
   readonly #log: Log;
   readonly #ports: PortRange;
   readonly #threads: MediaThread[] = [];
+  readonly #rings = new RingPool();
   #lastSession = 0;
   #isClosed = false;
 
@@ -164,14 +166,17 @@ class WorkerEngine implements LocalMediaEngine {
   ): Promise<ClientSession | null> {
     const thread = this.#lightest();
     const id = ++this.#lastSession;
-    const release = (): void => {
+    const rings = this.#rings.take();
+    const release = (isLetGo: boolean): void => {
       thread.forget(id);
+      if (isLetGo) this.#rings.give(rings);
       if (localPort > 0) this.#ports.release(options.localAddress, localPort);
     };
     const session = new ClientSession({
       id,
       options,
       localPort,
+      rings,
       release,
       send: (command) => thread.send(command),
       deadline: (answer, what) => withDeadline(answer, CLOSE_TIMEOUT_MS, what, this.#clock),
@@ -189,7 +194,7 @@ class WorkerEngine implements LocalMediaEngine {
         details: { code: refused.code },
       });
     } catch (error) {
-      release();
+      release(false);
       throw error;
     }
   }

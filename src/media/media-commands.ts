@@ -3,7 +3,7 @@ import { messageOf } from '#lib/errors.ts';
 import type { RecordingSeal } from '#lib/sealed-audio.ts';
 import type { MediaChain } from './media-chain.ts';
 import type { MediaCommand, MediaReply } from './media-protocol.ts';
-import type { RecordingFile } from './recording-file.ts';
+import type { RecordingFile } from './recording/recording-file.ts';
 
 export type ChainCommand = Exclude<MediaCommand, { type: 'open' | 'close' | 'census' }>;
 
@@ -59,7 +59,7 @@ function carryOut(chain: MediaChain, command: ChainCommand, context: CommandCont
     case 'party.join':
       return chain.output.parties.add(command.party, command, command.settings);
     case 'party.set':
-      return chain.output.parties.set(command.party, command.settings);
+      return chain.output.parties.set(command.party, command.settings, command.from);
     case 'party.leave':
       return chain.output.parties.remove(command.party);
     case 'tap':

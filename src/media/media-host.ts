@@ -8,15 +8,15 @@ import { obey, type CommandContext } from './media-commands.ts';
 import { addDrops, type MediaDrops } from './media-drops.ts';
 import type { MediaCommand, MediaReply, OpenRequest, WorkerCensus } from './media-protocol.ts';
 import { Pacer, type PacerOptions } from './pacer.ts';
-import type { OpenSidesEncoder } from './opus-sides.ts';
-import { RecordingFile, type OpenRecording } from './recording-file.ts';
-import { RecordingRoom } from './recording-room.ts';
-import type { RtpTransport } from './rtp-socket.ts';
-import type { SileroCensus } from './silero-thread.ts';
+import type { OpenSidesEncoder } from './recording/opus-sides.ts';
+import { RecordingFile, type OpenRecording } from './recording/recording-file.ts';
+import { RecordingRoom } from './recording/recording-room.ts';
+import type { RtpTransport } from './rtp/rtp-socket.ts';
+import type { SileroCensus } from './speech/silero-thread.ts';
 import type { MediaClosed } from './types.ts';
-import type { SpeechClassifier } from './vad.ts';
-import { UtteranceMarks } from './utterance-marks.ts';
-import { WebTransport } from './web-transport.ts';
+import type { SpeechClassifier } from './speech/vad.ts';
+import { UtteranceMarks } from './playout/utterance-marks.ts';
+import { WebTransport } from './web/web-transport.ts';
 
 export type MediaHostOptions = {
   readonly clock: Clock;

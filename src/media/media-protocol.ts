@@ -1,12 +1,12 @@
 /** Messages between the main thread and a media worker. Audio is not among them: it goes through shared rings. */
 import type { RecordingSeal } from '#lib/sealed-audio.ts';
-import type { AsideBuffers, PartyBuffers } from './call-parties.ts';
-import type { DtmfJob } from './dtmf-sender.ts';
-import type { BackgroundSound } from './mix-types.ts';
+import type { AsideBuffers, PartyBuffers } from './mix/call-parties.ts';
+import type { DtmfJob } from './dtmf/dtmf-sender.ts';
+import type { BackgroundSound } from './mix/mix-types.ts';
 import type { MediaDrops } from './media-drops.ts';
 import type { PacingStats } from './pacer.ts';
-import type { SileroCensus } from './silero-thread.ts';
-import type { PartySettings } from './party-voice.ts';
+import type { SileroCensus } from './speech/silero-thread.ts';
+import type { PartySettings } from './mix/party-voice.ts';
 import type {
   AudioSide,
   MediaClosed,
@@ -14,7 +14,7 @@ import type {
   NegotiatedAudio,
   RecordingResult,
 } from './types.ts';
-import type { WebBuffers } from './web-transport.ts';
+import type { WebBuffers } from './web/web-transport.ts';
 
 /** What a worker needs to open one call. */
 export type OpenRequest = {
@@ -85,6 +85,8 @@ export type MediaCommand =
       readonly session: number;
       readonly party: number;
       readonly settings: PartySettings;
+      /** What had been said (samples) when the change was asked for. */
+      readonly from: number;
     }
   | { readonly type: 'party.leave'; readonly session: number; readonly party: number }
   | { readonly type: 'record'; readonly session: number }

@@ -1,16 +1,16 @@
 /** The main thread's hold on one call's media: commands out, events in, audio through the shared rings. */
 import { AppError, messageOf } from '#lib/errors.ts';
 import type { RecordingSeal } from '#lib/sealed-audio.ts';
-import { SampleRing } from '#lib/sample-ring.ts';
-import { DigitQueue } from './digit-queue.ts';
-import { checkedBackground, checkedEffect } from './mix-checks.ts';
-import type { BackgroundSound, EffectOptions, MediaParty, PartyRole } from './mix-types.ts';
+import { DigitQueue } from './dtmf/digit-queue.ts';
+import { checkedBackground, checkedEffect } from './mix/mix-checks.ts';
+import type { BackgroundSound, EffectOptions, MediaParty, PartyRole } from './mix/mix-types.ts';
 import { addDrops } from './media-drops.ts';
 import type { MediaCommand, MediaReply, OpenRequest } from './media-protocol.ts';
-import { checkGain, Parties } from './party.ts';
-import { PlayoutWriter } from './playout-writer.ts';
-import { RecordingControl } from './recording-control.ts';
-import { TapReader } from './tap-reader.ts';
+import { checkGain, Parties } from './mix/party.ts';
+import { PlayoutWriter } from './playout/playout-writer.ts';
+import { RecordingControl } from './recording/recording-control.ts';
+import type { CallRings } from './ring-pool.ts';
+import { TapReader } from './mix/tap-reader.ts';
 import type {
   AudioSide,
   DtmfTones,
@@ -24,8 +24,7 @@ import type {
   RecordingResult,
 } from './types.ts';
 import { FRAME_SAMPLES, MAX_TAPS, SAMPLE_RATE_HZ } from './types.ts';
-import { UtteranceMarks } from './utterance-marks.ts';
-import { WebRings } from './web-audio.ts';
+import { WebRings } from './web/web-audio.ts';
 
 /** What the worker says about one call. */
 export type SessionReply = Extract<
@@ -38,14 +37,13 @@ export type SessionParts = {
   readonly options: MediaOptions;
   readonly localPort: number;
   readonly send: (command: MediaCommand) => void;
-  /** Gives port and number back; called once. */
-  readonly release: () => void;
+  readonly rings: CallRings;
+  /** Gives port and number back, and the rings if the worker has let go of them; called once. */
+  readonly release: (isLetGo: boolean) => void;
   /** Gives up waiting for the worker's last word about something: E_TIMEOUT. */
   readonly deadline: <T>(answer: Promise<T>, what: string) => Promise<T>;
 };
 
-const CALLER_RING_S = 4;
-const PLAYOUT_RING_S = 8;
 /** Events kept until a listener is set; then the oldest go. */
 const MAX_EARLY_EVENTS = 256;
 /** Ten minutes. */
@@ -68,10 +66,7 @@ export class ClientSession implements MediaSession {
   readonly localAddress: string;
   readonly localPort: number;
   readonly #parts: SessionParts;
-  readonly #callerRing = SampleRing.create(CALLER_RING_S * SAMPLE_RATE_HZ);
-  readonly #playoutRing = SampleRing.create(PLAYOUT_RING_S * SAMPLE_RATE_HZ);
-  readonly #marks = UtteranceMarks.create();
-  readonly #writer = new PlayoutWriter(this.#playoutRing, this.#marks);
+  readonly #writer: PlayoutWriter;
   readonly web: WebRings | null;
   readonly #digits: DigitQueue;
   readonly #recording: RecordingControl;
@@ -85,10 +80,15 @@ export class ClientSession implements MediaSession {
   #tapDrops = 0;
   #eventDrops = 0;
   #isReleased = false;
+  /** The worker has died. */
+  #isLost = false;
+  /** The worker has said its last word: it touches nothing of this call any more. */
+  #isLetGo = false;
   #closing: Promise<MediaClosed> | undefined;
 
   constructor(parts: SessionParts) {
     this.#parts = parts;
+    this.#writer = new PlayoutWriter(parts.rings.playout, parts.rings.marks);
     this.localAddress = parts.options.localAddress;
     this.localPort = parts.localPort;
     const { id: session, options, deadline } = parts;
@@ -107,6 +107,7 @@ export class ClientSession implements MediaSession {
   request(): OpenRequest {
     const { localAddress, recordingPath, recordingSeal, recordsOnCommand, ...timeouts } =
       this.#parts.options;
+    const { rings } = this.#parts;
     const { firstRtpTimeoutMs, rtpTimeoutMs } = timeouts;
     return {
       localAddress,
@@ -116,9 +117,9 @@ export class ClientSession implements MediaSession {
       firstRtpTimeoutMs,
       rtpTimeoutMs,
       port: this.localPort,
-      callerRing: this.#callerRing.buffer,
-      playoutRing: this.#playoutRing.buffer,
-      marks: this.#marks.buffer,
+      callerRing: rings.caller.buffer,
+      playoutRing: rings.playout.buffer,
+      marks: rings.marks.buffer,
       web: this.web?.buffers ?? null,
     };
   }
@@ -137,7 +138,7 @@ export class ClientSession implements MediaSession {
   }
 
   readCaller(into: Int16Array): number {
-    return this.#callerRing.read(into);
+    return this.#isReleased ? 0 : this.#parts.rings.caller.read(into);
   }
 
   beginUtterance(utterance: number, gainDb = 0): void {
@@ -166,7 +167,20 @@ export class ClientSession implements MediaSession {
   }
 
   flush(): void {
+    if (this.#isLost) return this.#flushLost();
     this.#command({ type: 'flush', session: this.#parts.id, ...this.#writer.flush() });
+  }
+
+  /** Nobody else can tell any more what was heard; as always, the answer comes after the call. */
+  #flushLost(): void {
+    const taken = this.#writer.taken();
+    this.#writer.flush();
+    queueMicrotask(() => {
+      for (const { utterance, samples } of taken) {
+        const heardMs = (samples * 1000) / SAMPLE_RATE_HZ;
+        this.#tell({ type: 'playout.flushed', atMs: 0, utterance, heardMs });
+      }
+    });
   }
 
   armBargeIn(on: boolean, confirmMs?: number): void {
@@ -274,6 +288,7 @@ export class ClientSession implements MediaSession {
       case 'recording.stopped':
         return this.#recording.stopped(reply);
       case 'closed':
+        this.#isLetGo = true;
         return this.#closed.resolve(this.#withOwnDrops(reply.closed));
     }
   }
@@ -288,6 +303,7 @@ export class ClientSession implements MediaSession {
 
   /** The worker is gone: the call hears of it, and close() waits for nothing but what is left of the recording. */
   workerLost(message: string): void {
+    this.#isLost = true;
     this.#tell({ type: 'media.failed', atMs: 0, message });
     this.#digits.close();
     const left = this.#leftRecording();
@@ -322,7 +338,7 @@ export class ClientSession implements MediaSession {
     this.#recording.close();
     for (const tap of this.#taps.values()) tap.close();
     this.#parties.close();
-    this.#parts.release();
+    this.#parts.release(this.#isLetGo);
   }
 
   #command(command: MediaCommand): void {

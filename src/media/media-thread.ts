@@ -9,7 +9,7 @@ import { AppError } from '#lib/errors.ts';
 import type { Log } from '#lib/log.ts';
 import type { MediaCommand, MediaReply, OpenRequest, WorkerCensus } from './media-protocol.ts';
 import type { ClientSession } from './media-session.ts';
-import type { VadChoice } from './silero-thread.ts';
+import type { VadChoice } from './speech/silero-thread.ts';
 import type { MediaStats } from './types.ts';
 import { burdenOf, PulseWatch, WorkerPulse, type Burden } from './worker-pulse.ts';
 
@@ -213,7 +213,10 @@ export class MediaThread {
         this.#options.onClosed?.(reply.closed.stats);
         this.#sessions.get(reply.session)?.receive(reply);
         break;
-      default:
+      case 'event':
+      case 'room':
+      case 'dtmf.sent':
+      case 'recording.stopped':
         this.#sessions.get(reply.session)?.receive(reply);
     }
   }

@@ -1,14 +1,16 @@
 /** Entry of a media worker thread: sockets, clocks and chains of its calls live here. */
+import { access } from 'node:fs/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '#lib/clock.ts';
 import { MediaHost } from './media-host.ts';
-import { createOpusThread } from './opus-thread.ts';
+import { createOpusThread } from './recording/opus-thread.ts';
 import type { MediaCommand, MediaReply } from './media-protocol.ts';
 import { workerFineWait } from './pacer.ts';
-import { loadOpus } from './opus-codec.ts';
-import { openRtpSocket, openSocketCount } from './rtp-socket.ts';
-import { SileroThread, type VadChoice } from './silero-thread.ts';
-import { loadSpeechClassifiers } from './vad.ts';
+import { loadOpus } from './codec/opus-codec.ts';
+import { openRtpSocket, openSocketCount } from './rtp/rtp-socket.ts';
+import { SileroThread, type VadChoice } from './speech/silero-thread.ts';
+import { setThreadPriority } from './thread-priority.ts';
+import { loadSpeechClassifiers } from './speech/vad.ts';
 import { startPulse, WorkerPulse } from './worker-pulse.ts';
 
 const port = parentPort;
@@ -43,5 +45,8 @@ if (port !== null) {
     },
     sessions: () => host.size,
   });
+  // The pool for files is made by the first who needs it, and inherits from him: not what is for this thread only.
+  await access(process.execPath);
+  setThreadPriority('timed');
   reply({ type: 'ready' });
 }

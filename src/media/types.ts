@@ -6,9 +6,9 @@ import type { CodecName, OpusWishes } from '#lib/audio-codec.ts';
 import type { RecordingSeal } from '#lib/sealed-audio.ts';
 import type { SrtpKeys } from '#lib/srtp-params.ts';
 import type { MediaDrops } from './media-drops.ts';
-import type { CallQuality } from './call-quality.ts';
-import type { BackgroundSound, EffectOptions, MediaParty, PartyRole } from './mix-types.ts';
-import type { SrtpCounters } from './secure-transport.ts';
+import type { CallQuality } from './quality/call-quality.ts';
+import type { BackgroundSound, EffectOptions, MediaParty, PartyRole } from './mix/mix-types.ts';
+import type { SrtpCounters } from './srtp/secure-transport.ts';
 
 /** Samples per second inside the media plane. */
 export const SAMPLE_RATE_HZ = 8000;
@@ -200,6 +200,9 @@ export type MediaStats = {
   readonly packetsSent: number;
   readonly lost: number;
   readonly late: number;
+  /** Packets that their codec could not take any more, and sound that was lost and recovered. Absent: nothing came by RTP. */
+  readonly tooLate?: number;
+  readonly recoveredMs?: number;
   readonly duplicated: number;
   readonly concealedMs: number;
   readonly foreignDropped: number;

@@ -118,7 +118,7 @@ const FIRST_COST = 0.003;
 const MIN_COST = 0.0005;
 
 /** Less than this is noise of the reading: then the number of calls decides, so that a death takes down few. */
-const BAND = 0.1;
+const BAND = 0.25;
 
 /** What placing a call goes by: first the band of CPU, then how many calls a worker has. */
 export type Burden = { readonly band: number; readonly sessions: number };

@@ -16,6 +16,8 @@ export class Framer {
   /** `send` gets each frame that is full, as a view that is used again. */
   push(pcm: Int16Array, send: (frame: Int16Array) => void): void {
     const samples = this.#resampler === null ? pcm : this.#resampler.convert(pcm);
+    // As it nearly always is where nothing is computed anew: then it needs no copy.
+    if (this.#fill === 0 && samples.length === this.#frame.length) return send(samples);
     for (let at = 0; at < samples.length;) {
       const count = Math.min(this.#frame.length - this.#fill, samples.length - at);
       this.#frame.set(samples.subarray(at, at + count), this.#fill);

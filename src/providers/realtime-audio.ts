@@ -1,5 +1,5 @@
 /** Sound on its way to and from a realtime vendor: G.711 as it is on the line, or PCM at the vendor's rate. */
-import { decodeG711, encodeG711, G711, type G711Codec } from '#lib/g711.ts';
+import { encodeG711, G711, type G711Codec } from '#lib/g711.ts';
 import type { StreamResampler, StreamResampling } from '#lib/stream-resampler.ts';
 import { Framer } from './frames.ts';
 import { bytesOf, SAMPLE_RATE_HZ, samplesOf } from './rates.ts';
@@ -36,12 +36,12 @@ export function g711Coding(codec: G711Codec): Coding {
     encode(pcm) {
       if (codes.length < pcm.length) codes = Buffer.alloc(pcm.length);
       encodeG711(tables, pcm, codes);
-      return codes.subarray(0, pcm.length);
+      return codes.length === pcm.length ? codes : codes.subarray(0, pcm.length);
     },
     decode(bytes) {
       const pcm = new Int16Array(bytes.byteLength);
-      const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-      decodeG711(tables, view, pcm);
+      const { decode } = tables;
+      for (let i = 0; i < pcm.length; i++) pcm[i] = decode[bytes[i] as number] as number;
       return pcm;
     },
   };
@@ -73,13 +73,14 @@ export class CallerSound {
 
 /** The filter holds back so much; silence behind the last sound drives it out. */
 const TAIL_MS = 4;
+const NONE = new Uint8Array(0);
 
 /** The sound of the model's replies, at 8 kHz. Pieces may be cut anywhere, also inside a sample. */
 export class ReplySound {
   readonly #resampling: StreamResampling;
   readonly #coding: Coding;
   #resampler: StreamResampler | null = null;
-  #odd: Uint8Array = new Uint8Array(0);
+  #odd: Uint8Array = NONE;
 
   constructor(resampling: StreamResampling, coding: Coding) {
     this.#resampling = resampling;
@@ -92,15 +93,17 @@ export class ReplySound {
     let whole = bytes;
     if (this.#odd.length > 0) whole = Buffer.concat([this.#odd, bytes]);
     const rest = whole.length % bytesPerSample;
-    this.#odd = rest === 0 ? new Uint8Array(0) : Uint8Array.from(whole.subarray(-rest));
-    const samples = this.#coding.decode(whole.subarray(0, whole.length - rest));
+    this.#odd = rest === 0 ? NONE : Uint8Array.from(whole.subarray(-rest));
+    const samples = this.#coding.decode(
+      rest === 0 ? whole : whole.subarray(0, whole.length - rest),
+    );
     return { pcm: this.#to8k(samples), ms: (samples.length * 1000) / rateHz };
   }
 
   /** The reply is over: what the filter still holds. The next one begins anew. */
   end(): Int16Array {
     const resampler = this.#resampler;
-    this.#odd = new Uint8Array(0);
+    this.#odd = NONE;
     if (resampler === null) return new Int16Array(0);
     const tail = resampler.convert(new Int16Array((this.#coding.rateHz * TAIL_MS) / 1000));
     this.close();

@@ -2,6 +2,7 @@
 import { AppError, toAppError } from '#lib/errors.ts';
 import type { TimerHandle } from '#lib/clock.ts';
 import type { ChatMessage, ToolCall } from './contract.ts';
+import { AppendMessage } from './realtime-append.ts';
 import { CallerSound, ReplySound, type Coding } from './realtime-audio.ts';
 import { ASSISTANT_TEXT, gaName, type DialectName } from './realtime-dialect.ts';
 import { errorOf, refusalOf, responseError } from './realtime-errors.ts';
@@ -67,6 +68,7 @@ class EventsLine implements RealtimeLine {
   readonly #call: LineCall;
   readonly #events: LineEvents;
   readonly #caller: CallerSound;
+  readonly #append = new AppendMessage();
   readonly #sound: ReplySound;
   readonly #played = new PlayedItems();
   readonly #partials = new Map<string, string>();
@@ -144,11 +146,13 @@ class EventsLine implements RealtimeLine {
 
   push(pcm: Int16Array): void {
     if (this.#isOver) return;
-    this.#caller.push(pcm, (frame) => {
-      const audio = this.#settings.input.encode(frame).toString('base64');
-      this.#channel?.send(`{"type":"input_audio_buffer.append","audio":"${audio}"}`);
-    });
+    this.#caller.push(pcm, this.#sendFrame);
   }
+
+  /** One function for all frames: the call with a model sends fifty a second. */
+  readonly #sendFrame = (frame: Int16Array): void => {
+    this.#channel?.sendText(this.#append.of(this.#settings.input.encode(frame)));
+  };
 
   say(text: string): void {
     const plain = text.replaceAll('"""', '"');

@@ -5,6 +5,7 @@
 import type { TimerHandle } from '#lib/clock.ts';
 import { AppError, toAppError } from '#lib/errors.ts';
 import type { RealtimeEvent, RealtimeProvider, RealtimeSession, ToolCall } from './contract.ts';
+import { OwedReply } from './owed-reply.ts';
 import { SAMPLES_PER_MS } from './rates.ts';
 import { SpokenHistory } from './realtime-history.ts';
 import type { LineEvents, RealtimeLine, RealtimeSettings } from './realtime-line.ts';
@@ -73,7 +74,8 @@ class LongSession implements RealtimeSession {
   #texts = 0;
   #isSpeaking = false;
   #isOver = false;
-  #watch: TimerHandle | undefined;
+  /** Of the vendor: what comes too late, or not at all, shows that its line is as good as dead. */
+  readonly #owed: OwedReply;
   #catchUp: TimerHandle | undefined;
   #renewal: TimerHandle | undefined;
   /** Then the next quiet moment is no longer waited for. */
@@ -84,6 +86,10 @@ class LongSession implements RealtimeSession {
     this.#settings = settings;
     this.#call = call;
     this.#history = new SpokenHistory(call.history);
+    this.#owed = new OwedReply(settings.tools.clock, (ms) => {
+      const text = `${settings.vendor}: no reply in ${ms} ms`;
+      this.#failed(new AppError('E_TIMEOUT', text));
+    });
   }
 
   async start(): Promise<void> {
@@ -101,6 +107,12 @@ class LongSession implements RealtimeSession {
 
   push(pcm: Int16Array): void {
     if (this.#isOver) return;
+    if (this.#line !== null && this.#unheard.unsent === 0) {
+      // Nothing to catch up with: it goes as it came.
+      this.#unheard.appendSent(pcm);
+      this.#line.push(pcm);
+      return;
+    }
     this.#unheard.append(pcm);
     if (this.#catchUp === undefined) this.#send(BURST);
   }
@@ -158,25 +170,13 @@ class LongSession implements RealtimeSession {
     const todo = this.#todo.shift();
     if (todo === undefined) return;
     this.#doing = todo;
-    this.#expect(this.#settings.replyMs ?? 8_000);
+    this.#owed.expect(this.#settings.replyMs ?? 8_000);
     if (todo.kind === 'say') line.say(todo.text);
     else if (todo.kind === 'answer') line.answer(todo.goesOn);
     else {
       this.#history.userSaid(`text:${++this.#texts}`, todo.text);
       line.text(todo.text);
     }
-  }
-
-  /** The vendor owes something within `ms`, or its line is as good as dead. */
-  #expect(ms: number | null): void {
-    const { clock } = this.#settings.tools;
-    clock.clearTimer(this.#watch);
-    this.#watch = undefined;
-    if (ms === null) return;
-    this.#watch = clock.setTimer(() => {
-      const text = `${this.#settings.vendor}: no reply in ${ms} ms`;
-      this.#failed(new AppError('E_TIMEOUT', text));
-    }, ms);
   }
 
   // ---- What the vendor says ----
@@ -226,7 +226,7 @@ class LongSession implements RealtimeSession {
       mine(() => {
         const reply = this.#replies.find(number, id);
         if (reply === undefined || reply.isDone) return;
-        this.#expect(stallMs);
+        this.#owed.expect(stallMs);
         if (!this.#replies.isVoid(reply)) act(reply);
       });
     return {
@@ -237,7 +237,7 @@ class LongSession implements RealtimeSession {
           if (before !== undefined) this.#done(before, [], null);
           const { generation } = this.#replies.begin(number, id);
           this.#history.agentBegan(generation);
-          this.#expect(this.#settings.replyMs ?? 8_000);
+          this.#owed.expect(this.#settings.replyMs ?? 8_000);
           this.#tell({ type: 'turn_started', generation });
         }),
       audio: (id: string, pcm: Int16Array) =>
@@ -263,7 +263,7 @@ class LongSession implements RealtimeSession {
     reply.isDone = true;
     const wanted = this.#doing;
     this.#doing = null;
-    this.#expect(null);
+    this.#owed.expect(null);
     if (error === null && reply.ms > 0) this.#tries = 0;
     const { generation } = reply;
     if (this.#replies.isVoid(reply)) {
@@ -292,14 +292,14 @@ class LongSession implements RealtimeSession {
     if (this.#doing === null) return;
     this.#todo.unshift(again(this.#doing, false));
     this.#doing = null;
-    this.#expect(null);
+    this.#owed.expect(null);
     // The reply that was in the way may be over by now, and then nothing else would ask again.
     this.#pause(BUSY_WAIT_MS);
   }
 
   #onDeclined(error: AppError): void {
     this.#doing = null;
-    this.#expect(null);
+    this.#owed.expect(null);
     this.#tell({ type: 'error', error, isFatal: false });
     if (!this.#isOver) this.#next();
   }
@@ -318,7 +318,7 @@ class LongSession implements RealtimeSession {
     if (answer === 'ask') this.#ask({ kind: 'answer', goesOn: false });
     if (answer !== 'comes') return;
     this.#doing ??= { kind: 'answer', goesOn: false };
-    this.#expect(this.#settings.replyMs ?? 8_000);
+    this.#owed.expect(this.#settings.replyMs ?? 8_000);
   }
 
   #tell(event: RealtimeEvent): void {
@@ -349,8 +349,9 @@ class LongSession implements RealtimeSession {
 
   #drop(): void {
     const { clock } = this.#settings.tools;
-    for (const timer of [this.#watch, this.#catchUp, this.#busy]) clock.clearTimer(timer);
-    this.#watch = this.#catchUp = this.#busy = undefined;
+    this.#owed.expect(null);
+    for (const timer of [this.#catchUp, this.#busy]) clock.clearTimer(timer);
+    this.#catchUp = this.#busy = undefined;
     this.#line?.close();
     this.#line = null;
   }

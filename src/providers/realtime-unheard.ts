@@ -26,12 +26,19 @@ export class UnheardAudio {
     for (let done = 0; done < pcm.length;) {
       const at = this.#to % size;
       const count = Math.min(pcm.length - done, size - at);
-      this.#ring.set(pcm.subarray(done, done + count), at);
+      // A view is made only where the ring ends: making one costs more than the copying.
+      this.#ring.set(count === pcm.length ? pcm : pcm.subarray(done, done + count), at);
       done += count;
       this.#to += count;
     }
     this.#from = Math.max(this.#from, this.#to - size);
     this.#sentTo = Math.max(this.#sentTo, this.#from);
+  }
+
+  /** As `append`, of what is sent at the same time; nothing before it may be unsent. */
+  appendSent(pcm: Int16Array): void {
+    this.append(pcm);
+    this.#sentTo = this.#to;
   }
 
   /** Gives up to `limit` samples that were not sent yet, in one or two views. */

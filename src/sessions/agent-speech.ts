@@ -44,8 +44,10 @@ export class AgentSpeech {
   /** Tells clients what has been sent by now, and looks whether the answer behind a filler has begun. */
   poll(): void {
     this.#frames.poll();
+    if (this.#utterances.size === 0) return;
     for (const utterance of this.#utterances.values())
-      this.#lookForAnswer(utterance, this.#playedSamples(utterance.sound) ?? 0);
+      if (isAwaited(utterance))
+        this.#lookForAnswer(utterance, this.#playedSamples(utterance.sound) ?? 0);
   }
 
   /** A client's player has got past this mark. */

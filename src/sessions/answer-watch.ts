@@ -5,7 +5,7 @@
 import type { AgentConfig } from '#lib/agent-config.ts';
 import type { AmdCause, AmdResult } from '#lib/call-events.ts';
 import type { Log } from '#lib/log.ts';
-import { ToneFinder } from '#media/tone-finder.ts';
+import { ToneFinder } from '#media/speech/tone-finder.ts';
 import type { MediaEvent, MediaSession, MediaTap } from '#media/types.ts';
 import { AnswerClassifier, type AmdEvent, type AmdVerdict } from './amd.ts';
 import type { AudioPump } from './audio-pump.ts';

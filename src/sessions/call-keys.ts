@@ -3,7 +3,7 @@
  * phone has sent already, and it comes sooner or later than the end of the event.
  */
 import type { Clock } from '#lib/clock.ts';
-import { DtmfKeys } from '#media/dtmf-keys.ts';
+import { DtmfKeys } from '#media/dtmf/dtmf-keys.ts';
 import type { MediaEvent } from '#media/types.ts';
 
 export class CallKeys {

@@ -9,7 +9,7 @@ import { messageOf, toAppError } from '#lib/errors.ts';
 import type { Log, LogEvent } from '#lib/log.ts';
 import type { MediaClosed, MediaEvent, MediaSession, NegotiatedAudio } from '#media/types.ts';
 import type { ProviderSet } from '#providers/contract.ts';
-import { WEB_AUDIO } from '#media/web-transport.ts';
+import { WEB_AUDIO } from '#media/web/web-transport.ts';
 import type { SipEnd } from '#sip/types.ts';
 import { AnswerWatch } from './answer-watch.ts';
 import { CallDigits } from './call-digits.ts';
@@ -220,6 +220,7 @@ class RunningCall {
       phrases: this.#deps.phrases ?? null,
       ...talkIn(this.#setup),
       onEnd: (cause) => this.send({ type: 'turn.ended', cause }),
+      onAgent: (next, inMs) => this.#sounds.become(next, inMs),
       onNoticeOver: (isWhole) => {
         if (!this.#isEnding()) this.#recordings.firstNoticeOver(isWhole);
       },

@@ -10,7 +10,7 @@ import type { AudioPump } from './audio-pump.ts';
 import type { CallContext } from './call-context.ts';
 import type { EndOfTurnModel } from './end-of-turn.ts';
 import type { Request } from './requests.ts';
-import type { SpeakerFloor } from './speaker.ts';
+import type { SpeakerFloor, SpeakerOptions } from './speaker.ts';
 import type { CallStory } from './story.ts';
 import type { CallTools } from './tools/call-tools.ts';
 import type { ReplyInput, TurnConfig, TurnContext, TurnEndCause } from './turn-types.ts';
@@ -42,6 +42,8 @@ export type ConversationOptions = {
   /** Judges by the words whether a turn is over; absent: nobody does. See docs/turn-taking.md. */
   readonly endOfTurn?: EndOfTurnModel | null;
   onEnd(cause: TurnEndCause): void;
+  /** Another agent has the floor; what the former one said is heard for so many ms more. */
+  readonly onAgent?: SpeakerOptions['onAgent'];
   /** The notice is over; `isWhole`: the other side was sent all of it. Before its message is told. */
   onNoticeOver(isWhole: boolean): void;
 };

@@ -132,6 +132,7 @@ export class Conversation {
 
   #newSpeaker(drafts: EagerReplies): Speaker {
     const { agent, announceOnly, providers, media, clock, story, floor, phrases } = this.#options;
+    const { onAgent } = this.#options;
     return new Speaker({
       callId: story.callId,
       agent,
@@ -143,6 +144,7 @@ export class Conversation {
       floor: floor ?? null,
       phrases: phrases ?? null,
       tools: this.#tools,
+      onAgent,
       onFault: (error) => this.#tellFault(error),
       history: (of) => this.#context.history(of, this.#tools.pendingIds),
       onUsage: (input, output) => this.#count(input, output),

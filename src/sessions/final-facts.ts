@@ -50,7 +50,9 @@ function errorOf(cause: EndCause): FinalFacts['error'] {
 function qualityOf({ stats, codec, cause }: FinalInput): Quality | null {
   const quality = stats?.quality ?? null;
   if (quality === null || codec === null) return null;
-  const isLost = cause.type === 'media.lost' && quality.fault !== 'one_way_audio';
+  // Why nothing was heard says more than that the call was ended for it.
+  const isKnown = quality.fault === 'one_way_audio' || quality.fault === 'srtp_mismatch';
+  const isLost = cause.type === 'media.lost' && !isKnown;
   return {
     mos: rounded(quality.mos, 100),
     mos_min: rounded(quality.mosMin, 100),

@@ -45,10 +45,14 @@ type Speech = {
 
 export function inboundLeg(options: InboundLegOptions): Leg {
   const { call, shownAddress, media = new LegMedia(), trunk = null } = options;
-  const description = new LegDescription();
   let isSettled = false;
   const place = { trunkId: trunk?.trunkId ?? null, transport: call.transport };
+  const description = new LegDescription(() => media.unsealed(place));
   const speech: Speech = { media, wishes: media.wishesOf(trunk), place, whyNot: null };
+  const agree = (audio: NegotiatedAudio): void => {
+    description.agreed(audio);
+    media.agreed(audio, place);
+  };
   return {
     sipCallId: call.sipCallId,
     localAddress: () => Promise.resolve(call.receivedAddress),
@@ -65,7 +69,7 @@ export function inboundLeg(options: InboundLegOptions): Leg {
       description.use(session);
       if (call.offer === null) {
         const late = await answerLate(call, session, () => (isSettled = true));
-        if (late.ok) media.agreed(late.audio, place);
+        if (late.ok) agree(late.audio);
         return late;
       }
       const answer = session.answer(call.offer);
@@ -73,7 +77,7 @@ export function inboundLeg(options: InboundLegOptions): Leg {
       isSettled = true;
       const dialog = await acknowledged(call, answer.sdp);
       if ('cause' in dialog) return dialog;
-      media.agreed(answer.audio, place);
+      agree(answer.audio);
       return { ok: true, dialog, audio: answer.audio };
     },
     advance: () => Promise.resolve(false),

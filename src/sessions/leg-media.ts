@@ -52,6 +52,11 @@ export class LegMedia {
     this.#log.warn('srtp.keysInClear', { trunkId, transport, help: HELP });
   }
 
+  /** `preferred` lets the other side have plain RTP, also in mid-call; nobody should find that out by accident. */
+  unsealed(place: LegPlace): void {
+    this.#log.warn('srtp.dropped', { ...place, help: HELP });
+  }
+
   /** An offer or answer of which nothing could be used: logged, and told in one line for people. */
   refused(sdp: string, local: LegWishes & { readonly address: string }, place: LegPlace): string {
     const reason = whyRefused(readSdp(sdp), local);

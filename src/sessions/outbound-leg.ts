@@ -6,7 +6,7 @@ import { outcomeOfRefusal } from '#sip/status.ts';
 import type { OutboundRequest, OutboundResult, SipAgent } from '#sip/types.ts';
 import type { Answered, Leg, LegEvents, LocalMedia, Refusal } from './leg.ts';
 import { LegDescription } from './leg-hold.ts';
-import { LegMedia } from './leg-media.ts';
+import { LegMedia, type LegPlace } from './leg-media.ts';
 import { offerRefusal } from './renegotiate.ts';
 
 export type OutboundLegOptions = {
@@ -41,7 +41,7 @@ class OutboundLeg implements Leg {
   /** Trunks not tried yet. */
   #rest: readonly AccountTrunk[];
   #localAddress = '';
-  readonly #description = new LegDescription();
+  readonly #description = new LegDescription(() => this.#media.unsealed(placeOf(this.#route)));
   readonly #media: LegMedia;
   #hasRung = false;
   /** What the last attempt came to, when the next trunk may do better. */
@@ -109,10 +109,11 @@ class OutboundLeg implements Leg {
     address: string,
   ): Promise<Answered | Refusal> {
     const trunk = this.#route;
-    const place = { trunkId: trunk.id, transport: trunk.transport };
+    const place = placeOf(trunk);
     try {
       const audio = session.accept(result.answer);
       if (audio !== null) {
+        this.#description.agreed(audio);
         this.#media.agreed(audio, place);
         return { ok: true, dialog: result.dialog, audio };
       }
@@ -177,6 +178,10 @@ class OutboundLeg implements Leg {
 
   /** Giving up is the abort signal's work: it sends CANCEL. */
   refuse(): void {}
+}
+
+function placeOf({ id, transport }: AccountTrunk): LegPlace {
+  return { trunkId: id, transport };
 }
 
 /** No trunk has an address that we could send to. */

@@ -3,7 +3,7 @@
  * his turn is over and what he said. Our own detector is faster, and sees to it that the agent stands still meanwhile.
  */
 import type { Clock } from '#lib/clock.ts';
-import type { MediaEvent, MediaSession } from '#media/types.ts';
+import { FRAME_SAMPLES, type MediaEvent, type MediaSession } from '#media/types.ts';
 import type { RealtimeEvent } from '#providers/contract.ts';
 import { TurnTimes } from './latency.ts';
 import type { RealtimeLink } from './realtime-link.ts';
@@ -29,6 +29,8 @@ const PUMP_SAMPLES = 1600;
 export class RealtimeCaller {
   readonly #options: RealtimeCallerOptions;
   readonly #chunk = new Int16Array(PUMP_SAMPLES);
+  /** Its beginning: what nearly every look finds, without a view made for it. */
+  readonly #frame = this.#chunk.subarray(0, FRAME_SAMPLES);
   #times: TurnTimes;
   /** An answer has been measured by these times. */
   #isAnswered = true;
@@ -62,10 +64,13 @@ export class RealtimeCaller {
     for (;;) {
       const count = media.readCaller(this.#chunk);
       if (count === 0) return;
-      if (!this.isOpen) continue;
-      const pcm = this.#chunk.subarray(0, count);
-      if (isDeaf) pcm.fill(0);
-      link.push(pcm);
+      if (this.isOpen) {
+        const pcm = count === FRAME_SAMPLES ? this.#frame : this.#chunk.subarray(0, count);
+        if (isDeaf) pcm.fill(0);
+        link.push(pcm);
+      }
+      // The worker writes a frame at a time: after less than was asked for there is no more.
+      if (count < PUMP_SAMPLES) return;
     }
   }
 

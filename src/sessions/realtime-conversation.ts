@@ -43,6 +43,8 @@ export type RealtimeConversationOptions = ConversationOptions & {
 
 /** At the end of a call: how long the worker may take to say what was heard of the last utterance. */
 const LAST_WORDS_MS = 250;
+/** Of the caller's ring, for each of whether the agent gets on with what it says. */
+const LOOKS_PER_WATCH = 10;
 /** Models lost one after the other, without a word in between: then the call is given up. */
 const MAX_LOSSES = 2;
 /** Another attempt with the same key or settings ends as this one did. */
@@ -70,6 +72,7 @@ export class RealtimeConversation implements Talk {
   #lastWords: (() => void) | null = null;
   #tokens = 0;
   #losses = 0;
+  #looks = 0;
   #isClosed = false;
   #isCallerMuted = false;
 
@@ -146,7 +149,7 @@ export class RealtimeConversation implements Talk {
 
   /** Says what a model may not, or cannot. */
   #newSpeaker(): Speaker {
-    const { agent, providers, media, clock, story, phrases } = this.#options;
+    const { agent, providers, media, clock, story, phrases, onAgent } = this.#options;
     const { llm, tts } = providers;
     return new Speaker({
       ...{ callId: story.callId, agent, media, clock, announceOnly: false, floor: null },
@@ -157,6 +160,7 @@ export class RealtimeConversation implements Talk {
       },
       phrases: phrases ?? null,
       tools: this.#tools,
+      onAgent,
       history: () => [],
       onUsage: () => undefined,
     });
@@ -192,6 +196,8 @@ export class RealtimeConversation implements Talk {
   pump(): void {
     this.#caller.pump(this.#turn.time.stands || this.#floor.wantsSilence);
     this.#speech.poll();
+    // What it waits for takes half a minute.
+    if (++this.#looks % LOOKS_PER_WATCH !== 0) return;
     if (this.#turn.time.stands || this.#turn.isOver) return;
     const { utterance } = this.#turn.context;
     this.#watch.poll(this.#turn.hasFloor ? this.#speech.byNumber(utterance) : null);

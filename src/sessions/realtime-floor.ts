@@ -75,14 +75,13 @@ export class RealtimeFloor {
 
   /** The model is making what the caller may not interrupt: if it heard him, it would stop. */
   get wantsSilence(): boolean {
+    // Asked for every frame: mostly nothing is being made.
+    if (this.#asked.length === 0 && this.#owners.size === 0) return false;
     const { task, utterance, config } = this.#options.turn.context;
     if (config.bargeIn && (task.kind !== 'asked' || task.interruptible)) return false;
     const work = this.#works.get(utterance);
-    return work !== undefined && (this.#asked.includes(work) || this.#isMaking(work));
-  }
-
-  #isMaking(work: Work): boolean {
-    return [...this.#owners.values()].includes(work);
+    if (work === undefined) return false;
+    return this.#asked.includes(work) || [...this.#owners.values()].includes(work);
   }
 
   /** Of what is being said. */

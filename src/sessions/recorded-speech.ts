@@ -5,9 +5,9 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { AppError } from '#lib/errors.ts';
 import { newId } from '#lib/ids.ts';
-import { toTelephoneRate } from '#media/resample.ts';
+import { toTelephoneRate } from '#media/codec/resample.ts';
 import { FRAME_SAMPLES, SAMPLE_RATE_HZ } from '#media/types.ts';
-import { loadSpeechClassifiers, Vad } from '#media/vad.ts';
+import { loadSpeechClassifiers, Vad } from '#media/speech/vad.ts';
 import type { Language, SttEvent, SttProvider, UtteranceAudio } from '#providers/contract.ts';
 
 export type RecognisedSegment = {

@@ -38,6 +38,8 @@ export type SpeakerOptions = Voice & {
   readonly drafts?: Pick<EagerReplies, 'take'> | null;
   /** Something went wrong, and the reply goes on all the same: the vendor's moderation withheld it. */
   readonly onFault?: (error: unknown) => void;
+  /** Another agent has the floor; what the former one said is heard for so many ms more. */
+  readonly onAgent?: ((agent: AgentConfig, inMs: number) => void) | undefined;
   /** Nobody had anything to say for so long (ms), so that a filler is said. */
   readonly onSlow?: (quietMs: number) => void;
 };

@@ -50,8 +50,18 @@ export class Speaker {
 
   /** From the next utterance on; the language of the conversation stays. */
   become(voice: Voice): void {
+    this.#take(voice);
+    this.#options.onAgent?.(voice.agent, 0);
+  }
+
+  #take(voice: Voice): void {
     this.#self.voice = voice;
     this.#self.memory.clear();
+  }
+
+  /** The one who speaks now has the floor for good once what is queued has been heard. */
+  #tellAgent(isCutOff = false): void {
+    this.#options.onAgent?.(this.#self.voice.agent, isCutOff ? 0 : this.soundLeftMs);
   }
 
   /**
@@ -94,7 +104,10 @@ export class Speaker {
   }
 
   get #deps(): ReplyDeps {
-    const become = (voice: Voice): void => this.become(voice);
+    const become = (voice: Voice): void => {
+      this.#take(voice);
+      this.#tellAgent();
+    };
     return { options: this.#options, self: this.#self, fillers: this.#fillers, become };
   }
 
@@ -156,8 +169,12 @@ export class Speaker {
     const next = (await this.#options.floor?.beforeReply(input, how)) ?? null;
     if (next === null) return;
     const leaving = this.#self.voice;
-    this.become(next.voice);
-    await this.#sayAll(utterance, piecesOf(`${next.notice}\n`), leaving);
+    this.#take(next.voice);
+    try {
+      await this.#sayAll(utterance, piecesOf(`${next.notice}\n`), leaving);
+    } finally {
+      this.#tellAgent(signal.aborted);
+    }
   }
 
   /** An agent whose model fails before its first word gives the turn to another, if there is one. */

@@ -46,6 +46,10 @@ export class TurnActor {
   #timer: TimerHandle | undefined;
   #isStopped = false;
   #wasListening = false;
+  #floorOf: { readonly snapshot: unknown; readonly isAgents: boolean } = {
+    snapshot: null,
+    isAgents: false,
+  };
 
   constructor(options: TurnActorOptions) {
     this.#options = options;
@@ -89,7 +93,11 @@ export class TurnActor {
 
   /** The agent has the floor. */
   get hasFloor(): boolean {
-    return this.#actor.getSnapshot().matches('agent');
+    const snapshot = this.#actor.getSnapshot();
+    // Asked fifty times a second and call, and it changes once in a while: what was worked out stands until then.
+    if (snapshot !== this.#floorOf.snapshot)
+      this.#floorOf = { snapshot, isAgents: snapshot.matches('agent') };
+    return this.#floorOf.isAgents;
   }
 
   /** The caller has stopped, and it is not decided yet whether his turn is over. */

@@ -1,7 +1,7 @@
 /** A call without SIP, as a leg: whoever attaches as the caller side is the other party, and may come back after a loss. */
 import type { Clock, TimerHandle } from '#lib/clock.ts';
 import { AppError } from '#lib/errors.ts';
-import { WEB_AUDIO } from '#media/web-transport.ts';
+import { WEB_AUDIO } from '#media/web/web-transport.ts';
 import type { SipEnd } from '#sip/types.ts';
 import type { Answered, Leg, LegDialog, LegEvents, LocalMedia, Refusal } from './leg.ts';
 

@@ -27,6 +27,8 @@ export type OutboundOptions = {
 const SILENCE_TIMEOUT_MS = 33_000;
 /** How long a CANCEL may take to bring the 487; the rest goes on behind the result's back. */
 const CANCEL_TIMEOUT_MS = 5000;
+/** Places an INVITE may ring in at a time whose early descriptions are kept. */
+const MAX_FORKS = 16;
 
 export type Attempt = {
   readonly result: Promise<OutboundResult>;
@@ -147,7 +149,9 @@ class OutboundAttempt {
     if (response.status === 100) return this.#onTrying();
     const found = sdpOf(response.header('content-type'), response.body);
     const sdp = found === 'unsupported' ? null : found.sdp;
-    if (sdp !== null) this.#earlySdp.set(tagOf(response.header('to')), sdp);
+    const tag = tagOf(response.header('to'));
+    const hasRoom = this.#earlySdp.size < MAX_FORKS || this.#earlySdp.has(tag);
+    if (sdp !== null && hasRoom) this.#earlySdp.set(tag, sdp);
     this.#options.request.onProgress({ status: response.status, sdp });
   }
 

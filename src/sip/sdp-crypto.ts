@@ -18,12 +18,16 @@ export const OFFERED_SUITES: readonly SrtpSuite[] = ['AES_CM_128_HMAC_SHA1_80', 
 
 /** RFC 3711 9.2: packets under one master key. */
 const MAX_LIFETIME = 2 ** 48;
+/** Of a key of ours: that of SRTCP; written only where an MKI has to stand behind it. */
+const OWN_LIFETIME = '2^31';
+/** Longer than any border controller makes it; RFC 4568 6.1 would allow 128. */
+const MAX_MKI_BYTES = 4;
 const MAX_LINES = 32;
 
 /**
  * The lines that can be used, in the order of the other side's preference; `lines` are the values of `a=crypto`. What
- * cannot be read, a suite we do not speak, an MKI, several keys, or a session parameter that must be understood and is
- * not: such a line does not count.
+ * cannot be read, a suite we do not speak, several keys, or a session parameter that must be understood and is not: such
+ * a line does not count.
  */
 export function readCryptos(lines: readonly string[]): CryptoLine[] {
   const usable: CryptoLine[] = [];
@@ -40,10 +44,12 @@ export function readCryptos(lines: readonly string[]): CryptoLine[] {
   return usable;
 }
 
-/** `inline:` key and salt in base64, perhaps a lifetime (RFC 4568 6.1). An MKI would be a field in every packet. */
+/** `inline:` key and salt in base64, perhaps a lifetime, perhaps an MKI (RFC 4568 6.1). */
 function readKey(suite: SrtpSuite, params: string): SrtpKey | null {
-  const match = /^inline:([A-Za-z0-9+/]+)(={0,2})(?:\|([^|]*))?$/i.exec(params);
-  if (match === null || !isLifetime(match[3])) return null;
+  const match = /^inline:([A-Za-z0-9+/]+)(={0,2})(\|[^|:]*)?(\|[^|]*:[^|]*)?$/i.exec(params);
+  if (match === null || !isLifetime(match[3]?.slice(1))) return null;
+  const mki = match[4] === undefined ? null : readMki(match[4].slice(1));
+  if (mki === null && match[4] !== undefined) return null;
   const bytes = Buffer.from(match[1] ?? '', 'base64');
   const [keyBytes, saltBytes] = SUITES[suite];
   if (bytes.length !== keyBytes + saltBytes) return null;
@@ -55,7 +61,21 @@ function readKey(suite: SrtpSuite, params: string): SrtpKey | null {
     suite,
     key: new Uint8Array(bytes.subarray(0, keyBytes)),
     salt: new Uint8Array(bytes.subarray(keyBytes)),
+    ...(mki === null ? {} : { mki }),
   };
+}
+
+/** `value:length`: the number that stands in every packet, and in how many bytes. */
+function readMki(text: string): Uint8Array | null {
+  const match = /^(\d{1,10}):(\d{1,3})$/.exec(text);
+  const [value, length] = [Number(match?.[1]), Number(match?.[2])];
+  if (match === null || length < 1 || length > MAX_MKI_BYTES || value >= 256 ** length) return null;
+  return Uint8Array.from({ length }, (_, i) => Math.floor(value / 256 ** (length - 1 - i)) % 256);
+}
+
+function mkiText(mki: Uint8Array): string {
+  const value = mki.reduce((sum, byte) => sum * 256 + byte, 0);
+  return `|${OWN_LIFETIME}|${value}:${mki.length}`;
 }
 
 function isLifetime(text: string | undefined): boolean {
@@ -93,5 +113,6 @@ export function writeCrypto({ tag, key }: CryptoLine): {
   config: string;
 } {
   const bytes = Buffer.concat([key.key, key.salt]);
-  return { id: tag, suite: key.suite, config: `inline:${bytes.toString('base64')}` };
+  const tail = key.mki === undefined ? '' : mkiText(key.mki);
+  return { id: tag, suite: key.suite, config: `inline:${bytes.toString('base64')}${tail}` };
 }

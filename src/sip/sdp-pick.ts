@@ -47,20 +47,24 @@ export function pickOffer(sdp: ReadSdp, local: PickLocal, inUse: InUse): Picked 
   );
 }
 
+/** What of an offer of ours its answer is held against. */
+export type OfferedKeys = { readonly protocol: string; readonly keys: readonly CryptoLine[] };
+
 /**
- * The answer to an offer of ours: the codec they put first is the one they send. `offered`: our keys. An answer to
- * RTP/SAVP without one of these, or with more than one line, is none (RFC 4568 5.1.3).
+ * The answer to an offer of ours: the codec they put first is the one they send. An answer to RTP/SAVP without one of our
+ * keys, or with more than one line, is none (RFC 4568 5.1.3), whichever profile it names.
  */
 export function pickAnswer(
   media: ReadMedia,
   local: PickLocal,
-  offered: readonly CryptoLine[],
+  { protocol, keys: offered }: OfferedKeys,
 ): Picked | null {
   const [crypto = null] = media.cryptos;
   const isOurs = offered.some(
     ({ tag, key }) => tag === crypto?.tag && key.suite === crypto.key.suite,
   );
   if (offered.length > 0 && media.hasCrypto && (media.cryptos.length !== 1 || !isOurs)) return null;
+  if (isSecure(protocol) && crypto === null) return null;
   const codecs = [...media.payloadTypes.keys()].filter((codec) => local.codecs.includes(codec));
   return pickFrom(media, { ...local, codecs }, offered.length > 0 ? crypto : null);
 }
@@ -68,7 +72,7 @@ export function pickAnswer(
 function pickFrom(media: ReadMedia, local: PickLocal, crypto: CryptoLine | null): Picked | null {
   if (media.port === 0 || faultOf(media, local) !== null) return null;
   const isOff = (local.srtp ?? 'off') === 'off';
-  if (isSecureProfile(media) && crypto === null) return null;
+  if (isSecure(media.protocol) && crypto === null) return null;
   for (const codec of local.codecs) {
     const payloadType = media.payloadTypes.get(codec);
     if (payloadType === undefined) continue;
@@ -91,7 +95,7 @@ export function faultOf(media: ReadMedia, { address, srtp = 'off' }: PickLocal):
   if (!nowhere && isIPv6(media.address) !== isIPv6(address)) {
     return 'the address is of the other IP version';
   }
-  if (isSecureProfile(media)) {
+  if (isSecure(media.protocol)) {
     if (srtp === 'off') return 'SRTP is offered, and srtp is off';
     return media.cryptos.length === 0 ? 'SRTP is offered without a key that can be used' : null;
   }
@@ -99,7 +103,7 @@ export function faultOf(media: ReadMedia, { address, srtp = 'off' }: PickLocal):
   return isMissing ? 'SRTP is required, and plain RTP is offered' : null;
 }
 
-function isSecureProfile({ protocol }: ReadMedia): boolean {
+function isSecure(protocol: string): boolean {
   return /^RTP\/SAVPF?$/i.test(protocol);
 }
 

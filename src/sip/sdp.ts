@@ -99,16 +99,20 @@ class Negotiation implements SdpSession {
     const agreed = this.#agreed;
     this.#offered = direction;
     this.#offeredKeys = this.#keysToOffer(srtp);
-    const first = srtp === 'required' ? 'RTP/SAVP' : 'RTP/AVP';
     const offersMux = agreed?.rtcpMux ?? this.#local.rtcpMux ?? false;
     return this.#describe(
       audioLine({
-        ...{ port, direction, cryptos: this.#offeredKeys },
-        protocol: this.#lines[this.#audioIndex]?.protocol ?? first,
+        ...{ port, direction, cryptos: this.#offeredKeys, protocol: this.#protocol },
         formats: this.#formats(this.#namesToOffer()),
         rtcpMux: offersMux ? 'offered' : 'off',
       }),
     );
+  }
+
+  /** Of the audio line, as it stands or is offered first. */
+  get #protocol(): string {
+    const first = this.#local.srtp === 'required' ? 'RTP/SAVP' : 'RTP/AVP';
+    return this.#lines[this.#audioIndex]?.protocol ?? first;
   }
 
   /** The codec in use stays first, so that a re-offer does not switch it. */
@@ -152,7 +156,7 @@ class Negotiation implements SdpSession {
     this.#lines = offer.lines;
     this.#audioIndex = media.index;
     const own = crypto === null ? null : { tag: crypto.tag, key: this.#ownKey(crypto.key) };
-    const rtcpMux = media.takesRtcpMux;
+    const rtcpMux = canShare(media);
     const ours = meet(mirror(effectiveDirection(media)), direction);
     const names: FormatName[] = [codec];
     if (comfortNoise !== null) names.push('CN');
@@ -166,17 +170,19 @@ class Negotiation implements SdpSession {
     return { sdp: this.#describe(line), audio: this.#audioOf(picked, ours) };
   }
 
-  /** Ours goes on while the suite is the same (RFC 4568 7.1.4 leaves it to us). */
-  #ownKey(theirs: SrtpKey): SrtpKey {
+  /** Ours goes on while the suite is the same (RFC 4568 7.1.4 leaves it to us). Who marks packets with an MKI gets one. */
+  #ownKey({ suite, mki }: SrtpKey): SrtpKey {
     const before = this.#agreed?.own?.key;
-    return before?.suite === theirs.suite ? before : newKey(theirs.suite);
+    const { key, salt } = before?.suite === suite ? before : newKey(suite);
+    return { suite, key, salt, ...(mki === undefined ? {} : { mki }) };
   }
 
   accept(text: string): SdpAudio | null {
     const answer = readSdp(text);
     const media = answer.media.find((one) => one.index === this.#audioIndex);
     if (media === undefined) return null;
-    const picked = pickAnswer(media, this.#local, this.#offeredKeys);
+    const offered = { protocol: this.#protocol, keys: this.#offeredKeys };
+    const picked = pickAnswer(media, this.#local, offered);
     if (picked === null) return null;
     const { crypto } = picked;
     const own = this.#offeredKeys.find(({ tag }) => tag === crypto?.tag) ?? null;
@@ -184,7 +190,7 @@ class Negotiation implements SdpSession {
     // Comfort noise that we did not offer is none that they may send us.
     const hadNoise = this.#agreed?.hasComfortNoise === true;
     const agreed = { ...picked, comfortNoise: hadNoise ? picked.comfortNoise : null };
-    this.#agree(agreed, own, offersMux && media.takesRtcpMux);
+    this.#agree(agreed, own, offersMux && canShare(media));
     if (this.#lines.length === 0) this.#lines = answer.lines.slice(0, 1);
     const ours = meet(mirror(effectiveDirection(media)), this.#offered);
     // Whoever answers with several codecs may send any of them, at any time (RFC 3264 6.1).
@@ -244,6 +250,11 @@ class Negotiation implements SdpSession {
     this.#lastBody = body;
     return writeSdp(address, this.#sessionId, this.#version, media);
   }
+}
+
+/** RFC 5761 4: with the marker bit these payload types could not be told from RTCP. */
+function canShare({ takesRtcpMux, types }: ReadMedia): boolean {
+  return takesRtcpMux && !types.some((type) => type >= 64 && type <= 95);
 }
 
 function eventsName(clockHz: number): 'telephone-event/8000' | 'telephone-event/48000' {

@@ -32,6 +32,8 @@ export type ProjectionOptions = {
 const BATCH = 200;
 /** A short wait gathers the events of one moment into one transaction. */
 const GATHER_MS = 20;
+/** From one batch to the next: a busy node pays for a batch, not for its entries, so they come less often then. */
+const BETWEEN_MS = 100;
 const MESSAGES_EVERY_MS = 5_000;
 /** Tries of one entry on an error that may be its own fault, before it is parked. */
 const MAX_ATTEMPTS = 5;
@@ -46,6 +48,7 @@ export class Projection {
   #timer: TimerHandle | undefined;
   #timerAtMs = 0;
   #running: Promise<void> | undefined;
+  #batchAtMs = Number.NEGATIVE_INFINITY;
   #wanted = false;
   #failures = 0;
   #parked = 0;
@@ -85,7 +88,13 @@ export class Projection {
   /** Something was appended, or the database may be back. Cheap. */
   wake(): void {
     this.#wanted = true;
-    if (this.#failures === 0) this.#schedule(GATHER_MS);
+    if (this.#failures === 0) this.#schedule(this.#gatherMs);
+  }
+
+  /** Who waits for the end of a drain waits for no more than the events of one moment. */
+  get #gatherMs(): number {
+    if (this.#isDraining) return GATHER_MS;
+    return Math.max(GATHER_MS, this.#batchAtMs + BETWEEN_MS - this.#clock.now());
   }
 
   /** True when everything was written before the deadline. */
@@ -129,13 +138,14 @@ export class Projection {
 
   #scheduleNext(): void {
     if (this.#failures > 0) return this.#schedule(backoffMs(this.#failures, RETRY));
-    if (this.#wanted) return this.#schedule(GATHER_MS);
+    if (this.#wanted) return this.#schedule(this.#gatherMs);
     const dueMs = this.#nextMessagesMs();
     if (dueMs !== undefined) this.#schedule(Math.max(GATHER_MS, dueMs - this.#clock.now()));
   }
 
   async #run(): Promise<void> {
     this.#wanted = false;
+    this.#batchAtMs = this.#clock.now();
     try {
       for (;;) {
         const batch = await this.#options.source.read(BATCH);
@@ -144,6 +154,8 @@ export class Projection {
         this.#options.source.commit(batch);
         this.#succeeded();
         if (this.#isStopped) return;
+        // What has been appended meanwhile has woken us, and is gathered first.
+        if (batch.entries.length < BATCH) break;
       }
       await this.#writeDueMessages();
       this.#succeeded();

@@ -19,6 +19,8 @@ export type RecordingUploadsOptions = {
   readonly objects: ObjectStorage;
   readonly place: RecordingPlace;
   readonly removal: Pick<RecordingRemoval, 'removeOrNote'>;
+  /** Closes what its call left open; false while it cannot be. Absent: nothing is left open. */
+  readonly mend?: (accountId: Id, recordingId: Id) => Promise<boolean>;
   readonly clock: Clock;
   readonly log: Log;
 };
@@ -30,7 +32,7 @@ const MAX_FILES = 500;
 const AT_ONCE = 2;
 
 type LocalFile = { readonly path: string; readonly id: Id };
-type Row = { id: Id; user_id: Id; call_id: Id; uri: string; status: string };
+type Row = { id: Id; user_id: Id; call_id: Id; uri: string; status: string; is_open: boolean };
 
 export class RecordingUploads {
   readonly #options: RecordingUploadsOptions;
@@ -110,7 +112,7 @@ export class RecordingUploads {
     // Files of versions before sealing bear the id of their call.
     const rows = await this.#options.database.withSystem((sql) =>
       sql.rows<Row>(
-        `SELECT id, user_id, call_id, uri, status FROM recordings
+        `SELECT id, user_id, call_id, uri, status, (sha256 IS NULL AND key_enc IS NOT NULL) AS is_open FROM recordings
           WHERE (id = ANY ($1::uuid[]) OR call_id = ANY ($1::uuid[])) AND status = 'ready'`,
         [files.map(({ id }) => id)],
       ),
@@ -142,8 +144,10 @@ export class RecordingUploads {
   }
 
   async #move(file: LocalFile, row: Row): Promise<void> {
-    const { database, objects, place, removal, log } = this.#options;
+    const { database, objects, place, removal, log, mend } = this.#options;
     if (isStoredObject(row.uri)) return rm(file.path, { force: true }); // moved before a crash
+    // Nobody mends it up there, and its writer may still be at it.
+    if (row.is_open && (await mend?.(row.user_id, row.id)) === false) return;
     const uri = await objects.putFile(place.nameOf(row.uri), file.path, this.#closing.signal);
     const changed = await database.withSystem((sql) =>
       sql.run(

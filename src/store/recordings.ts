@@ -24,6 +24,16 @@ export type KeptRecording = {
   readonly uri: string;
   /** Null for a plain WAV, and after the key was destroyed. */
   readonly key: Uint8Array | null;
+  /** False: its call ended before its file had. Absent: it has. */
+  readonly isClosed?: boolean;
+};
+
+/** What a file has become that was closed later than its call. */
+export type ClosedRecording = {
+  readonly durationMs: number;
+  readonly bytes: number;
+  /** Hex. */
+  readonly sha256: string;
 };
 
 /** Errors of all that ask the database: E_DATABASE, E_DATABASE_UNREACHABLE. */
@@ -34,6 +44,8 @@ export type Recordings = {
   openKey(accountId: Id, recordingId: Id, keyEnc: string): RecordingSeal;
   /** Null when there is no such recording. Errors also: those of openKey. */
   find(accountId: Id, recordingId: Id): Promise<KeptRecording | null>;
+  /** Its file has its end now; the row says how long it is. Does nothing to one that had it before. */
+  noteClosed(accountId: Id, recordingId: Id, closed: ClosedRecording): Promise<void>;
   /** The call that it is of; null when there is no such recording. */
   callOf(accountId: Id, recordingId: Id): Promise<Id | null>;
   /** Destroys the key and marks the call. What is still being written stays. Idempotent. */
@@ -77,7 +89,8 @@ export function createRecordings({ database, sealer, clock }: RecordingsOptions)
     async find(accountId, recordingId) {
       const [row] = await database.withAccount(accountId, ACTOR, (sql) =>
         sql.rows<Omit<KeptRecording, 'key'> & { key_enc: string | null }>(
-          'SELECT id, status, uri, key_enc FROM recordings WHERE id = $1 AND user_id = $2',
+          `SELECT id, status, uri, key_enc, sha256 IS NOT NULL AS "isClosed" FROM recordings
+            WHERE id = $1 AND user_id = $2`,
           [recordingId, accountId],
         ),
       );
@@ -86,6 +99,7 @@ export function createRecordings({ database, sealer, clock }: RecordingsOptions)
       const key = keyEnc === null ? null : openKey(accountId, recordingId, keyEnc).key;
       return { ...kept, key };
     },
+    noteClosed: (...what) => noteClosed(database, ...what),
     async callOf(accountId, recordingId) {
       const [row] = await database.withAccount(accountId, ACTOR, (sql) =>
         sql.rows<{ call_id: Id }>('SELECT call_id FROM recordings WHERE id = $1 AND user_id = $2', [
@@ -124,6 +138,21 @@ export function createRecordings({ database, sealer, clock }: RecordingsOptions)
     },
     listForConsole: (actor, query) => listForConsole(database, actor, query),
   };
+}
+
+async function noteClosed(
+  database: Database,
+  accountId: Id,
+  recordingId: Id,
+  { durationMs, bytes, sha256 }: ClosedRecording,
+): Promise<void> {
+  await database.withAccount(accountId, ACTOR, (sql) =>
+    sql.run(
+      `UPDATE recordings SET duration_ms = $3, bytes = $4, sha256 = decode($5, 'hex'), truncated = true
+        WHERE id = $1 AND user_id = $2 AND status = 'ready' AND sha256 IS NULL`,
+      [recordingId, accountId, Math.round(durationMs), bytes, sha256],
+    ),
+  );
 }
 
 function placeOf(accountId: Id, rowId: Id): SealPlace {

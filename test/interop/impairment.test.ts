@@ -14,11 +14,11 @@ import { startBaresip } from './tools/baresip.ts';
 import { bestLag } from './tools/correlate.ts';
 import { openImpairedPath, type Impairment, type PassedPacket } from './tools/impaired-path.ts';
 import { startServer, type CallRecord, type Callyard } from './tools/server.ts';
-import { spectralDistance } from './tools/spectral.ts';
+import { lostDistances } from './tools/spectral.ts';
 import { concatPcm, readChannel, readWav, silence } from './tools/wav.ts';
 
 const NODE = '127.0.0.21';
-const TALK_MS = 24_000;
+const TALK_MS = 27_000;
 const TEXT =
   'The weather in the mountains changes quickly, so please take a warm coat and a good map with you. ' +
   'Our office is open from Monday to Friday between nine in the morning and half past five. ' +
@@ -26,40 +26,38 @@ const TEXT =
   'The order was sent yesterday and should be with you before the end of the week. ' +
   'You can also write to us, and somebody will answer you within one working day.';
 
-type Case = {
-  readonly name: string;
-  readonly impairment: Impairment;
-  /** What a network that loses so much, in such bursts, is worth with concealment (G.107, one way 100 ms). */
-  readonly mos: number;
-};
+type Case = { readonly name: string; readonly impairment: Impairment };
 
 const CASES: readonly Case[] = [
-  { name: 'loss-1', impairment: { seed: 11, lossPct: 1 }, mos: eModelMos(1, 1) },
-  { name: 'loss-2', impairment: { seed: 12, lossPct: 2 }, mos: eModelMos(2, 1) },
-  { name: 'loss-5', impairment: { seed: 13, lossPct: 5 }, mos: eModelMos(5, 1) },
-  { name: 'bursts', impairment: { seed: 14, lossPct: 5, burst: 5 }, mos: eModelMos(5, 5) },
+  { name: 'loss 1 %', impairment: { seed: 11, lossPct: 1 } },
+  { name: 'loss 2 %', impairment: { seed: 12, lossPct: 2 } },
+  { name: 'loss 5 %', impairment: { seed: 13, lossPct: 5 } },
+  { name: 'bursts of 5', impairment: { seed: 14, lossPct: 5, burst: 5 } },
+  { name: 'jitter 40 ms', impairment: { seed: 15, delayMs: 60, jitterMs: 40, lossPct: 2 } },
+  { name: 'jitter 80 ms', impairment: { seed: 16, delayMs: 100, jitterMs: 80, lossPct: 2 } },
   {
-    name: 'jitter-40',
-    impairment: { seed: 15, delayMs: 60, jitterMs: 40, lossPct: 1 },
-    mos: eModelMos(1, 1),
-  },
-  {
-    name: 'jitter-80',
-    impairment: { seed: 16, delayMs: 100, jitterMs: 80, lossPct: 1 },
-    mos: eModelMos(1, 1),
-  },
-  {
-    name: 'reorder',
+    name: 'reordered and doubled',
     impairment: { seed: 17, delayMs: 40, lossPct: 2, reorderPct: 3, duplicatePct: 3 },
-    mos: eModelMos(2, 1),
   },
 ];
+/** The jitter buffer has found its place by then. */
+const SETTLED = 3 * 8000;
 
-/** G.711 with concealment. Bursts count as G.107 has it: BurstR is their mean length over that of random loss. */
-function eModelMos(lossPct: number, burst: number): number {
-  const burstR = burst * (1 - lossPct / 100);
-  const impairment = (95 * lossPct) / (lossPct / Math.max(1, burstR) + 25.1);
-  const r = 93.2 - 0.024 * 100 - impairment;
+/**
+ * G.711 with concealment (G.107, G.113) for what the network really did. One way: its delay, a buffer for its jitter, a
+ * packet and a tick.
+ */
+function eModelMos(packets: readonly PassedPacket[], impairment: Impairment): number {
+  const { delayMs = 0, jitterMs = 0 } = impairment;
+  const oneWayMs = delayMs + jitterMs + 30;
+  const lost = packets.filter((packet) => packet.isLost).length;
+  const bursts = packets.filter((packet, at) => packet.isLost && packets[at - 1]?.isLost !== true);
+  const lossPct = (100 * lost) / packets.length;
+  // Mean length of the bursts over what it would be if loss were random.
+  const burstR = (lost / Math.max(1, bursts.length)) * (1 - lossPct / 100);
+  const byLoss = (95 * lossPct) / (lossPct / Math.max(1, burstR) + 25.1);
+  const byDelay = 0.024 * oneWayMs + 0.11 * Math.max(0, oneWayMs - 177.3);
+  const r = 93.2 - byDelay - byLoss;
   return 1 + 0.035 * r + r * (r - 60) * (100 - r) * 7e-6;
 }
 
@@ -89,11 +87,14 @@ type Heard = {
   /** What the phone sent, and the same with silence for what the network lost. */
   readonly said: Int16Array;
   readonly zeroFilled: Int16Array;
+  readonly isLost: (packet: number) => boolean;
+  readonly mos: number;
   /** What our side heard of it, as recorded. */
   readonly heard: Int16Array;
 };
 
-async function callThrough({ name, impairment }: Case, place: number): Promise<Heard> {
+async function callThrough({ impairment }: Case, place: number): Promise<Heard> {
+  const name = `phone${place}`;
   const address = `127.0.0.${60 + place}`;
   using path = await openImpairedPath({ address, node: NODE, impairment });
   await using phone = await startBaresip({
@@ -107,7 +108,8 @@ async function callThrough({ name, impairment }: Case, place: number): Promise<H
   await phone.waitFor('CALL_CLOSED', 5000);
   const record = await recordOf(name);
   const { channels } = readWav(await server.saveRecording(record.id));
-  return { record, ...sentBy(path.fromPhone), heard: channels[0] ?? new Int16Array(0) };
+  const mos = eModelMos(path.fromPhone, impairment);
+  return { record, ...sentBy(path.fromPhone), mos, heard: channels[0] ?? new Int16Array(0) };
 }
 
 async function recordOf(name: string): Promise<Heard['record']> {
@@ -121,24 +123,26 @@ async function recordOf(name: string): Promise<Heard['record']> {
   throw new Error(`no finished record of ${name}`);
 }
 
-function sentBy(packets: readonly PassedPacket[]): Pick<Heard, 'said' | 'zeroFilled'> {
+function sentBy(packets: readonly PassedPacket[]): Pick<Heard, 'said' | 'zeroFilled' | 'isLost'> {
   const first = packets[0]?.timestamp ?? 0;
   const offsets = packets.map(({ timestamp }) => (timestamp - first) | 0);
   const length = Math.max(...offsets) + 160;
   const [said, zeroFilled] = [new Int16Array(length), new Int16Array(length)];
+  const lost = new Set<number>();
   for (const [at, packet] of packets.entries()) {
     const pcm = decodeG711(packet.payloadType === 8 ? 'PCMA' : 'PCMU', packet.payload);
     said.set(pcm, offsets[at]);
-    if (!packet.isLost) zeroFilled.set(pcm, offsets[at]);
+    if (packet.isLost) lost.add((offsets[at] ?? 0) / 160);
+    else zeroFilled.set(pcm, offsets[at]);
   }
-  return { said, zeroFilled };
+  return { said, zeroFilled, isLost: (place) => lost.has(place) };
 }
 
-/** The longest run of 10 ms frames with hardly any sound where the caller spoke and the network lost nothing longer. */
+/** The longest run of 10 ms frames with hardly any sound where the caller spoke. */
 function longestHoleMs({ said, heard }: Heard): number {
   const lag = bestLag(said, heard);
   let [run, longest] = [0, 0];
-  for (let at = 0; at + 80 <= said.length; at += 80) {
+  for (let at = SETTLED; at + 80 <= said.length - 8000; at += 80) {
     const isHole = rms(said, at) > 800 && rms(heard, at + lag) < 20;
     run = isHole ? run + 10 : 0;
     longest = Math.max(longest, run);
@@ -152,19 +156,27 @@ function rms(pcm: Int16Array, at: number): number {
   return Math.sqrt(sum / 80);
 }
 
-test('each network: intelligible, concealed, and judged as the E-model judges it', async (context) => {
+test('each network: intelligible, concealed, and judged as the E-model judges it', async () => {
   const calls = await Promise.all(CASES.map(callThrough));
-  for (const [place, { name, mos }] of CASES.entries()) {
-    await context.test(name, () => {
-      const call = calls[place] as Heard;
-      const ours = spectralDistance(call.said, call.heard);
-      const zeros = spectralDistance(call.said, call.zeroFilled, 0);
-      const holeMs = longestHoleMs(call);
-      const shown = { ours, zeros, ratio: ours / zeros, holeMs, quality: call.record.quality, mos };
-      console.log(`# ${name}: ${JSON.stringify(shown)}`);
-      assert.ok(ours <= 0.7 * zeros, `distance ${JSON.stringify(shown)}`);
-      if (name !== 'bursts') assert.ok(holeMs <= 20, `a hole of ${holeMs} ms`);
-      assert.ok(Math.abs((call.record.quality?.mos ?? 0) - mos) <= 0.2, JSON.stringify(shown));
-    });
+  const sums = { frames: 0, ours: 0, zeros: 0 };
+  for (const [place, { name, impairment }] of CASES.entries()) {
+    const call = calls[place] as Heard;
+    const { frames, ours, zeros } = lostDistances({ ...call, from: SETTLED });
+    const [ratio, holeMs, quality] = [ours / zeros, longestHoleMs(call), call.record.quality];
+    const shown = JSON.stringify({ frames, ours, zeros, ratio, holeMs, quality, mos: call.mos });
+    console.log(`# ${name}: ${shown}`);
+    assert.ok(Math.abs((quality?.mos ?? 0) - call.mos) <= 0.2, `${name}: MOS ${shown}`);
+    // A burst of 100 ms fades: 60 ms are filled, the rest may be silent. Two such may meet.
+    assert.ok(holeMs <= (impairment.burst === undefined ? 20 : 60), `${name}: a hole ${shown}`);
+    if (impairment.burst !== undefined) assert.ok(ratio <= 0.8, `${name}: ${shown}`);
+    else {
+      sums.frames += frames;
+      sums.ours += ours * frames;
+      sums.zeros += zeros * frames;
+    }
   }
+  // A call of half a minute has a dozen such packets in a voice, too few for a figure of its own: together they count.
+  const ratio = sums.ours / sums.zeros;
+  console.log(`# log-spectral distance over that of silence, ${sums.frames} packets: ${ratio}`);
+  assert.ok(sums.frames >= 60 && ratio <= 0.7, `${ratio} of zero-fill`);
 });

@@ -5,10 +5,12 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 policy=''
-network=''
+networks=()
+silero_folder=''
 clean_up() {
   [ -z "$policy" ] || rm -f "$policy"
-  [ -z "$network" ] || ip netns del "$network"
+  [ -z "$silero_folder" ] || rm -rf "$silero_folder"
+  for network in "${networks[@]}"; do ip netns del "$network"; done
 }
 trap clean_up EXIT
 
@@ -53,36 +55,54 @@ if [ $# -gt 0 ]; then
   run 1 "$@"
   exit
 fi
+# Silero's runtime is no dependency (288 MB): where it can be had, the real model is tried too.
+silero_folder=$(mktemp -d)
+if npm install --prefix "$silero_folder" --no-save --no-audit --no-fund --ignore-scripts --loglevel=error \
+  onnxruntime-node@1.30.0 @ricky0123/vad-web@0.0.31 >/dev/null 2>&1; then
+  export CALLYARD_ONNXRUNTIME="$silero_folder/node_modules/onnxruntime-node"
+  export CALLYARD_SILERO_MODEL="$silero_folder/node_modules/@ricky0123/vad-web/dist/silero_vad_v5.onnx"
+else
+  echo "test:interop: no Silero: its runtime could not be installed" >&2
+fi
+
 # Files share the loopback addresses and two cores, so they run one after the other: first those that measure time.
-# Then those that take minutes and little else, on addresses of their own, beside the rest in a network of its own.
+# Then, each lane in a network of its own: those that take minutes and little else, phones of other codecs, the rest.
 timed=()
 long=()
+phones=()
 rest=()
 for file in test/interop/*.test.ts; do
   case "$file" in
     */leak.test.ts | */recording.test.ts | */websocket-talk.test.ts | */campaign*.test.ts) long+=("$file") ;;
-    */answers.test.ts | */barge-in.test.ts | */waterfall.test.ts | */load.test.ts | */database-outage.test.ts) timed+=("$file") ;;
+    */answers.test.ts | */barge-in.test.ts | */waterfall.test.ts | */load.test.ts | */database-outage.test.ts | */impairment.test.ts) timed+=("$file") ;;
+    */codecs.test.ts | */transcoding.test.ts | */silero.test.ts) phones+=("$file") ;;
     *) rest+=("$file") ;;
   esac
 done
 run 1 "${timed[@]}"
 
 # A network of its own: loopback, and one address that is not, as machines have them.
-network="callyard-test-$$"
-if ! ip netns add "$network" 2>/dev/null; then
-  network=''
+open_network() {
+  ip netns add "$1" 2>/dev/null || return 1
+  networks+=("$1")
+  ip -n "$1" link set lo up
+  ip -n "$1" link add own0 type dummy 2>/dev/null || ip -n "$1" link add own0 type veth peer name own1
+  ip -n "$1" addr add 192.0.2.2/24 dev own0
+  ip -n "$1" link set own0 up
+}
+if ! open_network "callyard-rest-$$" || ! open_network "callyard-phones-$$"; then
   run 1 "${rest[@]}"
-  run 2 "${long[@]}"
+  run 1 "${phones[@]}"
+  run 3 "${long[@]}"
   exit
 fi
-ip -n "$network" link set lo up
-ip -n "$network" link add own0 type dummy 2>/dev/null || ip -n "$network" link add own0 type veth peer name own1
-ip -n "$network" addr add 192.0.2.2/24 dev own0
-ip -n "$network" link set own0 up
 
-run 2 "${long[@]}" &
+run 3 "${long[@]}" &
 long_pid=$!
+ip netns exec "callyard-phones-$$" bash test/run.sh 1 --test-timeout=900000 "${phones[@]}" &
+phones_pid=$!
 failed=0
-ip netns exec "$network" bash test/run.sh 1 --test-timeout=900000 "${rest[@]}" || failed=1
+ip netns exec "callyard-rest-$$" bash test/run.sh 1 --test-timeout=900000 "${rest[@]}" || failed=1
+wait "$phones_pid" || failed=1
 wait "$long_pid" || failed=1
 exit "$failed"

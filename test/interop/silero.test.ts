@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { systemClock } from '#lib/clock.ts';
-import { SileroThread } from '#media/silero-thread.ts';
-import { loadSpeechClassifiers, Vad } from '#media/vad.ts';
+import { SileroThread } from '#media/speech/silero-thread.ts';
+import { loadSpeechClassifiers, Vad } from '#media/speech/vad.ts';
 import { noise, recorded, voiceAtLevel, type NoiseName } from '../unit/_noises.ts';
 
 const model = process.env['CALLYARD_SILERO_MODEL'] ?? '';

@@ -4,7 +4,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { G711 } from '#lib/g711.ts';
-import { InbandDtmf } from '#media/dtmf-inband.ts';
+import { InbandDtmf } from '#media/dtmf/dtmf-inband.ts';
 
 const VOICES = ['en-us', 'en+f3', 'en-gb+m3', 'en-us+f2', 'cmn', 'cmn+f2', 'cmn+m4'] as const;
 const hasTools = ['espeak-ng', 'sox'].every((tool) => spawnSync(tool, ['--version']).status === 0);

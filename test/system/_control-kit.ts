@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import { encodeUtteranceId } from '#lib/utterance-tones.ts';
-import { DTMF_DIGITS, renderTone } from '#media/dtmf-tones.ts';
+import { DTMF_DIGITS, renderTone } from '#media/dtmf/dtmf-tones.ts';
 import { simWords, simWordSound } from '#providers/sim/tts.ts';
 import { ADMIN_KEY, eventually, type TestApp } from './_app.ts';
 import { concat, find, heardSignal, RtpPhone } from './_rtp-phone.ts';

@@ -13,7 +13,7 @@ import {
   RtcpSrPacket,
 } from 'werift-rtp';
 import { silentLog } from '#lib/log.ts';
-import { CODEC_IMPAIRMENTS, mosOf, rFactor } from '#media/e-model.ts';
+import { CODEC_IMPAIRMENTS, mosOf, rFactor } from '#media/quality/e-model.ts';
 import { createMediaEngine } from '#media/media-client.ts';
 import type { MediaOptions, MediaStats, NegotiatedAudio } from '#media/types.ts';
 

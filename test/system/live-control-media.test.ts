@@ -7,7 +7,7 @@ import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemClock } from '#lib/clock.ts';
 import { silentLog } from '#lib/log.ts';
-import { holdTune } from '#media/hold-tune.ts';
+import { holdTune } from '#media/mix/hold-tune.ts';
 import { createMediaEngine } from '#media/media-client.ts';
 import type { MediaEvent, MediaSession, NegotiatedAudio } from '#media/types.ts';
 import { inboundLeg } from '#sessions/inbound-leg.ts';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { createDecoder, createEncoder } from 'libopus-wasm';
 import { silentLog } from '#lib/log.ts';
-import { G722Decoder, G722Encoder } from '#media/g722.ts';
+import { G722Decoder, G722Encoder } from '#media/codec/g722.ts';
 import { createMediaEngine } from '#media/media-client.ts';
 import type { Codec, MediaEvent, MediaOptions, NegotiatedAudio } from '#media/types.ts';
 import { concat, find, RtpPhone, sweep, type HeardPacket } from './_rtp-phone.ts';

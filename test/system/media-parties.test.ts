@@ -7,9 +7,9 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { silentLog } from '#lib/log.ts';
-import { createAudioFiles } from '#media/audio-file.ts';
+import { createAudioFiles } from '#media/mix/audio-file.ts';
 import { createMediaEngine } from '#media/media-client.ts';
-import type { MediaParty } from '#media/mix-types.ts';
+import type { MediaParty } from '#media/mix/mix-types.ts';
 import type { NegotiatedAudio } from '#media/types.ts';
 import { openSounds } from '../../src/sounds.ts';
 import { find, heardSignal, RtpPhone, sweep, tone } from './_rtp-phone.ts';
@@ -164,7 +164,11 @@ test('sounds: built in, from the folder and from a URL, once for all calls; what
   await writeFile(join(folder, 'sounds', 'notes.txt'), 'no sound');
   await symlink(join(folder, 'secret.wav'), join(folder, 'sounds', 'link.wav'));
   const reach = { allowPrivate: ['127.0.0.1/32'] };
-  const sounds = openSounds({ audioFiles: createAudioFiles(), reach, dataDir: folder });
+  const sounds = openSounds({
+    ...{ audioFiles: createAudioFiles(), reach, dataDir: folder },
+    ...{ log: silentLog, holdMusic: 'file:lobby.wav' },
+  });
+  assert.equal(sounds.holdMusic, 'file:lobby.wav');
   const [one, other] = await Promise.all([
     sounds.loop('a', `${url}/x`),
     sounds.loop('a', `${url}/x`),

@@ -79,8 +79,11 @@ async function setUp(t: TestContext) {
     const [row] = await rows<{ uri: string }>('SELECT uri FROM recordings WHERE id = $1', [id]);
     return row?.uri ?? 'none';
   };
-  const newUploads = (clock: SimulatedClock): RecordingUploads => {
-    const parts = { database, objects, place, removal, log: silentLog };
+  const newUploads = (clock: SimulatedClock, mend?: () => Promise<boolean>): RecordingUploads => {
+    const parts = {
+      ...{ database, objects, place, removal, log: silentLog },
+      ...(mend === undefined ? {} : { mend }),
+    };
     const uploads = new RecordingUploads({ ...parts, clock });
     atEnd(t, () => uploads.close());
     return uploads;
@@ -146,6 +149,44 @@ test(
     await assert.rejects(kit.files.open(kit.accountId, { id: made.id }), {
       problem: 'RECORDING_EXPIRED',
     });
+  },
+);
+
+test(
+  'one whose disk hung at the end of its call stays here until it is closed, and its row says what became of it',
+  { skip: NO_S3_CLIENT },
+  async (t) => {
+    const kit = await setUp(t);
+    const made = await kit.record(SEALED_CHUNK_BYTES);
+    const other = await kit.record(1000, 'active');
+    let isClosed = false;
+    const clock = new SimulatedClock();
+    const uploads = kit.newUploads(clock, () => Promise.resolve(isClosed));
+    uploads.start();
+    await pass(clock, 0);
+    assert.equal(uploads.moved, 0);
+    assert.ok(!(await gone(made.path)));
+    assert.equal((await kit.recordings.find(kit.accountId, made.id))?.isClosed, false);
+    const closed = { durationMs: 2048.4, bytes: 65_580, sha256: 'ab'.repeat(32) };
+    for (const [id, what] of [
+      [made.id, closed],
+      [made.id, { ...closed, bytes: 1 }],
+      [other.id, closed],
+    ] as const)
+      await kit.recordings.noteClosed(kit.accountId, id, what);
+    const rows = await kit.rows<{ bytes: string; duration_ms: number; truncated: boolean }>(
+      `SELECT bytes, duration_ms, truncated FROM recordings WHERE sha256 = decode($1, 'hex')`,
+      [closed.sha256],
+    );
+    assert.deepEqual(
+      rows.map((row) => ({ ...row, bytes: Number(row.bytes) })),
+      [{ bytes: 65_580, duration_ms: 2048, truncated: true }],
+      'once, and not one that is still being written',
+    );
+    assert.equal((await kit.recordings.find(kit.accountId, made.id))?.isClosed, true);
+    isClosed = true;
+    await pass(clock, 10_000);
+    assert.equal(uploads.moved, 1);
   },
 );
 

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { silentLog } from '#lib/log.ts';
 import { OGG_LAST, readOggPage, type FoundPage } from '#lib/ogg.ts';
-import { decodeAudioFile } from '#media/audio-file-decode.ts';
+import { decodeAudioFile } from '#media/mix/audio-file-decode.ts';
 import { placeCall } from '#src/demo/phone.ts';
 import { openPool } from '#store/pool.ts';
 import { ADMIN_KEY, eventually, startTestApp } from './_app.ts';

@@ -56,13 +56,18 @@ const mediaPort = (body: string): number => Number(/^m=audio (\d+)/m.exec(body)?
 const keyIn = (body: string, suite: string): string =>
   new RegExp(`a=crypto:\\d+ ${suite} inline:([A-Za-z0-9+/=]+)`).exec(body)?.[1] ?? '';
 
-async function endOf(server: TestApp): Promise<Record> {
+/** The records of `count` calls that have ended and are not among `known`, which gets them. */
+async function endsOf(server: TestApp, known: Set<string>, count = 1): Promise<Record[]> {
   const path = '/api/v1/call-records';
   const list = await eventually(
-    () => server.get<{ records: { id: string; status: string }[] }>(path),
-    ({ data }) => data.records[0] !== undefined && data.records[0].status === 'ended',
+    async () => {
+      const { data } = await server.get<{ records: { id: string; status: string }[] }>(path);
+      return data.records.filter(({ id, status }) => status === 'ended' && !known.has(id));
+    },
+    (ended) => ended.length >= count,
   );
-  return (await server.get<Record>(`${path}/${list.data.records[0]?.id ?? ''}`)).data;
+  for (const { id } of list) known.add(id);
+  return Promise.all(list.map(async ({ id }) => (await server.get<Record>(`${path}/${id}`)).data));
 }
 
 /** Waits for so many packets of speech, loud ones, after packet number `from`. */
@@ -94,70 +99,120 @@ async function quiet(phone: SrtpPhone): Promise<void> {
   );
 }
 
-for (const suite of [
-  'AES_CM_128_HMAC_SHA1_80',
-  'AEAD_AES_128_GCM',
-] as const satisfies PhoneSuite[]) {
-  test(`a call under ${suite} converses, and its keys are nowhere to be found`, async (t) => {
-    const lines: string[] = [];
-    const env = { CALLYARD_SRTP: 'required', CALLYARD_CODECS: 'pcmu' };
-    const server = await startTestApp(t, env, { script: SCRIPT, log: capturingLog(lines) });
-    const phone = await SrtpPhone.open(suite);
-    const { call, answer } = await callIn(t, server, phone, sdpOf(phone, 'RTP/SAVP', 4));
-    assert.equal(answer.status, 200, answer.startLine);
-    assert.match(answer.body, /m=audio \d+ RTP\/SAVP 0\r\n/);
-    assert.match(answer.body, new RegExp(`a=crypto:4 ${suite} `));
-    const theirs = keyIn(answer.body, suite);
-    phone.agree(theirs);
-    call.confirm(answer).ack();
-    const port = mediaPort(answer.body);
-    // Plain packets from the very address that was signalled, before and after the real ones.
-    await phone.play(utterance(1).subarray(0, 1600), port, { plain: true });
-    await phone.play(new Int16Array(1600), port);
-    await hear(phone, 0, 5);
-    await quiet(phone);
-    const before = phone.heard.length;
-    await phone.play(utterance(1), port);
-    const silence = phone.play(new Int16Array(15 * 8000), port);
-    await hear(phone, before, 5);
-    assert.equal(phone.refused, 0, 'all that came was authentic');
-    await quiet(phone);
-    call.send('BYE');
-    await call.response('BYE');
-    await eventually(
-      async () => phone.reports,
-      (reports) => reports > 0,
-    );
-    phone.close();
-    await silence;
-    const record = await endOf(server);
-    assert.deepEqual(
-      record.messages.map(({ content }) => content),
-      ['Hello.', 'I want to cancel my order.', 'It is cancelled.'],
-    );
-    assert.ok(phone.reports > 0, 'RTCP is encrypted too, BYE at least');
-    const clear = lines.filter((line) => line.startsWith('srtp.keysInClear'));
-    assert.equal(clear.length, 1, 'keys over UDP are warned about');
-    await server.app.stop(0);
-    const dump = await dumpOf(server.databaseUrl);
-    const files = readdirSync(server.dataDir, { recursive: true, withFileTypes: true })
-      .filter((entry) => entry.isFile())
-      .map((entry) => readFileSync(join(entry.parentPath, entry.name), 'latin1'));
-    for (const inline of [theirs, phone.inline]) {
-      const bytes = Buffer.from(inline, 'base64');
-      const shapes = [
-        inline,
-        bytes.toString('hex'),
-        bytes.toString('latin1'),
-        [...bytes.subarray(0, 6)].join(', '),
-        bytes.subarray(0, 8).toString('hex').replaceAll(/../g, '$& ').trim(),
-      ];
-      for (const text of [lines.join('\n'), dump, ...files]) {
-        for (const shape of shapes) assert.equal(text.includes(shape), false);
-      }
-    }
-  });
+async function refusals(
+  t: TestContext,
+  server: TestApp,
+  known: Set<string>,
+  lines: readonly string[],
+): Promise<void> {
+  const phone = await SrtpPhone.open('AES_CM_128_HMAC_SHA1_80');
+  const plain = await callIn(t, server, phone, sdpOf(phone, 'RTP/AVP', 1, false));
+  assert.equal(plain.answer.status, 488);
+  assert.match(header(plain.answer, 'warning'), /^305 callyard "SRTP is required/);
+  plain.call.ackRefusal(plain.answer);
+  const amr = sdpOf(phone, 'RTP/SAVP', 1).replace('RTP/SAVP 0', 'RTP/SAVP 18');
+  const other = await callIn(t, server, phone, amr);
+  assert.equal(other.answer.status, 488);
+  assert.match(header(other.answer, 'warning'), /"G729 offered; PCMU spoken"/);
+  other.call.ackRefusal(other.answer);
+  assert.equal(lines.filter((line) => /^call\.mediaRefused .*docs/s.test(line)).length, 2);
+
+  const { call, answer } = await callIn(t, server, phone, sdpOf(phone, 'RTP/SAVP', 1));
+  phone.agree(keyIn(answer.body, phone.suite), randomBytes(30));
+  call.confirm(answer).ack();
+  await phone.play(utterance(1), mediaPort(answer.body));
+  await hear(phone, 0, 5);
+  await quiet(phone);
+  assert.equal(phone.refused, 0);
+  assert.ok(find(utterance(1).subarray(0, 800), phone.signal).correlation < 0.9);
+  call.send('BYE');
+  await call.response('BYE');
+  const [record] = await endsOf(server, known);
+  assert.deepEqual(
+    record?.messages.map(({ role }) => role),
+    ['assistant'],
+  );
 }
+
+/** A whole call; what comes back is every key that was in use. */
+async function converse(t: TestContext, server: TestApp, suite: PhoneSuite): Promise<string[]> {
+  const phone = await SrtpPhone.open(suite);
+  const { call, answer } = await callIn(t, server, phone, sdpOf(phone, 'RTP/SAVP', 4));
+  assert.equal(answer.status, 200, answer.startLine);
+  assert.match(answer.body, /m=audio \d+ RTP\/SAVP 0\r\n/);
+  assert.match(answer.body, new RegExp(`a=crypto:4 ${suite} `));
+  const theirs = keyIn(answer.body, suite);
+  phone.agree(theirs);
+  call.confirm(answer).ack();
+  const port = mediaPort(answer.body);
+  // Plain packets from the very address that was signalled, before and after the real ones.
+  await phone.play(utterance(1).subarray(0, 1600), port, { plain: true });
+  await phone.play(new Int16Array(1600), port);
+  await hear(phone, 0, 5);
+  await quiet(phone);
+  const before = phone.heard.length;
+  await phone.play(utterance(1), port);
+  const silence = phone.play(new Int16Array(15 * 8000), port);
+  await hear(phone, before, 5);
+  assert.equal(phone.refused, 0, 'all that came was authentic');
+  await quiet(phone);
+  call.send('BYE');
+  await call.response('BYE');
+  await eventually(
+    async () => phone.reports,
+    (reports) => reports > 0,
+  );
+  assert.ok(phone.reports > 0, 'RTCP is encrypted too, BYE at least');
+  phone.close();
+  await silence;
+  return [theirs, phone.inline];
+}
+
+/** The shapes in which a key may show up where it should not. */
+function shapesOf(inline: string): string[] {
+  const bytes = Buffer.from(inline, 'base64');
+  return [
+    inline,
+    bytes.toString('hex'),
+    bytes.toString('latin1'),
+    [...bytes.subarray(0, 6)].join(', '),
+    bytes.subarray(0, 8).toString('hex').replaceAll(/../g, '$& ').trim(),
+  ];
+}
+
+test('SRTP required', async (t) => {
+  const lines: string[] = [];
+  const env = { CALLYARD_SRTP: 'required', CALLYARD_CODECS: 'PCMU' };
+  const server = await startTestApp(t, env, { script: SCRIPT, log: capturingLog(lines) });
+  const known = new Set<string>();
+  await t.test(
+    'what is refused, with the reason in a Warning; a wrong key is heard by nobody',
+    (u) => refusals(u, server, known, lines),
+  );
+  await t.test(
+    'a call under each suite converses, and its keys are nowhere to be found',
+    async (u) => {
+      const suites = ['AES_CM_128_HMAC_SHA1_80', 'AEAD_AES_128_GCM'] as const;
+      const keys = (await Promise.all(suites.map((suite) => converse(u, server, suite)))).flat();
+      const records = await endsOf(server, known, 2);
+      const wanted = ['Hello.', 'I want to cancel my order.', 'It is cancelled.'];
+      assert.deepEqual(
+        records.map(({ messages }) => messages.map(({ content }) => content)),
+        [wanted, wanted],
+      );
+      const clear = lines.filter((line) => line.startsWith('srtp.keysInClear'));
+      assert.equal(clear.length, 1, 'keys over UDP are warned about');
+      await server.app.stop(0);
+      const dump = await dumpOf(server.databaseUrl);
+      const files = readdirSync(server.dataDir, { recursive: true, withFileTypes: true })
+        .filter((entry) => entry.isFile())
+        .map((entry) => readFileSync(join(entry.parentPath, entry.name), 'latin1'));
+      for (const shape of keys.flatMap(shapesOf))
+        for (const text of [lines.join('\n'), dump, ...files])
+          assert.equal(text.includes(shape), false);
+    },
+  );
+});
 
 test('an outbound call: keys beside plain RTP, taken or not', async (t) => {
   const peer = await SipPeer.open({ address: '127.0.0.1', port: 9 });
@@ -197,37 +252,4 @@ test('an outbound call: keys beside plain RTP, taken or not', async (t) => {
     (count) => count > 10,
   );
   assert.ok(plain.refused > 10, 'without a key there is plain RTP');
-});
-
-test('what srtp refuses, with the reason in a Warning; a wrong key is heard by nobody', async (t) => {
-  const lines: string[] = [];
-  const env = { CALLYARD_SRTP: 'required', CALLYARD_CODECS: 'PCMU' };
-  const server = await startTestApp(t, env, { script: SCRIPT, log: capturingLog(lines) });
-  const phone = await SrtpPhone.open('AES_CM_128_HMAC_SHA1_80');
-  const plain = await callIn(t, server, phone, sdpOf(phone, 'RTP/AVP', 1, false));
-  assert.equal(plain.answer.status, 488);
-  assert.match(header(plain.answer, 'warning'), /^305 callyard "SRTP is required/);
-  plain.call.ackRefusal(plain.answer);
-  const amr = sdpOf(phone, 'RTP/SAVP', 1).replace('RTP/SAVP 0', 'RTP/SAVP 18');
-  const other = await callIn(t, server, phone, amr);
-  assert.equal(other.answer.status, 488);
-  assert.match(header(other.answer, 'warning'), /"G729 offered; PCMU spoken"/);
-  other.call.ackRefusal(other.answer);
-  assert.equal(lines.filter((line) => /^call\.mediaRefused .*docs/s.test(line)).length, 2);
-
-  const { call, answer } = await callIn(t, server, phone, sdpOf(phone, 'RTP/SAVP', 1));
-  phone.agree(keyIn(answer.body, phone.suite), randomBytes(30));
-  call.confirm(answer).ack();
-  await phone.play(utterance(1), mediaPort(answer.body));
-  await hear(phone, 0, 5);
-  await quiet(phone);
-  assert.equal(phone.refused, 0);
-  assert.ok(find(utterance(1).subarray(0, 800), phone.signal).correlation < 0.9);
-  call.send('BYE');
-  await call.response('BYE');
-  const record = await endOf(server);
-  assert.deepEqual(
-    record.messages.map(({ role }) => role),
-    ['assistant'],
-  );
 });

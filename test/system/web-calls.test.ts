@@ -9,7 +9,7 @@ import { systemClock } from '#lib/clock.ts';
 import { newId } from '#lib/ids.ts';
 import { silentLog } from '#lib/log.ts';
 import { createMediaEngine } from '#media/media-client.ts';
-import { WEB_AUDIO } from '#media/web-transport.ts';
+import { WEB_AUDIO } from '#media/web/web-transport.ts';
 import type { ProviderSet } from '#providers/contract.ts';
 import { AudioPump } from '#sessions/audio-pump.ts';
 import type { Attachment } from '#sessions/call-attach-types.ts';

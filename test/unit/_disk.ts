@@ -1,7 +1,7 @@
 /** Disks for recordings, made of arrays: one that keeps all, one that is slow, full or broken by a script. */
 import { delay } from '#lib/deadline.ts';
 import type { SimulatedClock } from '#lib/clock.ts';
-import type { RecordingHandle } from '#media/recording-writer.ts';
+import type { RecordingHandle } from '#media/recording/recording-writer.ts';
 
 /** A disk that keeps what is written from `keepFrom` on (and the header), and fails from `failAt` bytes on. */
 export class MemoryDisk implements RecordingHandle {

@@ -5,7 +5,7 @@ import { SimulatedClock, type TimerHandle } from '#lib/clock.ts';
 import { AppError } from '#lib/errors.ts';
 import { newId } from '#lib/ids.ts';
 import { silentLog } from '#lib/log.ts';
-import type { BackgroundSound, MediaParty } from '#media/mix-types.ts';
+import type { BackgroundSound, MediaParty } from '#media/mix/mix-types.ts';
 import type {
   DtmfTones,
   MediaClosed,

@@ -3,11 +3,11 @@ import { SimulatedClock } from '#lib/clock.ts';
 import { SampleRing } from '#lib/sample-ring.ts';
 import { buildChain, type MediaChain } from '#media/media-chain.ts';
 import { Pacer } from '#media/pacer.ts';
-import { PlayoutWriter } from '#media/playout-writer.ts';
-import { RecordingFile } from '#media/recording-file.ts';
-import type { DatagramListener, RtpTransport } from '#media/rtp-socket.ts';
+import { PlayoutWriter } from '#media/playout/playout-writer.ts';
+import { RecordingFile } from '#media/recording/recording-file.ts';
+import type { DatagramListener, RtpTransport } from '#media/rtp/rtp-socket.ts';
 import type { MediaEvent, NegotiatedAudio } from '#media/types.ts';
-import { UtteranceMarks } from '#media/utterance-marks.ts';
+import { UtteranceMarks } from '#media/playout/utterance-marks.ts';
 import { MemoryDisk } from './_disk.ts';
 
 export const PHONE = { address: '192.0.2.1', port: 4000 };

@@ -1,6 +1,6 @@
 /** A web call of the faked call service: placed, attached to, and looked at. */
 import assert from 'node:assert/strict';
-import { WebRings } from '#media/web-audio.ts';
+import { WebRings } from '#media/web/web-audio.ts';
 import type { Attachment, AttachRole, PlaceWebCall } from '#sessions/call-attach-types.ts';
 import type { CallFrame } from '#sessions/call-frames.ts';
 import { ACCOUNT, createService, type ServiceOptions } from './_call-service.ts';

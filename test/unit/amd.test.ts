@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import type { AmdCause, AmdResult } from '#lib/call-events.ts';
 import { AMD_TIMES, AnswerClassifier, type AmdEvent, type AmdVerdict } from '#sessions/amd.ts';
 import { judgeWords, type WordsVerdict } from '#sessions/amd-words.ts';
-import { ToneFinder, type FoundTone } from '#media/tone-finder.ts';
+import { ToneFinder, type FoundTone } from '#media/speech/tone-finder.ts';
 
 test('what words say', () => {
   const rows: [string, WordsVerdict][] = [

@@ -5,8 +5,8 @@ import type { AgentConfig } from '#lib/agent-config.ts';
 import { SimulatedClock } from '#lib/clock.ts';
 import { AppError } from '#lib/errors.ts';
 import { silentLog } from '#lib/log.ts';
-import { beepSound, typingSound } from '#media/built-in-sounds.ts';
-import { holdTune } from '#media/hold-tune.ts';
+import { beepSound, typingSound } from '#media/mix/built-in-sounds.ts';
+import { holdTune } from '#media/mix/hold-tune.ts';
 import { runCall } from '#sessions/call.ts';
 import { CallSounds, type SoundLibrary } from '#sessions/call-sounds.ts';
 import { agentOf } from '#store/agent-config.ts';
@@ -17,17 +17,19 @@ const SOUNDS = {
   ...{ holdMusic: null, typing: false, noticeBeep: false },
 };
 const MUSIC = new Int16Array(4000);
+const OTHER = new Int16Array(5000);
 
-function setUp(agent: Partial<AgentConfig>) {
+function setUp(agent: Partial<AgentConfig>, holdMusic: string | null = null) {
   const clock = new SimulatedClock();
   const log: string[] = [];
   const media = new FakeMedia(clock, log);
   const asked: string[] = [];
   const library: SoundLibrary = {
+    holdMusic,
     loop: (accountId, source) => {
       asked.push(`${accountId === AGENT.accountId} ${source}`);
       if (source.includes('gone')) return Promise.reject(new AppError('E_UNREACHABLE', 'gone'));
-      return Promise.resolve(MUSIC);
+      return Promise.resolve(source.includes('other') ? OTHER : MUSIC);
     },
   };
   const sounds = new CallSounds({
@@ -64,6 +66,60 @@ test('background, gain, beep and hold music as the agent has them', async () => 
     'media.background 4000 -4 -15',
   ]);
   assert.equal(sounds.holdMusic, MUSIC);
+});
+
+test('hold music of the installation: where an agent has none of his own', async () => {
+  for (const [own, wanted] of [
+    [null, OTHER],
+    ['file:lobby.mp3', MUSIC],
+    ['file:gone.mp3', holdTune()],
+  ] as const) {
+    const { sounds } = setUp({ sounds: { ...SOUNDS, holdMusic: own } }, 'file:other.wav');
+    sounds.load();
+    await settle();
+    assert.equal(sounds.holdMusic, wanted, `${own}`);
+  }
+  const { sounds } = setUp({}, 'file:other.wav');
+  sounds.load();
+  await settle();
+  assert.equal(sounds.holdMusic, OTHER, 'also without any field of his');
+});
+
+test('after a hand-off: gain, background, music and typing of the other one, once the first is through', async () => {
+  const { clock, log, sounds } = setUp({
+    background: 'cafe',
+    sounds: { ...SOUNDS, voiceGainDb: 3, holdMusic: 'file:lobby.mp3', typing: true },
+  });
+  const next = { ...AGENT, background: 'other', sounds: { ...SOUNDS, backgroundGainDb: -6 } };
+  sounds.load();
+  sounds.begin(false);
+  await settle();
+  assert.deepEqual(log.splice(0), ['media.gain 3', 'media.background 4000 0 -9']);
+  sounds.become(next, 900);
+  await settle();
+  clock.advance(800);
+  assert.deepEqual(log, []);
+  assert.equal(sounds.holdMusic, MUSIC);
+  clock.advance(200);
+  await settle();
+  assert.deepEqual(log.splice(0), ['media.gain 0', 'media.background 5000 -6 -9']);
+  assert.equal(sounds.holdMusic, holdTune());
+  sounds.toolsWork(true);
+  clock.advance(2000);
+  sounds.toolsWork(false);
+  assert.deepEqual(log, [], 'he does not type');
+  sounds.become({ ...next, id: 'another' });
+  await settle();
+  assert.deepEqual(log, [], 'what both have goes on');
+  sounds.become({ ...AGENT, background: 'gone' });
+  await settle();
+  assert.deepEqual(log.splice(0), ['media.background off'], 'the first one’s is not his');
+  sounds.become(next, 500);
+  sounds.become(next, 700);
+  sounds.close();
+  clock.advance(5000);
+  await settle();
+  assert.deepEqual([log, clock.pending], [[], 0]);
 });
 
 test('what cannot be had is done without, and what comes too late is not played', async () => {
@@ -112,6 +168,50 @@ test('a call has its background from the answer on', async () => {
   assert.ok(background > started, rig.log.join(', '));
   call.stop();
   await call.done;
+});
+
+test('handed over in a live call: the sounds change with the agent, when the notice has been heard', async () => {
+  const rig = createRig({
+    agent: { greeting: 'Hi.', background: 'office', sounds: { ...SOUNDS, voiceGainDb: 2 } },
+  });
+  const library = {
+    loop: (_account: string, source: string) => Promise.resolve(source === 'other' ? OTHER : MUSIC),
+  };
+  const next = { ...rig.setup.agent, id: AGENT.id.replace(/.$/, '7'), background: 'other' };
+  const agent = { ...next, sounds: SOUNDS };
+  const floor = {
+    beforeReply: () =>
+      Promise.resolve({
+        voice: { agent, providers: rig.setup.providers() },
+        notice: 'One moment.',
+      }),
+    afterFailure: () => Promise.resolve(null),
+  };
+  const call = runCall({ ...rig.deps, sounds: library }, { ...rig.setup, floor });
+  const pass = async (ms: number): Promise<void> => {
+    for (let left = ms; left > 0; left -= 20) {
+      rig.clock.advance(20);
+      await settle();
+    }
+  };
+  await settle();
+  await pass(1500);
+  const sounds = (): string[] => rig.log.filter((line) => /media\.(?:gain|background)/.test(line));
+  assert.deepEqual(sounds(), ['media.gain 2', 'media.background 4000 0 -9']);
+  const startMs = rig.setup.story.callTimeMs();
+  const wireMs = performance.timeOrigin + rig.clock.now();
+  rig.media.emit({ type: 'speech.started', atMs: startMs, startMs, wireMs });
+  await pass(800);
+  const endMs = startMs + 800;
+  const stopped = { type: 'speech.stopped', atMs: endMs, startMs, endMs } as const;
+  rig.media.emit({ ...stopped, wireMs: wireMs + 800 });
+  const times = { startMs: null, endMs: null, confidence: 1, language: 'en' } as const;
+  rig.hear({ type: 'final', text: 'I want a refund.', ...times });
+  await pass(5000);
+  assert.deepEqual(sounds().slice(2), ['media.gain 0', 'media.background 5000 0 -9']);
+  call.stop();
+  await call.done;
+  assert.equal(rig.clock.pending, 0);
 });
 
 test('an agent’s row: what is out of range is not there', () => {

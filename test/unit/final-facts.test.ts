@@ -1,12 +1,13 @@
 /** The quality in a call's final event, from what the media worker measured. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { CallQuality } from '#media/call-quality.ts';
+import type { CallQuality } from '#media/quality/call-quality.ts';
 import type { MediaStats } from '#media/types.ts';
 import { finalFactsOf, type FinalInput } from '#sessions/final-facts.ts';
 
 const QUALITY: CallQuality = {
   ...{ mos: 4.123_456, mosMin: 3.987_6, r: 84, lossPct: 1.234_5, discardedPct: 0.2 },
+  recoveredPct: 0,
   ...{ burstRatio: 1, jitterMs: 4.56, delayMs: 90, roundTripMs: 31, far: null },
   ...{ voiceDbov: -24, noiseDbov: -60, faults: [], fault: null },
 };

@@ -71,3 +71,29 @@ test('a hold that was refused, cannot be read or has no audio changes nothing', 
     'a new attempt is not on hold',
   );
 });
+
+test('a call that was under SRTP and goes on in plain is told, once each time', () => {
+  let told = 0;
+  const description = new LegDescription(() => told++);
+  const key = 'a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5';
+  const sealed = theirs('sendrecv').replace('a=sendrecv', `${key}\r\na=sendrecv`);
+  const session = createSdpSession({ ...LOCAL, srtp: 'preferred' }, 1);
+  description.use(session);
+  const first = session.answer(sealed);
+  if (first !== null) description.agreed(first.audio);
+  const steps: [offer: string, told: number][] = [
+    [sealed, 0],
+    [theirs('sendonly'), 1],
+    [theirs('sendrecv'), 1],
+    [sealed, 1],
+    [theirs('sendrecv'), 2],
+  ];
+  for (const [offer, expected] of steps) {
+    description.renegotiate(offer);
+    assert.equal(told, expected, offer);
+  }
+  description.renegotiate(sealed);
+  assert.match(description.holdOffer(true) ?? '', /a=crypto:1 /);
+  description.acceptAnswer(theirs('recvonly'));
+  assert.equal(told, 3, 'our own offer, answered in plain');
+});

@@ -1,7 +1,7 @@
 /** Sound files as people send them: every kind of WAV, MP3, and what is neither. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { decodeAudioFile, type AudioFileResult } from '#media/audio-file-decode.ts';
+import { decodeAudioFile, type AudioFileResult } from '#media/mix/audio-file-decode.ts';
 import { G711 } from '#lib/g711.ts';
 
 type Kind = { codec: number; bits: number; channels?: number; rate?: number; extensible?: boolean };

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SimulatedClock } from '#lib/clock.ts';
-import { createAudioFiles } from '#media/audio-file.ts';
-import { FairGate } from '#media/audio-file-gate.ts';
+import { createAudioFiles } from '#media/mix/audio-file.ts';
+import { FairGate } from '#media/mix/audio-file-gate.ts';
 import { settle } from './_fakes.ts';
 
 function wavOf(samples: number): Uint8Array<ArrayBuffer> {

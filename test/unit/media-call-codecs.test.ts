@@ -1,7 +1,7 @@
 /** The coders of a call: made before it needs them, and given back whatever happens. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { CallCodecs } from '#media/call-codecs.ts';
+import { CallCodecs } from '#media/codec/call-codecs.ts';
 import type { NegotiatedAudio } from '#media/types.ts';
 import { AUDIO } from './_media.ts';
 

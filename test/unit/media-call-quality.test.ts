@@ -3,11 +3,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { RtcpReceiverInfo, RtcpRrPacket, RtcpSenderInfo, RtcpSrPacket } from 'werift-rtp';
 import { SimulatedClock } from '#lib/clock.ts';
-import { CallQualityMeter } from '#media/call-quality.ts';
-import { CODEC_IMPAIRMENTS, mosOf, rFactor } from '#media/e-model.ts';
-import { RtcpReader } from '#media/rtcp-reader.ts';
-import type { VoipMetrics } from '#media/rtcp-xr.ts';
-import { RtpSequence } from '#media/rtp-sequence.ts';
+import { CallQualityMeter } from '#media/quality/call-quality.ts';
+import { CODEC_IMPAIRMENTS, mosOf, rFactor } from '#media/quality/e-model.ts';
+import { RtcpReader } from '#media/rtcp/rtcp-reader.ts';
+import type { VoipMetrics } from '#media/rtcp/rtcp-xr.ts';
+import { RtpSequence } from '#media/rtp/rtp-sequence.ts';
 import type { NegotiatedAudio } from '#media/types.ts';
 import { AUDIO, FakeTransport, PHONE } from './_media.ts';
 import { seeded } from './_noises.ts';
@@ -25,13 +25,16 @@ function rig(audio: Partial<NegotiatedAudio> = {}) {
   const sequence = new RtpSequence();
   const sender = { ssrc: OURS, timestamp: 0, packetsSent: 0, octetsSent: 0, streamPackets: 0 };
   let dropped = 0;
+  /** What the jitter buffer holds, and has held in all. */
+  const buffer = { ms: 60, held: 0, sumMs: 0 };
   const parts = {
     clock,
     transport,
     sequence,
     sender,
     cname: 'c',
-    bufferMs: () => 60,
+    held: () => buffer.held,
+    meanHeldMs: () => buffer.sumMs / Math.max(1, buffer.held),
     clockHz: () => 8000,
     dropped: () => dropped,
   };
@@ -47,11 +50,13 @@ function rig(audio: Partial<NegotiatedAudio> = {}) {
       sender.streamPackets++;
       sender.octetsSent += 160;
       sender.timestamp += 160;
+      buffer.held++;
+      buffer.sumMs += buffer.ms;
       const what = fate(frame);
       if (!Number.isNaN(what)) number++;
       if (what === 1 || what === -1) {
         sequence.note(THEIRS, number & 0xffff, number * 160, clock.now() * 8);
-        meter.packet(160, what === -1);
+        meter.packet(number & 0xffff, 160, what === -1);
       }
       meter.tick(clock.now(), true, true);
     }
@@ -59,7 +64,7 @@ function rig(audio: Partial<NegotiatedAudio> = {}) {
   const receive = (bytes: Uint8Array, port = RTCP_PORT, address = PHONE.address): void =>
     transport.rtcpListener?.(bytes, address, port, clock.now());
   const drop = (): void => void dropped++;
-  return { clock, transport, sequence, sender, meter, run, receive, drop };
+  return { clock, transport, sequence, sender, meter, run, receive, drop, buffer };
 }
 
 type Rig = ReturnType<typeof rig>;
@@ -275,8 +280,15 @@ test('what the far end hears: its loss, our score of it, its own', () => {
 });
 
 test('a far end that hears nothing says so, report after report', () => {
-  const deaf: [string, () => Uint8Array][] = [
-    ['without a block', () => new RtcpRrPacket({ ssrc: THEIRS, reports: [] }).serialize()],
+  const none = (): Uint8Array => new RtcpRrPacket({ ssrc: THEIRS, reports: [] }).serialize();
+  const other = (): Uint8Array =>
+    new RtcpRrPacket({ ssrc: THEIRS, reports: [blockOf({ ssrc: OURS + 1 })] }).serialize();
+  const deaf: [string, (at: number) => Uint8Array][] = [
+    [
+      'without a block, from one that had some',
+      (at) => (at === 0 ? report({ highestSequence: 7 }) : none()),
+    ],
+    ['of another stream than ours', other],
     ['with an empty block', () => report({ highestSequence: 0, fractionLost: 255 })],
     ['with numbers that stand still', () => report({ highestSequence: 77 })],
   ];
@@ -284,7 +296,7 @@ test('a far end that hears nothing says so, report after report', () => {
     const call = rig();
     for (let i = 0; i < 4; i++) {
       call.run(250);
-      call.receive(bytes());
+      call.receive(bytes(i));
     }
     assert.equal(call.meter.record(1000)?.fault, 'one_way_audio', name);
     // The path mends: the call was not one-way as a whole.
@@ -292,6 +304,63 @@ test('a far end that hears nothing says so, report after report', () => {
     call.receive(report({ highestSequence: 900 }));
     assert.notEqual(call.meter.record(1250)?.fault, 'one_way_audio', name);
   }
+  // Gateways that never put a block into their reports say nothing by that.
+  const silent = rig();
+  for (let i = 0; i < 12; i++) {
+    silent.run(250);
+    silent.receive(none());
+  }
+  assert.equal(silent.meter.record(3000)?.fault, null);
+});
+
+test('reports by the thousand, and a goodbye in mid-call, change no score', () => {
+  const call = rig();
+  call.run(250);
+  call.receive(report({ highestSequence: 250 }));
+  for (let i = 0; i < 20_000; i++)
+    call.receive(report({ highestSequence: 250, fractionLost: 255 }));
+  call.receive(
+    Uint8Array.of(0x80, 201, 0, 1, 0x0a, 0x0b, 0x0c, 0x0d, 0x81, 203, 0, 1, 0x0a, 0x0b, 0x0c, 0x0d),
+  );
+  call.run(250);
+  call.receive(report({ highestSequence: 500 }));
+  call.meter.end(call.clock.now());
+  const record = call.meter.record(500);
+  // They came at one moment, and none of our time is about them.
+  near(record?.far?.lossPct, 0, 0.01);
+  assert.equal(record?.fault, null);
+  assert.equal(call.meter.rtcp.peer.saidBye, true);
+  near(record?.mos, 4.36, 0.02);
+});
+
+test('sound that was recovered from the packet behind costs no score, and is told as lost all the same', () => {
+  const call = rig({ codec: 'opus' });
+  call.run(1000, (frame) => {
+    if (frame % 10 === 1) call.meter.recovered((call.sequence.highest - 1) & 0xffff);
+    return frame % 10 === 9 ? 0 : 1;
+  });
+  call.meter.end(call.clock.now());
+  const record = call.meter.record(900);
+  near(record?.lossPct, 10, 0.2);
+  near(record?.recoveredPct, 10, 0.2);
+  assert.ok((record?.mos ?? 0) > 4.3, `${record?.mos}`);
+  assert.equal(record?.fault, null);
+});
+
+test('each window has the delay of its own five seconds', () => {
+  const call = rig();
+  call.run(250);
+  call.buffer.ms = 460;
+  call.run(250);
+  call.buffer.ms = 60;
+  call.run(1000);
+  call.meter.end(call.clock.now());
+  const record = call.meter.record(1500);
+  const codec = CODEC_IMPAIRMENTS.PCMU;
+  const worst = mosOf(rFactor({ codec, lossPct: 0, burstRatio: 1, delayMs: 500 }));
+  near(record?.mosMin, worst, 0.03);
+  near(record?.delayMs, 100 + 400 / 6, 3);
+  near(record?.mos, (4.36 * 5 + worst) / 6, 0.03);
 });
 
 test('strangers are counted and change nothing', () => {

@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ByePacket, CompoundPacket, SenderReportPacket } from 'rtp.js/packets';
 import { G711 } from '#lib/g711.ts';
+import { LossyRing } from '#media/lossy-ring.ts';
+import { WEB_AUDIO, WEB_RING_SAMPLES, WebTransport } from '#media/web/web-transport.ts';
 import { AUDIO, PHONE, rtp, testChain, type TestChain } from './_media.ts';
 import { seeded } from './_noises.ts';
 
@@ -76,6 +78,44 @@ test('the record of a call: what was lost, heard and said in RTCP', async () => 
   assert.ok(Math.abs(quality.mos - 3.96) < 0.1, `${quality.mos}`);
   assert.equal(quality.fault, 'loss');
   assert.ok((quality.noiseDbov ?? -99) > -20, 'one level all along is no voice');
+});
+
+test('a phone under other keys than ours is named, not only that nothing was heard', async () => {
+  const key = (fill: number) => ({
+    suite: 'AES_CM_128_HMAC_SHA1_80' as const,
+    key: new Uint8Array(16).fill(fill),
+    salt: new Uint8Array(14).fill(fill),
+  });
+  const call = testChain();
+  call.chain.start({ ...AUDIO, srtp: { send: key(1), receive: key(2) } });
+  play(call, 150, LOUD);
+  const { stats } = await call.chain.close();
+  assert.deepEqual([stats.srtp?.forged, stats.srtp?.forgedRun], [150, 150]);
+  assert.equal(stats.dropped?.srtp, 150);
+  assert.equal(stats.packetsReceived, 0);
+  assert.deepEqual(stats.quality?.faults, ['srtp_mismatch', 'one_way_audio']);
+  assert.deepEqual([stats.quality?.fault, stats.quality?.mos], ['srtp_mismatch', 1]);
+});
+
+test('a web client: nothing of it is lost on the way, and one that says nothing is named', async () => {
+  for (const [isSpeaking, faults] of [
+    [true, []],
+    [false, ['silence']],
+  ] as const) {
+    const uplink = LossyRing.create(WEB_RING_SAMPLES);
+    const downlink = LossyRing.create(WEB_RING_SAMPLES);
+    const buffers = { uplink: uplink.buffer, downlink: downlink.buffer };
+    const call = testChain({ transport: (pacer) => new WebTransport({ buffers, pacer }) });
+    call.chain.start(WEB_AUDIO);
+    for (let at = 0; at < 300; at++) {
+      if (isSpeaking) uplink.write(noise(at, 5000, 1));
+      call.clock.advance(20);
+    }
+    const { stats } = await call.chain.close();
+    assert.deepEqual(stats.quality?.faults, faults);
+    assert.deepEqual([stats.quality?.lossPct, stats.quality?.roundTripMs], [0, null]);
+    assert.equal(stats.srtp, undefined);
+  }
 });
 
 const FRAME = 160;

@@ -1,8 +1,8 @@
 /** Concealment: goes on with a voice and with noise, fades, meets what comes after, and clicks nowhere. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Concealment } from '#media/concealment.ts';
-import { EMPTY_SAMPLE } from '#media/jitter-buffer.ts';
+import { Concealment } from '#media/jitter/concealment.ts';
+import { EMPTY_SAMPLE } from '#media/jitter/jitter-buffer.ts';
 
 const FRAME = 160;
 

@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SimulatedClock } from '#lib/clock.ts';
 import { G711 } from '#lib/g711.ts';
-import { holdTune } from '#media/hold-tune.ts';
-import { RecordingFile } from '#media/recording-file.ts';
-import { TapReader } from '#media/tap-reader.ts';
+import { holdTune } from '#media/mix/hold-tune.ts';
+import { RecordingFile } from '#media/recording/recording-file.ts';
+import { TapReader } from '#media/mix/tap-reader.ts';
 import type { MediaEvent } from '#media/types.ts';
 import { AUDIO, MemoryDisk, PHONE, rtp, testChain, type TestChain } from './_media.ts';
 

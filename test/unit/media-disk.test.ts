@@ -11,9 +11,9 @@ import {
   SealedAudio,
   type RecordingSeal,
 } from '#lib/sealed-audio.ts';
-import { RecordingFile } from '#media/recording-file.ts';
-import { RecordingRoom } from '#media/recording-room.ts';
-import { Recorder } from '#media/recorder.ts';
+import { RecordingFile } from '#media/recording/recording-file.ts';
+import { RecordingRoom } from '#media/recording/recording-room.ts';
+import { Recorder } from '#media/recording/recorder.ts';
 import type { RecordingResult } from '#media/types.ts';
 import { ScriptedDisk, type WriteFate } from './_disk.ts';
 

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { G711 } from '#lib/g711.ts';
-import { InbandDtmf } from '#media/dtmf-inband.ts';
-import { DTMF_DIGITS, dtmfFrequencies } from '#media/dtmf-tones.ts';
+import { InbandDtmf } from '#media/dtmf/dtmf-inband.ts';
+import { DTMF_DIGITS, dtmfFrequencies } from '#media/dtmf/dtmf-tones.ts';
 import { gaussian, noise, recorded, seeded, voiceAtLevel } from './_noises.ts';
 
 const FRAME = 160;

@@ -1,7 +1,7 @@
 /** One press told once, whatever ways it comes by and in whatever order. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { DtmfKeys, type DtmfWay } from '#media/dtmf-keys.ts';
+import { DtmfKeys, type DtmfWay } from '#media/dtmf/dtmf-keys.ts';
 
 type Press = readonly [digit: string, way: DtmfWay, startMs: number, endMs: number];
 

@@ -1,10 +1,10 @@
 /** Digits on the wire: RFC 4733 events byte by byte, tones by their frequencies, the agent standing still meanwhile. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { DigitQueue } from '#media/digit-queue.ts';
-import { DtmfReceiver } from '#media/dtmf-receiver.ts';
-import type { DtmfJob } from '#media/dtmf-sender.ts';
-import { DTMF_DIGITS, dtmfFrequencies, renderTone } from '#media/dtmf-tones.ts';
+import { DigitQueue } from '#media/dtmf/digit-queue.ts';
+import { DtmfReceiver } from '#media/dtmf/dtmf-receiver.ts';
+import type { DtmfJob } from '#media/dtmf/dtmf-sender.ts';
+import { DTMF_DIGITS, dtmfFrequencies, renderTone } from '#media/dtmf/dtmf-tones.ts';
 import { G711 } from '#lib/g711.ts';
 import { AUDIO, testChain, type SentPacket, type TestChain } from './_media.ts';
 

@@ -1,7 +1,7 @@
 /** Telephone events: tables of packets (RFC 4733) and the digits they must give, exactly once. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { DtmfReceiver } from '#media/dtmf-receiver.ts';
+import { DtmfReceiver } from '#media/dtmf/dtmf-receiver.ts';
 
 type Packet = readonly [event: number, isEnd: boolean, duration: number, timestamp: number];
 type Row = { readonly packets: readonly Packet[]; readonly digits: readonly string[] };

@@ -7,8 +7,8 @@ import {
   CODEC_IMPAIRMENTS,
   mosOf,
   rFactor,
-} from '#media/e-model.ts';
-import { QualityScores } from '#media/quality-window.ts';
+} from '#media/quality/e-model.ts';
+import { QualityScores } from '#media/quality/quality-window.ts';
 
 const G711 = CODEC_IMPAIRMENTS.PCMU;
 const BARE = { ...G711, bpl: BPL_NO_CONCEALMENT };

@@ -5,7 +5,7 @@ import { SimulatedClock } from '#lib/clock.ts';
 import { SampleRing } from '#lib/sample-ring.ts';
 import { MediaHost } from '#media/media-host.ts';
 import type { MediaReply, OpenRequest } from '#media/media-protocol.ts';
-import { UtteranceMarks } from '#media/utterance-marks.ts';
+import { UtteranceMarks } from '#media/playout/utterance-marks.ts';
 import { AUDIO, FakeTransport, MemoryDisk } from './_media.ts';
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

@@ -1,7 +1,7 @@
 /** The jitter buffer: order, lengths, lateness, jumps, patience and a moving path, on call time in samples. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { EMPTY_SAMPLE, JitterBuffer } from '#media/jitter-buffer.ts';
+import { EMPTY_SAMPLE, JitterBuffer } from '#media/jitter/jitter-buffer.ts';
 
 const FRAME = 160;
 const MS = 8;
@@ -69,7 +69,7 @@ test('what comes in time is read at once, whole and at its call time', () => {
   assert.deepEqual(runs(read), upTo(100));
   assert.equal(read.indexOf(1050), 50 * FRAME);
   assert.ok(buffer.meanHeld <= 20 * MS, `${buffer.meanHeld / MS} ms`);
-  assert.ok(buffer.target <= 30 * MS, `${buffer.target / MS} ms`);
+  assert.ok(buffer.target <= 45 * MS, `${buffer.target / MS} ms`);
 });
 
 test('jitter and reordering leave no hole', () => {
@@ -253,10 +253,10 @@ test('patience grows within a second when jitter does, and comes down within sec
       buffer.take(into.subarray(0, count), now);
     targets.push(buffer.target / MS);
   }
-  assert.ok((targets[499] ?? 0) <= 30, `quiet: ${targets[499]}`);
+  assert.ok((targets[499] ?? 0) <= 45, `quiet: ${targets[499]}`);
   assert.ok((targets[550] ?? 0) >= 80, `a second into it: ${targets[550]}`);
   assert.ok((targets[1000 + 400] ?? 0) <= 50, `8 s after it: ${targets[1400]}`);
-  assert.ok((targets[1999] ?? 0) <= 30, `20 s after it: ${targets[1999]}`);
+  assert.ok((targets[1999] ?? 0) <= 45, `20 s after it: ${targets[1999]}`);
 });
 
 test('a new stream on a rough line is placed as late as packets there usually are', () => {

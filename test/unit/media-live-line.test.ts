@@ -1,9 +1,9 @@
 /** What real-time listeners hear: a frame each tick, stretched without a jump, and nothing lost or said twice. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { CallerAudio } from '#media/caller-audio.ts';
-import { LiveLine } from '#media/live-line.ts';
-import { PeriodFinder, blend, stretch } from '#media/time-stretch.ts';
+import { CallerAudio } from '#media/jitter/caller-audio.ts';
+import { LiveLine } from '#media/jitter/live-line.ts';
+import { PeriodFinder, blend, stretch } from '#media/jitter/time-stretch.ts';
 
 const FRAME = 160;
 

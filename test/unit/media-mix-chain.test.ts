@@ -2,12 +2,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { G711 } from '#lib/g711.ts';
-import { beepSound } from '#media/built-in-sounds.ts';
-import { Parties, type PartyCommand } from '#media/party.ts';
-import type { PartyRole } from '#media/mix-types.ts';
-import { SpeakingWatch } from '#media/speaking-watch.ts';
+import { beepSound } from '#media/mix/built-in-sounds.ts';
+import { renderTone } from '#media/dtmf/dtmf-tones.ts';
+import { Parties, type PartyCommand } from '#media/mix/party.ts';
+import type { PartyRole } from '#media/mix/mix-types.ts';
+import { SpeakingWatch } from '#media/playout/speaking-watch.ts';
 import type { MediaEvent } from '#media/types.ts';
-import { AUDIO, testChain, type TestChain } from './_media.ts';
+import { AUDIO, MemoryDisk, testChain, type TestChain } from './_media.ts';
 
 const named = <T extends MediaEvent['type']>(call: TestChain, type: T) =>
   call.events.filter((event): event is Extract<MediaEvent, { type: T }> => event.type === type);
@@ -35,7 +36,8 @@ function partiesOf(call: TestChain): Parties {
   return new Parties((untold) => {
     const command = untold as PartyCommand;
     if (command.type === 'party.join') parties.add(command.party, command, command.settings);
-    else if (command.type === 'party.set') parties.set(command.party, command.settings);
+    else if (command.type === 'party.set')
+      parties.set(command.party, command.settings, command.from);
     else parties.remove(command.party);
   });
 }
@@ -236,4 +238,68 @@ test('speaking: within 40 ms of the last packet that had some of an utterance', 
   assert.deepEqual(seen, [false, true, true, false, false, true, true]);
   watch.pass(5, false, 'closed', 1);
   assert.equal(watch.isSpeaking, false);
+});
+
+test('digits by tones while a background is on: nothing but tones is heard, and it comes back ducked or not', async () => {
+  for (const mode of ['inband', 'rfc4733'] as const) {
+    const call = testChain();
+    call.chain.start(mode === 'inband' ? { ...AUDIO, dtmfPayloadType: null } : AUDIO);
+    const { output } = call.chain;
+    output.background.set(background(steady(500, 2000)));
+    call.clock.advance(2000);
+    await speak(call, 1, steady(2000, 4000));
+    call.clock.advance(400);
+    const before = call.transport.sent.length;
+    output.sendDtmf({ request: 1, digits: '15', mode, toneMs: 100, gapMs: 60 });
+    call.clock.advance(380);
+    const sent = wire(call, before + 1).slice(0, 2 * 1280);
+    const found = sent.slice(0, 1280);
+    if (mode === 'inband') {
+      const pure = new Int16Array(160);
+      const wanted: number[] = [];
+      for (let at = 0; at < 800; at += 160) {
+        renderTone(pure, '1', at, 800);
+        wanted.push(...pure);
+      }
+      const worst = wanted.map((x, i) => Math.abs(x - (found[i] ?? 0)) - Math.abs(x) * 0.04 - 8);
+      assert.ok(Math.max(...worst) <= 0, `${Math.max(...worst)}: the tone and nothing else`);
+      assert.ok(
+        found.slice(800).every((x) => Math.abs(x) <= 8),
+        'and silence between two',
+      );
+    }
+    call.clock.advance(1000);
+    assert.ok(isLike(wire(call).at(-1) ?? 0, 4000 + 502), `${wire(call).at(-1)}: ducked again`);
+    call.clock.advance(2500);
+    assert.ok(isLike(wire(call).at(-1) ?? 0, 2000), 'and as it was when he is through');
+    assert.equal(named(call, 'playout.done')[0]?.heardMs, 2000, 'he lost nothing by the digits');
+    await call.chain.close();
+  }
+});
+
+test('what is dropped is told: effects, people who say too much or hear too little, a disk that hangs', async () => {
+  const disk = new MemoryDisk();
+  const call = testChain({ disk });
+  call.chain.start(AUDIO);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  disk.gate = promise;
+  const { output } = call.chain;
+  for (let i = 0; i < 8; i++) output.effects.add(steady(20, 100), 0);
+  const parties = partiesOf(call);
+  const party = parties.join({ role: 'supervisor' });
+  for (let i = 0; i < 4; i++) party.push(steady(100, 100));
+  call.clock.advance(2000);
+  party.leave();
+  call.clock.advance(20_000);
+  const during = call.chain.stats.dropped ?? {};
+  resolve();
+  disk.gate = null;
+  const { stats, recording } = await call.chain.close();
+  const { effect = 0, party: said = 0, recording: lost = 0 } = stats.dropped ?? {};
+  assert.equal(effect, 3);
+  // 160 ms of what he said, and all but the last second of what he was to hear in the two that he was there.
+  assert.ok(said >= 8 + 49 && said <= 8 + 52, `${said} frames`);
+  assert.ok((during.recording ?? 0) > 0, JSON.stringify(during));
+  assert.ok(lost >= 200 && lost <= 600, `${lost} frames of 22 s, of which 12 s may wait`);
+  assert.equal(recording?.truncated, true);
 });

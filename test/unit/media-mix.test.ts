@@ -2,18 +2,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AppError } from '#lib/errors.ts';
-import { Background } from '#media/background.ts';
+import { Background } from '#media/mix/background.ts';
 import {
   BACKGROUND_NAMES,
   backgroundSound,
   beepSound,
   seamless,
   typingSound,
-} from '#media/built-in-sounds.ts';
-import { Effects } from '#media/effects.ts';
-import { amplify, factorOf, Fader, KNEE, mixInto, soften } from '#media/gain.ts';
-import { checkedBackground, checkedEffect } from '#media/mix-checks.ts';
-import { MAX_EFFECTS } from '#media/mix-types.ts';
+} from '#media/mix/built-in-sounds.ts';
+import { Effects } from '#media/mix/effects.ts';
+import { amplify, factorOf, Fader, KNEE, mixInto, soften } from '#media/playout/gain.ts';
+import { checkedBackground, checkedEffect } from '#media/mix/mix-checks.ts';
+import { MAX_EFFECTS } from '#media/mix/mix-types.ts';
 
 const QUIET = { isAgentSpeaking: false, isCallerSpeaking: false, isHeld: false };
 

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Application, createEncoder } from 'libopus-wasm';
 import type { OpusWishes } from '#lib/audio-codec.ts';
-import { createOpusDecoder, createOpusEncoder } from '#media/opus-codec.ts';
-import { hasOpusFec, isOpusInactive, opusUnits } from '#media/opus-packet.ts';
+import { createOpusDecoder, createOpusEncoder } from '#media/codec/opus-codec.ts';
+import { hasOpusFec, isOpusInactive, opusUnits } from '#media/codec/opus-packet.ts';
 import { recorded, seeded } from './_noises.ts';
 
 const WISHES = { useInbandFec: false, useDtx: false, maxAverageBitrate: null };

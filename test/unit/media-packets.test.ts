@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { G711 } from '#lib/g711.ts';
-import { newDecoder } from '#media/codecs.ts';
-import { createOpusDecoder } from '#media/opus-codec.ts';
+import { newDecoder } from '#media/codec/codecs.ts';
+import { createOpusDecoder } from '#media/codec/opus-codec.ts';
 import type { Codec, NegotiatedAudio } from '#media/types.ts';
 import { AUDIO, testChain, type SentPacket, type TestChain } from './_media.ts';
 

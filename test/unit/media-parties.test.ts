@@ -1,7 +1,7 @@
 /** People on a call: who hears whom in every role, changes in mid-call, rings that run dry or over, and a random walk. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { CallParties } from '#media/call-parties.ts';
+import { CallParties } from '#media/mix/call-parties.ts';
 import type { MediaCommand } from '#media/media-protocol.ts';
 import {
   MAX_PARTIES,
@@ -9,8 +9,8 @@ import {
   PARTY_ROLES,
   type MediaParty,
   type PartyRole,
-} from '#media/mix-types.ts';
-import { Parties, type PartyCommand } from '#media/party.ts';
+} from '#media/mix/mix-types.ts';
+import { Parties, type PartyCommand } from '#media/mix/party.ts';
 
 const FRAME = 160;
 const CALLER = 1000;
@@ -46,7 +46,7 @@ function setUp() {
 
 function carryOut(worker: CallParties, command: MediaCommand): void {
   if (command.type === 'party.join') worker.add(command.party, command, command.settings);
-  else if (command.type === 'party.set') worker.set(command.party, command.settings);
+  else if (command.type === 'party.set') worker.set(command.party, command.settings, command.from);
   else if (command.type === 'party.leave') worker.remove(command.party);
 }
 
@@ -123,6 +123,40 @@ test('a role changed in mid-word: from the caller’s ear to the agent’s and b
     }
   }
   assert.ok(largestStep(toCaller) <= 2 * (8000 / 40) + 2, `${largestStep(toCaller)}`);
+});
+
+test('what was whispered, or said while nobody was to hear it, never gets to the caller, whatever follows', () => {
+  const SECRET = 9000;
+  const PUBLIC = 700;
+  const hidden = [
+    ['whisper', (coach: MediaParty) => coach.setRole('whisper')],
+    ['muted', (coach: MediaParty) => coach.mute(true)],
+    ['a whisper that listens', (coach: MediaParty) => coach.setRole('whisper')],
+  ] as const;
+  for (const [name, hide] of hidden)
+    for (const burst of [160, 320, 800, 1600])
+      for (const role of ['supervisor', 'agent'] as const) {
+        const { client, tick, toCaller } = setUp();
+        const coach = client.join({ role: 'supervisor' });
+        hide(coach);
+        tick(3);
+        say(coach, SECRET, burst);
+        tick(1);
+        say(coach, SECRET, burst);
+        // Between two frames: the worker sees the commands one right behind the other, with the new words in the ring.
+        if (name === 'a whisper that listens') coach.setRole('listen');
+        coach.mute(false);
+        coach.setRole(role);
+        say(coach, PUBLIC, 480);
+        tick(12, () => say(coach, PUBLIC));
+        const most = Math.max(...toCaller.map(Math.abs));
+        // The last sample of it dies away while the gate opens: a bump of 2.5 ms, and no word.
+        const words = toCaller.slice(80).filter((x) => Math.abs(x) > PUBLIC + 2).length;
+        const shown = `${name}, ${burst} samples, then ${role}: ${most}`;
+        assert.ok(words <= 40, shown);
+        assert.ok(most < SECRET / 3, shown);
+        assert.equal(toCaller.at(-1), PUBLIC, shown);
+      }
 });
 
 test('a human agent takes over, and gives back', () => {

@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SampleRing } from '#lib/sample-ring.ts';
-import { PlayoutWriter } from '#media/playout-writer.ts';
-import { Playout } from '#media/playout.ts';
-import { UtteranceMarks } from '#media/utterance-marks.ts';
+import { PlayoutWriter } from '#media/playout/playout-writer.ts';
+import { Playout } from '#media/playout/playout.ts';
+import { UtteranceMarks } from '#media/playout/utterance-marks.ts';
 
 const LEVEL = 8000;
 /** 5 ms from full level to nothing: 200 a sample, and a little for rounding. */

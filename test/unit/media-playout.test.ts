@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SampleRing } from '#lib/sample-ring.ts';
-import { PlayoutWriter } from '#media/playout-writer.ts';
-import { Playout } from '#media/playout.ts';
-import { MAX_MARKS, UtteranceMarks } from '#media/utterance-marks.ts';
+import { PlayoutWriter } from '#media/playout/playout-writer.ts';
+import { Playout } from '#media/playout/playout.ts';
+import { MAX_MARKS, UtteranceMarks } from '#media/playout/utterance-marks.ts';
 
 function setUp(capacity = 65_536) {
   const ring = SampleRing.create(capacity);
@@ -213,4 +213,24 @@ test('numbers must rise; beginning ends the one before', async () => {
   assert.throws(() => writer.begin(5), { code: 'E_INTERNAL' });
   send(1);
   assert.deepEqual(told, ['started 2', 'done 2 160']);
+});
+
+test('the writer knows what was taken of what the reader has not told', () => {
+  const { writer, send } = setUp();
+  void say(writer, 1, ramp(400));
+  void say(writer, 2, ramp(320));
+  writer.begin(3);
+  const taken = (): number[][] =>
+    writer.taken().map(({ utterance, samples }) => [utterance, samples]);
+  send(3);
+  const [first, second, third] = [
+    [1, 400],
+    [2, 80],
+    [3, 0],
+  ];
+  assert.deepEqual(taken(), [first, second, third]);
+  writer.forget(1);
+  assert.deepEqual(taken(), [second, third]);
+  writer.flush();
+  assert.deepEqual(taken(), []);
 });

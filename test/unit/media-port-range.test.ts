@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SimulatedClock } from '#lib/clock.ts';
-import { PortRange } from '#media/port-range.ts';
+import { PortRange } from '#media/rtp/port-range.ts';
 
 test('leases every even port of the range once', () => {
   const rows: [number, number, number[]][] = [

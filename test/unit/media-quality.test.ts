@@ -1,20 +1,23 @@
 /** What becomes of packets, what audio is like, which fault is named: each by table, on synthetic input. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { faultsOf, QUALITY_FAULTS, type FaultFacts } from '#media/quality-faults.ts';
-import { LevelBook } from '#media/quality-level.ts';
-import { LossBook } from '#media/quality-loss.ts';
-import { SignalBook } from '#media/quality-signal.ts';
-import { RtpSequence } from '#media/rtp-sequence.ts';
+import { faultsOf, QUALITY_FAULTS, type FaultFacts } from '#media/quality/quality-faults.ts';
+import { LevelBook } from '#media/quality/quality-level.ts';
+import { LossBook } from '#media/quality/quality-loss.ts';
+import { SignalBook } from '#media/quality/quality-signal.ts';
+import { RtpSequence } from '#media/rtp/rtp-sequence.ts';
 import { seeded } from './_noises.ts';
 
-/** Feeds packets of 20 ms; `.` comes, `x` is lost, `l` is late, `d` comes twice, `r` changes places with the next. */
+/**
+ * Feeds packets of 20 ms; `.` comes, `x` is lost, `l` is late, `d` comes twice, `r` changes places with the next, `f` is
+ * lost and its sound was in the one behind it.
+ */
 function fed(pattern: string, first = 100): LossBook {
   const sequence = new RtpSequence();
   const book = new LossBook(sequence);
   const send = (at: number): void => {
     sequence.note(1, (first + at) & 0xffff, at * 160, at * 160);
-    if (pattern[at] === 'l') book.late();
+    if (pattern[at] === 'l') book.late((first + at) & 0xffff);
   };
   for (let at = 0; at < pattern.length; at++) {
     const mark = pattern[at];
@@ -22,7 +25,8 @@ function fed(pattern: string, first = 100): LossBook {
       send(at + 1);
       send(at);
       at++;
-    } else if (mark !== 'x') send(at);
+    } else if (mark !== 'x' && mark !== 'f') send(at);
+    if (mark !== 'x' && pattern[at - 1] === 'f') book.recovered((first + at - 1) & 0xffff);
     if (mark === 'd') send(at);
     if (at % 25 === 24) book.walk();
   }
@@ -32,7 +36,10 @@ function fed(pattern: string, first = 100): LossBook {
 
 test('lost, late, doubled, reordered: each packet has one fate', () => {
   const good = '.'.repeat(30);
-  const rows: [string, number, number, number, number][] = [
+  const rows: [string, number, number, number, number, number?][] = [
+    [`${good}f${good}`, 61, 0, 0, 0, 1],
+    [`${good}xf${good}`, 62, 1, 0, 1, 1],
+    [`${good}f.f.f${good}`, 65, 0, 0, 0, 3],
     [good, 30, 0, 0, 0],
     [`${good}x${good}`, 61, 1, 0, 1],
     [`${good}xxxxx${good}`, 65, 5, 0, 1],
@@ -44,8 +51,41 @@ test('lost, late, doubled, reordered: each packet has one fate', () => {
     [`.r.${good}`, 33, 0, 0, 0],
   ];
   for (const first of [100, 65_520])
-    for (const [pattern, expected, lost, discarded, runs] of rows)
-      assert.deepEqual(fed(pattern, first).counts, { expected, lost, discarded, runs }, pattern);
+    for (const [pattern, expected, lost, discarded, runs, recovered = 0] of rows) {
+      const counts = { expected, lost, discarded, recovered, runs };
+      assert.deepEqual(fed(pattern, first).counts, counts, pattern);
+    }
+});
+
+test('what is told of a packet that has been judged, or of a stream that is over, changes nothing', () => {
+  const sequence = new RtpSequence();
+  const book = new LossBook(sequence);
+  book.recovered(5);
+  for (let at = 0; at < 100; at++) if (at !== 10) sequence.note(1, at, at * 160, at * 160);
+  book.walk();
+  book.walk();
+  assert.equal(book.counts.lost, 1);
+  book.recovered(10);
+  book.late(98);
+  for (let at = 0; at < 400; at++) sequence.note(2, 98 + at, at * 160, (at + 100) * 160);
+  book.recovered(97);
+  book.walk(true);
+  assert.deepEqual([book.counts.lost, book.counts.recovered, book.counts.discarded], [1, 0, 0]);
+});
+
+test('a packet that waited for its turn, and came too late, is the one that counts', () => {
+  const sequence = new RtpSequence();
+  const book = new LossBook(sequence);
+  // 50 comes after 51 and 52, which waited for it: then 51 is given out too late, 53 having come meanwhile.
+  for (const at of [...Array.from({ length: 50 }, (_, i) => i), 51, 52, 50, 53])
+    sequence.note(1, (65_500 + at) & 0xffff, at * 160, at * 160);
+  book.late((65_500 + 51) & 0xffff);
+  for (let at = 54; at < 100; at++) {
+    if (at !== 80) sequence.note(1, (65_500 + at) & 0xffff, at * 160, at * 160);
+  }
+  book.walk(true);
+  const { lost, discarded, runs } = book.counts;
+  assert.deepEqual({ lost, discarded, runs }, { lost: 1, discarded: 1, runs: 2 });
 });
 
 test('a new stream is not loss, and goes on being counted', () => {
@@ -164,6 +204,7 @@ const FINE: FaultFacts = {
   packetsReceived: 3000,
   packetsSent: 3000,
   openFrames: 3000,
+  forgedRun: 3,
   farHearsNothing: false,
   expected: 3000,
   lostPct: 0.2,
@@ -193,6 +234,13 @@ test('each fault has a limit, and the most important one comes first', () => {
       [],
     ],
     ['nothing came on hold', { packetsReceived: 0, openFrames: 0, expected: 0, frames: 0 }, []],
+    ['a few forged packets in a row', { forgedRun: 99 }, []],
+    ['nothing but forged packets for two seconds', { forgedRun: 100 }, ['srtp_mismatch']],
+    [
+      'never anything else',
+      { forgedRun: 3000, packetsReceived: 0, expected: 0, frames: 0 },
+      ['srtp_mismatch', 'one_way_audio'],
+    ],
     ['the far end hears nothing', { farHearsNothing: true }, ['one_way_audio']],
     ['a line without a microphone', { silentFrames: 3000, voiceDbov: null }, ['silence']],
     ['too short to call it silence', { frames: 249, silentFrames: 249 }, []],

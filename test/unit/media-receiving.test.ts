@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SimulatedClock } from '#lib/clock.ts';
-import { CallCodecs } from '#media/call-codecs.ts';
-import { newEncoder, type PayloadEncoder } from '#media/codecs.ts';
-import { createOpusEncoder } from '#media/opus-codec.ts';
-import { RtpReceiver } from '#media/rtp-receiver.ts';
+import { CallCodecs } from '#media/codec/call-codecs.ts';
+import { newEncoder, type PayloadEncoder } from '#media/codec/codecs.ts';
+import { createOpusEncoder } from '#media/codec/opus-codec.ts';
+import { RtpReceiver } from '#media/rtp/rtp-receiver.ts';
 import type { Codec, NegotiatedAudio } from '#media/types.ts';
 import { AUDIO, FakeTransport, PHONE, rtp, testChain, type TestChain } from './_media.ts';
 import { recorded, seeded } from './_noises.ts';
@@ -54,11 +54,14 @@ async function packetsOf(codec: Codec, pcm: Int16Array, ms = 20, fec = false): P
 }
 
 type Heard = {
+  sequence: number;
   time: number;
   pcm: Int16Array;
   isNew: boolean;
   follows: boolean;
   recovered: boolean;
+  /** Number of the lost packet that it was; -1: it is made up. */
+  restored?: number;
 };
 
 /** A receiver with nothing behind it; `patience` is that of a jitter buffer. */
@@ -69,15 +72,17 @@ async function receiver(audio: NegotiatedAudio, patience = 60) {
   const restarts: boolean[] = [];
   const codecs = new CallCodecs();
   const one = new RtpReceiver(new FakeTransport(clock), {
-    decoded: ({ pcm, length, time, isNew, follows }) =>
-      heard.push({ time, pcm: pcm.slice(0, length), isNew, follows, recovered: false }),
-    recovered: (pcm, length, time) =>
+    decoded: ({ sequence, pcm, length, time, isNew, follows }) =>
+      heard.push({ sequence, time, pcm: pcm.slice(0, length), isNew, follows, recovered: false }),
+    recovered: (pcm, length, time, _arrivalMs, restored) =>
       heard.push({
+        sequence: restored,
         time,
         pcm: pcm.slice(0, length),
         isNew: false,
         follows: false,
         recovered: true,
+        restored,
       }),
     patienceMs: () => patience,
     comfortNoise: (payload, time) => noise.push({ level: payload.getUint8(0), time }),
@@ -200,6 +205,11 @@ test('Opus with redundancy: what was lost is where it belongs, and as good as th
   assert.equal(found.length, 15);
   assert.ok(sum / 15 > 0.75, `correlation ${(sum / 15).toFixed(3)}`);
   assert.ok(line.one.recoveredMs >= 160, `${line.one.recoveredMs} ms`);
+  const real = found.map(({ restored = -1 }) => restored).filter((number) => number >= 0);
+  assert.equal(real.length * 20, line.one.recoveredMs);
+  const numbers = new Set(packets.map(({ sequence }) => sequence & 0xffff));
+  const heard = new Set(packets.filter((_, i) => i % 10 !== 5).map((one) => one.sequence & 0xffff));
+  for (const number of real) assert.ok(numbers.has(number) && !heard.has(number), `${number}`);
   assert.equal(line.one.sequence.lost, 15, 'the network lost them all the same');
   line.free();
   straight.free();
@@ -239,6 +249,19 @@ test('a packet behind a gap is kept no longer than its gap would be waited for',
     let ms = 0;
     for (; line.heard.length < 2; ms += 10) line.one.tick(40 + ms);
     assert.ok(ms - 10 >= from - 10 && ms <= to + 10, `${patience}: after ${ms} ms`);
+    line.free();
+  }
+});
+
+test('what waited for its turn is known by its own number', async () => {
+  for (const codec of ['G722', 'opus'] as const) {
+    const packets = await packetsOf(codec, voice(400));
+    const line = await receiver(terms(codec));
+    for (const i of [0, 1, 2, 4, 5, 3, 6, 8, 9, 10]) line.take(packets[i] as Sent, i * 20);
+    line.one.tick(10_000);
+    const numbers = line.heard.filter((x) => !x.recovered).map(({ sequence }) => sequence);
+    const expected = [0, 1, 2, 3, 4, 5, 6, 8, 9, 10].map((i) => (65_530 + i) & 0xffff);
+    assert.deepEqual(numbers, expected, codec);
     line.free();
   }
 });

@@ -15,10 +15,10 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { SimulatedClock } from '#lib/clock.ts';
 import { wavHeader } from '#lib/wav.ts';
-import { CallRecording } from '#media/call-recording.ts';
-import { RecordingFile } from '#media/recording-file.ts';
-import { Recorder } from '#media/recorder.ts';
-import { repairWav } from '#media/wav.ts';
+import { CallRecording } from '#media/recording/call-recording.ts';
+import { RecordingFile } from '#media/recording/recording-file.ts';
+import { Recorder } from '#media/recording/recorder.ts';
+import { repairWav } from '#media/recording/wav.ts';
 import { MemoryDisk } from './_disk.ts';
 
 const FRAME = 160;

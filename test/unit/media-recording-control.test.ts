@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { wavHeader } from '#lib/wav.ts';
 import { AppError } from '#lib/errors.ts';
 import type { MediaCommand } from '#media/media-protocol.ts';
-import { RecordingControl } from '#media/recording-control.ts';
+import { RecordingControl } from '#media/recording/recording-control.ts';
 import type { RecordingResult } from '#media/types.ts';
 
 const RESULT: RecordingResult = {

@@ -17,10 +17,10 @@ import {
   SourceDescriptionChunk,
   SourceDescriptionItem,
 } from 'werift-rtp';
-import { RtcpReader, type RtcpSink } from '#media/rtcp-reader.ts';
-import { rtcpIntervalMs } from '#media/rtcp-timer.ts';
-import type { VoipMetrics } from '#media/rtcp-xr.ts';
-import { RtcpReporter, shortNtp, type RtcpFigures } from '#media/rtcp.ts';
+import { RtcpReader, type RtcpSink } from '#media/rtcp/rtcp-reader.ts';
+import { rtcpIntervalMs } from '#media/rtcp/rtcp-timer.ts';
+import type { VoipMetrics } from '#media/rtcp/rtcp-xr.ts';
+import { RtcpReporter, shortNtp, type RtcpFigures } from '#media/rtcp/rtcp.ts';
 import { seeded } from './_noises.ts';
 
 const VOIP: VoipMetrics = {

@@ -1,7 +1,7 @@
 /** Loss, duplicates, reordering and restarts as RFC 3550 counts them. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { RtpSequence } from '#media/rtp-sequence.ts';
+import { RtpSequence } from '#media/rtp/rtp-sequence.ts';
 
 type Row = {
   readonly name: string;
@@ -115,4 +115,41 @@ test('any numbers at all keep the counts sane', () => {
     sequence.note(random(3), random(65_536), random(2 ** 31), i * 160);
     assert.ok(sequence.lost >= 0 && Number.isFinite(sequence.jitterUnits), `seed 12345 step ${i}`);
   }
+});
+
+/** Ten packets in order, 20 ms each, then one more packet at its time: `[sequence, timestamp, arrival, isEvent]`. */
+const AFTER_TEN: readonly (readonly [string, readonly (number | boolean)[], string])[] = [
+  ['the next one', [20, 1600, 1600], 'next'],
+  ['a copy of the last under the next number', [20, 1440, 1600], 'stray'],
+  ['an old one under the next number', [20, 480, 1600], 'stray'],
+  ['the next number with a time far ahead', [20, 1600 + 40_000, 1600], 'stray'],
+  ['after two lost, on the line', [22, 1920, 1920], 'next'],
+  ['after ten lost, on the line', [29, 3040, 3040], 'next'],
+  ['ahead of the clock by the half of a second', [44, 5440, 1600], 'stray'],
+  ['a key pressed: its time stands still', [20, 1600, 1600, true], 'next'],
+  ['after a pause of a second, where the clock is', [20, 9440, 9460], 'next'],
+  ['after a pause of a second, anywhere else', [20, 20_000, 9460], 'stray'],
+  ['a copy', [15, 800, 1600], 'duplicate'],
+  ['a copy with the time of another', [15, 1430, 1600], 'stray'],
+  ['from before the first, at its time', [8, -320, 1600], 'reordered'],
+  ['from long before the first', [65_436, -17_600, 1600], 'stray'],
+];
+
+for (const [name, [number, timestamp, arrival, isEvent], expected] of AFTER_TEN) {
+  test(`number and time belong together: ${name}`, () => {
+    const sequence = new RtpSequence();
+    for (let i = 0; i < 10; i++) sequence.note(1, 10 + i, i * 160, i * 160);
+    const [at, time] = [Number(number), Number(timestamp) >>> 0];
+    assert.equal(sequence.note(1, at, time, Number(arrival), 8000, isEvent === true), expected);
+    assert.equal(sequence.strays, expected === 'stray' ? 1 : 0);
+  });
+}
+
+test('a jump while the stream goes on: four packets in sequence are believed', () => {
+  const sequence = new RtpSequence();
+  for (let i = 0; i < 10; i++) sequence.note(1, i, i * 160, i * 160);
+  const jumped = [0, 1, 2, 3].map((i) =>
+    sequence.note(1, 5000 + i, 900_000 + i * 160, 1440 + i * 16),
+  );
+  assert.deepEqual(jumped, ['stray', 'stray', 'stray', 'restart']);
 });

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { test } from 'node:test';
-import { openRtpSocket, openSocketCount } from '#media/rtp-socket.ts';
+import { openRtpSocket, openSocketCount } from '#media/rtp/rtp-socket.ts';
 
 test('a source that cannot be connected to: sending and receiving go on, and connecting later works', async () => {
   const before = openSocketCount();

@@ -15,10 +15,10 @@ import {
   SealedAudio,
   type RecordingSeal,
 } from '#lib/sealed-audio.ts';
-import { RecordingFile } from '#media/recording-file.ts';
-import { Recorder } from '#media/recorder.ts';
-import type { RecordingHandle } from '#media/recording-writer.ts';
-import { repairSealed } from '#media/sealed-repair.ts';
+import { RecordingFile } from '#media/recording/recording-file.ts';
+import { Recorder } from '#media/recording/recorder.ts';
+import type { RecordingHandle } from '#media/recording/recording-writer.ts';
+import { repairSealed } from '#media/recording/sealed-repair.ts';
 
 const SEAL: RecordingSeal = {
   recordingId: '0a1b2c3d-4e5f-4071-8293-a4b5c6d7e8f9',

@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { SrtpKey, SrtpKeys, SrtpSuite } from '#lib/srtp-params.ts';
-import type { DatagramListener, RtpTransport } from '#media/rtp-socket.ts';
-import { SecureTransport } from '#media/secure-transport.ts';
-import { SUITE_FACTS } from '#media/srtp-keys.ts';
-import { SrtpOpener, SrtpSealer } from '#media/srtp.ts';
+import type { DatagramListener, RtpTransport } from '#media/rtp/rtp-socket.ts';
+import { SecureTransport } from '#media/srtp/secure-transport.ts';
+import { SUITE_FACTS } from '#media/srtp/srtp-keys.ts';
+import { SrtpOpener, SrtpSealer } from '#media/srtp/srtp.ts';
 
 function keyOf(seed: number, suite: SrtpSuite = 'AES_CM_128_HMAC_SHA1_80'): SrtpKey {
   const { keyBytes, saltBytes } = SUITE_FACTS[suite];

@@ -1,9 +1,9 @@
 /** The Silero model beside WebRTC's detector: who decides when, and what the model is given. With a made-up model. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { SileroClassifier, type SileroCounters } from '#media/silero-classifier.ts';
-import { openSileroModel, loadOnnxRuntime, type OnnxRuntime } from '#media/silero-model.ts';
-import { CHUNK, SILERO_SLOTS, SileroSlots } from '#media/silero-slots.ts';
+import { SileroClassifier, type SileroCounters } from '#media/speech/silero-classifier.ts';
+import { openSileroModel, loadOnnxRuntime, type OnnxRuntime } from '#media/speech/silero-model.ts';
+import { CHUNK, SILERO_SLOTS, SileroSlots } from '#media/speech/silero-slots.ts';
 
 const FRAME = 160;
 

@@ -1,7 +1,7 @@
 /** Whose RTP is taken: tables of packets in, verdicts out. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { LEARNING_WINDOW_MS, SourceLatch } from '#media/source-latch.ts';
+import { LEARNING_WINDOW_MS, SourceLatch } from '#media/rtp/source-latch.ts';
 
 type Source = readonly [address: string, port: number];
 
@@ -17,7 +17,7 @@ function newLatch(): SourceLatch {
 }
 
 const judge = (latch: SourceLatch, [address, port]: Source, atMs: number, sequence = 0, ssrc = 7) =>
-  latch.judge({ address, port, ssrc, sequence }, atMs);
+  latch.judge(address, port, { ssrc, sequence }, atMs);
 
 /** Packets of one source every 20 ms in [fromMs, untilMs), numbered by `sequenceOf`. */
 type Stream = {
@@ -171,6 +171,31 @@ for (const [name, { streams, atMs, source }] of Object.entries(SETTLED)) {
     assert.equal(run(latch, streams, 5000), atMs);
     if (source === undefined) assert.notEqual(latch.state, 'latched');
     else assert.deepEqual([latch.address, latch.port], source);
+  });
+}
+
+const NEAR: Record<string, { signalled: string; near: string; far: string }> = {
+  IPv4: { signalled: '9.1.2.3', near: '9.1.2.200', far: '9.1.3.3' },
+  IPv6: { signalled: '2a00:1:2:3::4', near: '2a00:1:2:3:ffff::9', far: '2a00:1:2:4::4' },
+};
+
+for (const [name, { signalled, near, far }] of Object.entries(NEAR)) {
+  test(`${name}: who has signalled a public address is looked for in its network only`, () => {
+    const settledAt = (source: string, isAuthentic = false): number | null => {
+      const latch = new SourceLatch();
+      latch.signal(signalled, 4000, isAuthentic);
+      return run(latch, [{ source: [source, 61_000], ...always }], 5000);
+    };
+    assert.equal(settledAt(signalled), LEARNING_WINDOW_MS, 'another port of the same host');
+    assert.equal(settledAt(near), LEARNING_WINDOW_MS, 'another address of its network');
+    assert.equal(settledAt(far), null, 'a stranger');
+    assert.equal(settledAt(far, true), LEARNING_WINDOW_MS, 'where every packet is authenticated');
+    const latch = new SourceLatch();
+    latch.signal(signalled, 4000);
+    assert.equal(judge(latch, [far, 4000], 0), 'foreign', 'nothing of his is kept');
+    assert.equal(latch.state, 'open', 'and he opens no window');
+    latch.signal('10.0.0.7', 4000);
+    assert.equal(judge(latch, [far, 4000], 20), 'hold', 'a private address may be behind any NAT');
   });
 }
 

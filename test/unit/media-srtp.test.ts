@@ -3,69 +3,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { RtpHeader, SrtcpSession, SrtpSession } from 'werift-rtp';
 import type { SrtpKey, SrtpSuite } from '#lib/srtp-params.ts';
-import { CounterModeCipher, GcmCipher } from '#media/srtp-cipher.ts';
-import { guessIndex, REPLAY_WINDOW, ReplayWindow } from '#media/srtp-index.ts';
-import { sessionKeys, SUITE_FACTS } from '#media/srtp-keys.ts';
-import { FORGED, REPLAYED, SrtpOpener, SrtpSealer, UNREADABLE } from '#media/srtp.ts';
-
-const SUITES = Object.keys(SUITE_FACTS) as SrtpSuite[];
-const hex = (text: string): Uint8Array =>
-  new Uint8Array(Buffer.from(text.replace(/\s/g, ''), 'hex'));
-const asHex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
-
-function keyOf(suite: SrtpSuite, seed = 1): SrtpKey {
-  const { keyBytes, saltBytes } = SUITE_FACTS[suite];
-  const fill = (length: number, from: number): Uint8Array =>
-    Uint8Array.from({ length }, (_, i) => (from * 31 + i * 7) & 0xff);
-  return { suite, key: fill(keyBytes, seed), salt: fill(saltBytes, seed + 100) };
-}
-
-function rtp(sequence: number, payload: number | Uint8Array = 160, ssrc = 0xdecafbad): Uint8Array {
-  const body =
-    typeof payload === 'number'
-      ? Uint8Array.from({ length: payload }, (_, i) => (i * 13 + sequence) & 0xff)
-      : payload;
-  const bytes = new Uint8Array(12 + body.length);
-  const view = new DataView(bytes.buffer);
-  view.setUint16(0, 0x8000);
-  view.setUint16(2, sequence & 0xffff);
-  view.setUint32(4, sequence * 160);
-  view.setUint32(8, ssrc);
-  bytes.set(body, 12);
-  return bytes;
-}
-
-function rtcp(ssrc = 0xdecafbad, words = 7): Uint8Array {
-  const bytes = new Uint8Array(words * 4);
-  const view = new DataView(bytes.buffer);
-  view.setUint16(0, 0x80c8);
-  view.setUint16(2, words - 1);
-  view.setUint32(4, ssrc);
-  for (let i = 8; i < bytes.length; i++) bytes[i] = i;
-  return bytes;
-}
-
-function seal(sealer: SrtpSealer, plain: Uint8Array, kind: 'rtp' | 'rtcp' = 'rtp'): Uint8Array {
-  const room = new Uint8Array(2100);
-  room.set(plain);
-  const length = sealer[kind](room, plain.length);
-  assert.ok(length > plain.length, String(length));
-  return room.slice(0, length);
-}
-
-function open(
-  opener: SrtpOpener,
-  sealed: Uint8Array,
-  kind: 'rtp' | 'rtcp' = 'rtp',
-): Uint8Array | number {
-  const bytes = sealed.slice();
-  const length = opener[kind](bytes);
-  if (length < 0) {
-    assert.deepEqual(bytes, sealed, 'what is refused is not touched');
-    return length;
-  }
-  return bytes.slice(0, length);
-}
+import { CounterModeCipher, GcmCipher } from '#media/srtp/srtp-cipher.ts';
+import { guessIndex, REPLAY_WINDOW, ReplayWindow } from '#media/srtp/srtp-index.ts';
+import { sessionKeys } from '#media/srtp/srtp-keys.ts';
+import { FORGED, REPLAYED, SrtpOpener, SrtpSealer, UNREADABLE } from '#media/srtp/srtp.ts';
+import { asHex, hex, keyOf, open, rtcp, rtp, seal, SUITES } from './_srtp.ts';
 
 test('RFC 3711 B.3: the session keys of the published master key', () => {
   const master: SrtpKey = {
@@ -93,7 +35,7 @@ test('RFC 3711 B.2: the key stream of the published session key', () => {
   );
 });
 
-test('RFC 7714 16.1 and 17: AES-GCM on the published RTP packet', () => {
+test('RFC 7714 16.1.1 and 16.2.1: AES-GCM on the published RTP packet', () => {
   const salt = hex('517569642070726f2071756f');
   const header = hex('8040f17b 8041f8d3 5501a0b2');
   const text = Buffer.from('Gallia est omnis divisa in partes tres');
@@ -119,6 +61,39 @@ test('RFC 7714 16.1 and 17: AES-GCM on the published RTP packet', () => {
     assert.equal(asHex(bytes.subarray(12)), expected);
     assert.equal(cipher.open(bytes, place, new Uint8Array(4), 50), true);
     assert.equal(Buffer.from(bytes.subarray(12, 50)).toString(), text.toString());
+  }
+});
+
+test('RFC 7714 17.1 and 17.2: AES-GCM on the published RTCP packet', () => {
+  const salt = hex('517569642070726f2071756f');
+  const header = '81c8000d4d617273';
+  const body =
+    '4e545031 4e545032 52545020 0000042a 0000e930 4c756e61 deadbeef deadbeef deadbeef deadbeef deadbeef';
+  const trailer = hex('800005d4');
+  const rows: [string, string][] = [
+    [
+      '000102030405060708090a0b0c0d0e0f',
+      `63e94885 dcdab67c a727d766 2f6b7e99 7ff5c0f7 6c06f32d c676a5f1 730d6fda 4ce09b46 86303ded
+       0bb9275b c84aa458 96cf4d2f c5abf872 45d9eade`,
+    ],
+    [
+      '000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f',
+      `d50ae4d1 f5ce5d30 4ba297e4 7d470c28 2c3ece5d bffe0a50 a2eaa5c1 110555be 8415f658 c61de047
+       6f1b6fad 1d1eb30c 4446839f 57ff6f6c b26ac3be`,
+    ],
+  ];
+  for (const [key, expected] of rows) {
+    const keys = { encryption: hex(key), authentication: new Uint8Array(0), salt };
+    const cipher = new GcmCipher(keys, 'rtcp');
+    const plain = hex(header + body);
+    const bytes = new Uint8Array(plain.length + 16);
+    bytes.set(plain);
+    const place = { headerBytes: 8, length: plain.length, ssrc: 0x4d617273, index: 0x5d4 };
+    cipher.seal(bytes, place, trailer);
+    assert.equal(asHex(bytes), header + asHex(hex(expected)));
+    assert.equal(cipher.open(bytes, place, hex('800005d5'), plain.length), false);
+    assert.equal(cipher.open(bytes, place, trailer, plain.length), true);
+    assert.deepEqual(bytes.subarray(0, plain.length), plain);
   }
 });
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { G711 } from '#lib/g711.ts';
-import { loadSpeechClassifiers, Vad } from '#media/vad.ts';
+import { loadSpeechClassifiers, Vad } from '#media/speech/vad.ts';
 import { noise, recorded, voiceAtLevel, type NoiseName } from './_noises.ts';
 
 const FRAME = 160;

@@ -1,7 +1,7 @@
 /** Voice activity with the real detector: when speech starts and stops, and what is not speech. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { loadSpeechClassifiers, Vad } from '#media/vad.ts';
+import { loadSpeechClassifiers, Vad } from '#media/speech/vad.ts';
 
 const FRAME = 160;
 const newClassifier = await loadSpeechClassifiers();

@@ -1,11 +1,11 @@
 /** Audio of a call without SIP: exact both ways, underruns, overruns, delay worked off, and no port. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { PAYLOAD_CODECS } from '#media/codecs.ts';
+import { PAYLOAD_CODECS } from '#media/codec/codecs.ts';
 import { LossyRing } from '#media/lossy-ring.ts';
-import { WEB_AUDIO, WEB_RING_SAMPLES, WebTransport } from '#media/web-transport.ts';
-import { WebRings } from '#media/web-audio.ts';
-import { WebUplink } from '#media/web-uplink.ts';
+import { WEB_AUDIO, WEB_RING_SAMPLES, WebTransport } from '#media/web/web-transport.ts';
+import { WebRings } from '#media/web/web-audio.ts';
+import { WebUplink } from '#media/web/web-uplink.ts';
 import { testChain, type TestChain } from './_media.ts';
 
 const FRAME = 160;

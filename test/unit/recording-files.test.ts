@@ -1,12 +1,14 @@
 /** Recordings as files to hear: any range of a sealed one is that slice of the WAV; damage is never passed on. */
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { test, type TestContext } from 'node:test';
+import { byteRangeOf } from '#api/byte-range.ts';
 import { createRecordingFiles } from '#api/recording-files.ts';
 import { openedAudio } from '#api/sealed-stream.ts';
 import type { RecordingRow } from '#lib/call-record.ts';
+import { SimulatedClock } from '#lib/clock.ts';
 import type { Log } from '#lib/log.ts';
 import { silentLog } from '#lib/log.ts';
 import { recordingPlace } from '#lib/recording-place.ts';
@@ -17,6 +19,8 @@ import {
   type RecordingSeal,
 } from '#lib/sealed-audio.ts';
 import { wavHeader } from '#lib/wav.ts';
+import { repairSealed } from '#media/recording/sealed-repair.ts';
+import { createRecordingMending } from '#store/recording-mending.ts';
 import { createRecordingRemoval } from '#store/recording-removal.ts';
 import type { KeptRecording } from '#store/recordings.ts';
 
@@ -131,7 +135,8 @@ test('a damaged chunk ends the stream before its first byte; what lies before it
   await assert.rejects(
     async () => {
       const source = sourceOf(sealed, 3 * CHUNK, 4096);
-      for await (const part of openedAudio(source, 0, wav.length - 1)) parts.push(Buffer.from(part));
+      for await (const part of openedAudio(source, 0, wav.length - 1))
+        parts.push(Buffer.from(part));
     },
     { code: 'E_MEDIA' },
   );
@@ -170,8 +175,18 @@ async function setUp(t: TestContext) {
     ...{ place, objects: null, log },
     notes: join(dataDir, 'removals'),
   });
+  const clock = new SimulatedClock(Date.UTC(2026, 0, 3));
+  const mend = createRecordingMending({
+    ...{ place, clock, log, repair: repairSealed },
+    recordings: {
+      noteClosed: async (_account, id, closed) => {
+        steps.push(`closed ${closed.durationMs} ms, ${closed.bytes} bytes`);
+        rows.set(id, { ...(rows.get(id) as KeptRecording), isClosed: true });
+      },
+    },
+  });
   const files = createRecordingFiles({
-    ...{ place, objects: null, log, removal },
+    ...{ place, objects: null, log, removal, mend },
     recordings: {
       find: async (_account, id) => rows.get(id) ?? null,
       callOf: async () => null,
@@ -200,7 +215,7 @@ async function setUp(t: TestContext) {
   const recording: RecordingRow = {
     ...{ id: SEAL.recordingId, status: 'ready', durationMs: 1, uri: 'recordings/x' },
   };
-  return { dataDir, place, files, removal, rows, put, logged, steps, recording };
+  return { dataDir, place, files, removal, rows, put, logged, steps, recording, clock };
 }
 
 test('sealed and plain files are read alike, each with its range', async (t) => {
@@ -241,6 +256,88 @@ test('what cannot be heard: gone, expired, without its key, damaged at either en
   rows.set(recording.id, { id: recording.id, status: 'ready', uri: 's3://b/k', key: SEAL.key });
   await assert.rejects(files.open(ACCOUNT, recording), { code: 'E_STORAGE' });
 });
+
+test('a disk that hung at the end of the call: what is there is closed when it is first asked for, once', async (t) => {
+  const { files, put, rows, logged, steps, recording, clock } = await setUp(t);
+  const { sealed, wav } = made(2 * CHUNK + 1000);
+  const torn = sealed.subarray(0, sealedChunkOffset(1) + 777);
+  const { path } = await put(torn, { isClosed: false });
+  const writtenS = clock.wallMs() / 1000;
+  await utimes(path, writtenS - 10, writtenS - 10);
+  await assert.rejects(files.open(ACCOUNT, recording), { problem: 'CALL_LIVE' });
+  assert.deepEqual(await readFile(path), torn, 'its writer may still be at it');
+  await utimes(path, writtenS - 60, writtenS - 60);
+  const opened = await Promise.all([1, 2, 3].map(() => files.open(ACCOUNT, recording)));
+  for (const file of opened) {
+    assert.equal(file?.bytes, 44 + CHUNK);
+    const found = await collect(file.read(0, 43 + CHUNK));
+    assert.deepEqual(found.subarray(44), wav.subarray(44, 44 + CHUNK));
+  }
+  assert.deepEqual(steps, [`closed 2048 ms, ${44 + CHUNK} bytes`]);
+  assert.deepEqual(logged, []);
+  await files.open(ACCOUNT, recording);
+  assert.equal(steps.length, 1);
+
+  // Closed once, and cut off since: that is damage, and is not mended away.
+  const cut = await put(torn, { isClosed: true });
+  await utimes(cut.path, writtenS - 60, writtenS - 60);
+  await assert.rejects(files.open(ACCOUNT, recording), { code: 'E_MEDIA' });
+  assert.deepEqual(await readFile(cut.path), torn);
+  // Another recording's bytes are none that could be closed.
+  const alien = await put(Buffer.alloc(500, 3), { isClosed: false });
+  await utimes(alien.path, writtenS - 60, writtenS - 60);
+  await assert.rejects(files.open(ACCOUNT, recording), { code: 'E_MEDIA' });
+  assert.equal(rows.get(recording.id)?.isClosed, false);
+  await rm(alien.path);
+  assert.equal(await files.open(ACCOUNT, recording), null);
+});
+
+test('Ogg: every range around the borders of chunks, and random ones, are those of the file; seeded', async (t) => {
+  const { files, put, recording } = await setUp(t);
+  const random = randomFrom(6);
+  for (const dataBytes of [1, 100, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK, 3 * CHUNK + 4321]) {
+    const audio = new SealedAudio({ ...SEAL, format: 'ogg' });
+    const ogg = Buffer.from(Array.from({ length: dataBytes }, () => random(256)));
+    const parts: Buffer[] = [audio.header];
+    for (let at = 0; at < dataBytes; at += CHUNK)
+      parts.push(audio.sealChunk(at / CHUNK, ogg.subarray(at, at + CHUNK)));
+    await put(Buffer.concat([...parts, audio.sealEnd(dataBytes)]));
+    const file = await files.open(ACCOUNT, recording);
+    assert.equal(file?.format, 'ogg');
+    assert.equal(file.bytes, dataBytes);
+    const edges = [0, CHUNK, 2 * CHUNK, 3 * CHUNK, dataBytes].flatMap((edge) =>
+      [-2, -1, 0, 1].map((near) => edge + near),
+    );
+    const pick = (): number =>
+      random(2) === 0 ? (edges[random(edges.length)] as number) : random(dataBytes + 10);
+    for (let round = 0; round < 60; round++) {
+      const [first, last] = [Math.max(0, pick()), Math.max(0, pick())];
+      const header = [`bytes=${first}-${last}`, `bytes=${first}-`, `bytes=-${last}`][random(3)];
+      const range = byteRangeOf(header, file.bytes);
+      const wanted = naiveSlice(ogg, header ?? '');
+      const shown = `${header} of ${dataBytes}`;
+      if (range === 'none') assert.equal(wanted, null, shown);
+      else {
+        const { from, to } = range === 'whole' ? { from: 0, to: dataBytes - 1 } : range;
+        const found = await collect(file.read(from, to));
+        assert.equal(found.length, to - from + 1, `${shown}: what Content-Length promises`);
+        assert.ok(found.equals(wanted ?? Buffer.alloc(0)), shown);
+      }
+    }
+  }
+});
+
+/** RFC 9110 14.1.2 by its words; null: not satisfiable. */
+function naiveSlice(bytes: Buffer, header: string): Buffer | null {
+  const [first = '', last = ''] = header.slice('bytes='.length).split('-');
+  if (first === '') {
+    const count = Number(last);
+    return count === 0 ? null : bytes.subarray(Math.max(0, bytes.length - count));
+  }
+  if (last !== '' && Number(last) < Number(first)) return bytes;
+  if (Number(first) >= bytes.length) return null;
+  return bytes.subarray(Number(first), last === '' ? bytes.length : Number(last) + 1);
+}
 
 test('a place outside our folders is refused', async (t) => {
   const { files, rows, recording } = await setUp(t);

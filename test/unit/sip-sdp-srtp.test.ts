@@ -60,8 +60,18 @@ test('which lines of keys can be used', () => {
     [`1 ${good}|2^49`, false],
     [`1 ${good}|0`, false],
     [`1 ${good}|2^`, false],
-    [`1 ${good}|2^31|1:1`, false],
-    [`1 ${good}|1:4`, false],
+    [`1 ${good}|2^31|1:1`, true],
+    [`1 ${good}|1:4`, true],
+    [`1 ${good}|4294967295:4`, true],
+    [`1 ${good}|4294967296:4`, false],
+    [`1 ${good}|256:1`, false],
+    [`1 ${good}|1:5`, false],
+    [`1 ${good}|1:0`, false],
+    [`1 ${good}|1:1|2^31`, false],
+    [`1 ${good}|2^31|1:1|1:1`, false],
+    [`1 ${good}|1:`, false],
+    [`1 ${good}|:1`, false],
+    [`1 ${good}|-1:1`, false],
     [`1 ${good};inline:${KEY_30}`, false],
     [`1 ${good} WSH=128`, true],
     [`1 ${good} -mine=1`, true],
@@ -83,7 +93,7 @@ test('which lines of keys can be used', () => {
   for (const [line, isUsable] of rows) {
     assert.equal(readCryptos([line]).length, isUsable ? 1 : 0, line);
   }
-  const twice = readCryptos([`1 ${good}|2^31|1:1`, `1 ${good}`, `2 ${good}`]);
+  const twice = readCryptos([`1 ${good};${good}`, `1 ${good}`, `2 ${good}`]);
   assert.deepEqual(
     twice.map(({ tag }) => tag),
     [2],
@@ -99,8 +109,8 @@ test('who gets SRTP: mode against offer', () => {
     [['m=audio 4000 RTP/SAVPF 8', CM], '488', 'srtp', 'srtp'],
     [['m=audio 4000 RTP/AVP 8', CM], 'plain', 'srtp', 'srtp'],
     [['m=audio 4000 RTP/SAVP 8'], '488', '488', '488'],
-    [['m=audio 4000 RTP/SAVP 8', `${CM}|2^20|1:4`], '488', '488', '488'],
-    [['m=audio 4000 RTP/AVP 8', `${CM}|2^20|1:4`], 'plain', 'plain', '488'],
+    [['m=audio 4000 RTP/SAVP 8', `${CM}|2^20|1:5`], '488', '488', '488'],
+    [['m=audio 4000 RTP/AVP 8', `${CM}|2^20|1:5`], 'plain', 'plain', '488'],
     [['m=audio 4000 UDP/TLS/RTP/SAVPF 8', CM], '488', '488', '488'],
     [['m=audio 4000 RTP/AVP 8', 'm=audio 4002 RTP/SAVP 8', CM], 'plain', 'srtp', 'srtp'],
     [['m=audio 4002 RTP/SAVP 8', CM, 'm=audio 4000 RTP/AVP 8'], 'plain', 'srtp', 'srtp'],

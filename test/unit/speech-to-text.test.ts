@@ -5,7 +5,7 @@ import { SimulatedClock, systemClock } from '#lib/clock.ts';
 import { AppError } from '#lib/errors.ts';
 import { encodeUtteranceId } from '#lib/utterance-tones.ts';
 import { readPcm, readWav } from '#lib/wav-read.ts';
-import { toTelephoneRate } from '#media/resample.ts';
+import { toTelephoneRate } from '#media/codec/resample.ts';
 import type { SttEvent, SttProvider } from '#providers/contract.ts';
 import { createLocalStt } from '#providers/local/stt.ts';
 import { parseSimScript } from '#providers/sim/script.ts';

@@ -283,8 +283,10 @@ test('a notice that is cut: who was handed the call speaks next, also while the 
     },
   });
   const handovers: (Handover | null)[] = [{ voice: voiceOf(MONEY), notice: 'Transferring.' }, null];
+  const told: string[] = [];
   const speaker = new Speaker({
     ...voiceOf(FRONT),
+    onAgent: ({ id }, inMs) => told.push(`${id} in ${inMs}`),
     ...{ callId: 'c', announceOnly: false, media: new FakeMedia(clock, []), clock },
     ...{ history: () => [], onUsage: () => undefined, tools: NO_TOOLS },
     floor: {
@@ -302,4 +304,5 @@ test('a notice that is cut: who was handed the call speaks next, also while the 
   hangs.resolve();
   await cut;
   assert.deepEqual(heard, [`${FRONT}: Transferring.`, `${MONEY}: Here I am.`]);
+  assert.deepEqual(told, [`${MONEY} in 0`], 'cut off: nothing of the notice is still to be heard');
 });

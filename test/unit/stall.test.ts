@@ -1,6 +1,7 @@
 /** A voice that breaks off in mid-sentence, and a pause that nobody wants: told by the media plane, mended by the call. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { AppError } from '#lib/errors.ts';
 import type { TtsProvider } from '#providers/contract.ts';
 import { runCall } from '#sessions/call.ts';
 import { AGENT, createRig, fakeTts, settle, type Rig } from './_fakes.ts';
@@ -54,6 +55,40 @@ test('a voice that breaks off: what is left is flushed, it is told, and the agen
   assert.ok(said.length >= 2, `and then an apology: ${said.join(' | ')}`);
   call.stop();
   await call.done;
+});
+
+test('the vendor’s own deadline and the watch run out together: one fault, one apology, whoever is first', async () => {
+  for (const isWatchFirst of [true, false]) {
+    const broken = Promise.withResolvers<never>();
+    const tts: TtsProvider = {
+      vendor: 'fake',
+      async *speak(request, signal) {
+        if (!request.text.includes('stuck')) return yield* fakeTts.speak(request, signal);
+        yield { pcm: new Int16Array(1600), marks: [{ chars: 5, ms: 200 }] };
+        await broken.promise;
+      },
+    };
+    const rig = createRig({ agent, tts });
+    const call = runCall(rig.deps, rig.setup);
+    await settle();
+    await pass(rig, 3100);
+    const fail = (): void => broken.reject(new AppError('E_TIMEOUT', 'the rest of the sentence'));
+    if (!isWatchFirst) {
+      fail();
+      // As far as the promise of the vendor, and no further: what it has brought about is under way.
+      await Promise.resolve();
+    }
+    rig.media.emit(stalled('voice'));
+    if (isWatchFirst) fail();
+    await settle();
+    rig.media.emit(stalled('voice'));
+    await pass(rig, 4000);
+    const shown = `${isWatchFirst ? 'the watch' : 'the vendor'} first: ${spoken(rig).join(' | ')}`;
+    assert.equal(faults(rig).length, 1, `${shown}: ${faults(rig).join()}`);
+    assert.equal(spoken(rig).length, 2, shown);
+    call.stop();
+    await call.done;
+  }
 });
 
 test('a stall that is none: between tools and models nothing is thrown away', async () => {

@@ -237,12 +237,17 @@ class FailoverSession implements RealtimeSession {
 
   /** Only what a session to come would need: the speech that is under way, and all of it while there is no session. */
   #keep(pcm: Int16Array): void {
-    this.#kept.push(pcm.slice());
     this.#keptSamples += pcm.length;
     const limit = (this.#isSpeaking || this.#current === null ? KEPT_MS : 500) * SAMPLES_PER_MS;
-    while (this.#keptSamples > limit && this.#kept.length > 1) {
-      this.#keptSamples -= this.#kept.shift()?.length ?? 0;
+    let oldest: Int16Array | undefined;
+    while (this.#keptSamples > limit && this.#kept.length > 0) {
+      oldest = this.#kept.shift();
+      this.#keptSamples -= oldest?.length ?? 0;
     }
+    // Pieces are mostly of one length: what falls out takes the next one, and no memory is asked for.
+    const copy = oldest?.length === pcm.length ? oldest : new Int16Array(pcm.length);
+    copy.set(pcm);
+    this.#kept.push(copy);
   }
 
   #forget(): void {

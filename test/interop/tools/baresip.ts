@@ -41,6 +41,8 @@ export type BaresipOptions = {
   readonly srtp?: boolean;
   /** Of its sound card. The codec's own is best: baresip's resampler is a rough one. */
   readonly rateHz?: number;
+  /** Further lines of its configuration, such as `opus_dtx yes`. */
+  readonly lines?: readonly string[];
 };
 
 const CONTROL_PORT = 4444;
@@ -94,6 +96,7 @@ function writeConfiguration(folder: string, recordings: string, options: Baresip
     `ctrl_tcp_listen ${address}:${CONTROL_PORT}`,
     `snd_path ${recordings}`,
     'menu_bell no',
+    ...(options.lines ?? []),
     ...MODULES.map((module) => `module ${module}.so`),
   ];
   const transport = options.transport ?? 'udp';

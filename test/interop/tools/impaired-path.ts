@@ -10,7 +10,7 @@ import { DueQueue } from './due-queue.ts';
 export type Impairment = {
   readonly seed: number;
   readonly lossPct?: number;
-  /** Mean length of a burst of lost packets. */
+  /** Packets lost at a time. */
   readonly burst?: number;
   /** One way; `jitterMs` is its spread (two standard deviations), order kept. */
   readonly delayMs?: number;
@@ -102,18 +102,18 @@ function judgeOf(impairment: Impairment, direction: 'phone' | 'node', odd: numbe
   const { reorderPct = 0, duplicatePct = 0 } = impairment;
   const random = generator(seed * 4 + (direction === 'phone' ? 0 : 2) + odd);
   const share = lossPct / 100;
-  const enter = share / (Math.max(1, burst) * (1 - share) + 1e-9);
-  let isBad = false;
+  let left = 0;
   let lastDueMs = 0;
   return () => {
-    isBad = isBad && burst > 1 ? random() > 1 / burst : random() < (burst > 1 ? enter : share);
+    if (left > 0) left--;
+    else if (random() < share / (burst - (burst - 1) * share)) left = burst;
     const nowMs = performance.now();
     const skips = random() * 100 < reorderPct;
     const swing = (jitterMs / 2) * gauss(random);
     let dueMs = nowMs + (skips ? 0 : Math.max(0, delayMs + swing));
     if (!skips) dueMs = lastDueMs = Math.max(dueMs, lastDueMs);
     const copies = random() * 100 < duplicatePct ? 2 : 1;
-    return { isLost: isBad, delaysMs: Array.from({ length: copies }, () => dueMs - nowMs) };
+    return { isLost: left > 0, delaysMs: Array.from({ length: copies }, () => dueMs - nowMs) };
   };
 }
 

@@ -1,4 +1,5 @@
 /** linphonec, driven by its prompt: speaks a WAV, records what it hears. */
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { startPeer, untilLogged, type Peer } from './process.ts';
@@ -56,7 +57,12 @@ export async function startLinphone(options: {
       peer.type('quit');
       await peer.exited;
     },
-    heard: () => readChannel(recording),
+    heard: () => {
+      // It records at the codec's rate.
+      const plain = join(folder, 'heard-8000.wav');
+      execFileSync('sox', [recording, '-r', '8000', '-c', '1', '-b', '16', plain]);
+      return readChannel(plain);
+    },
   });
 }
 

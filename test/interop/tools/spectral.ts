@@ -1,15 +1,16 @@
-/** Log-spectral distance of what was heard from what was said: 8 kHz mono, only where something was said. */
+/** Log-spectral distance of what was heard from what was said where packets were lost: 8 kHz mono, 20 ms packets. */
 import { bestLag } from './correlate.ts';
 
 const WINDOW = 256;
-const HOP = 128;
+/** Of 20 ms. */
+const PACKET = 160;
 /** 200 to 3,500 Hz. */
 const [FIRST_BIN, LAST_BIN] = [
   Math.round((200 * WINDOW) / 8000),
   Math.round((3500 * WINDOW) / 8000),
 ];
-/** Frames this far below the loudest say nothing. */
-const ACTIVE_DB = 30;
+/** Frames this far below the loudest say nothing: 30 dB. */
+const ACTIVE = 1e-3;
 /** Digital silence is as far from a voice as a quiet line is, not infinitely far. */
 const FLOOR_POWER = 1e4;
 /** Where a jitter buffer moved, the comparison moves along: it is looked for again in each of these, as far as this. */
@@ -18,23 +19,35 @@ const REACH = 800;
 /** So much better another place has to fit; what is lost makes a difference too. */
 const STAYS = 0.1;
 
-/** Mean distance in dB over the frames of `reference` that are active. `lag`: where it begins in `heard`. */
-export function spectralDistance(reference: Int16Array, heard: Int16Array, lag?: number): number {
-  const powers = framePowers(reference);
-  const loudest = Math.max(...powers);
-  let sum = 0;
-  let frames = 0;
-  let at = lag ?? bestLag(reference, heard);
-  for (let block = 0; block + BLOCK <= reference.length; block += BLOCK) {
-    if (lag === undefined) at = lagNear(reference, heard, block, at);
-    for (let start = block; start < block + BLOCK; start += HOP) {
-      const power = powers[start / HOP] ?? 0;
-      if (power === 0 || 10 * Math.log10(power / loudest) < -ACTIVE_DB) continue;
-      sum += frameDistance(reference, heard, start, at);
+export type Distances = { readonly frames: number; readonly ours: number; readonly zeros: number };
+
+/**
+ * Of the packets of `said` that were lost, those with a voice in them: mean distance in dB of what was heard there, and of
+ * silence there, over the 32 ms around each. Samples before `from` are for the jitter buffer to settle.
+ */
+export function lostDistances(call: {
+  readonly said: Int16Array;
+  readonly heard: Int16Array;
+  readonly zeroFilled: Int16Array;
+  /** By its place in `said`. */
+  readonly isLost: (packet: number) => boolean;
+  readonly from: number;
+}): Distances {
+  const { said, heard, zeroFilled, isLost, from } = call;
+  const loudest = Math.max(...framePowers(said));
+  let [frames, ours, zeros] = [0, 0, 0];
+  let lag = bestLag(said, heard);
+  for (let block = from; block + BLOCK <= said.length - BLOCK; block += BLOCK) {
+    lag = lagNear(said, heard, block, lag);
+    for (let at = block; at < block + BLOCK; at += PACKET) {
+      const start = at - (WINDOW - PACKET) / 2;
+      if (!isLost(at / PACKET) || powerAt(said, start) < loudest * ACTIVE) continue;
       frames++;
+      ours += frameDistance(said, heard, start, lag);
+      zeros += frameDistance(said, zeroFilled, start, 0);
     }
   }
-  return frames === 0 ? Number.NaN : sum / frames;
+  return { frames, ours: ours / frames, zeros: zeros / frames };
 }
 
 function lagNear(reference: Int16Array, heard: Int16Array, block: number, lag: number): number {
@@ -63,12 +76,14 @@ function likeness(said: Int16Array, heard: Int16Array, at: number): number {
 
 function framePowers(pcm: Int16Array): number[] {
   const powers: number[] = [];
-  for (let at = 0; at + WINDOW <= pcm.length; at += HOP) {
-    let sum = 0;
-    for (let i = 0; i < WINDOW; i++) sum += (pcm[at + i] ?? 0) ** 2;
-    powers.push(sum / WINDOW);
-  }
+  for (let at = 0; at + WINDOW <= pcm.length; at += WINDOW) powers.push(powerAt(pcm, at));
   return powers;
+}
+
+function powerAt(pcm: Int16Array, at: number): number {
+  let sum = 0;
+  for (let i = at; i < at + WINDOW; i++) sum += (pcm[i] ?? 0) ** 2;
+  return sum / WINDOW;
 }
 
 function frameDistance(a: Int16Array, b: Int16Array, at: number, lag: number): number {
