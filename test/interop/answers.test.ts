@@ -64,10 +64,10 @@ test('baresip', async () => {
   await using phone = await startBaresip(options);
   const seen = await observe(folder, 'baresip', server, async () => {
     await phone.command(`dial sip:8001@${NODE}`);
-    await phone.waitFor('CALL_ESTABLISHED', 5000);
+    await phone.waitFor('CALL_ESTABLISHED', 15_000);
     await sleep(CALL_MS);
     await phone.command('hangup');
-    await phone.waitFor('CALL_CLOSED', 5000);
+    await phone.waitFor('CALL_CLOSED', 15_000);
   });
   checkScriptedCall(seen, INBOUND);
   const heard = compareAudio(decodeStream(seen.facts.fromAgent), phone.heard());

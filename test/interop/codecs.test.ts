@@ -65,10 +65,10 @@ async function baresipCall(
   });
   const seen = await converse(options.name, async () => {
     await phone.command(`dial sip:8001@${NODE}`);
-    await phone.waitFor('CALL_ESTABLISHED', 5000);
+    await phone.waitFor('CALL_ESTABLISHED', 15_000);
     await sleep(CALL_MS);
     await phone.command('hangup');
-    await phone.waitFor('CALL_CLOSED', 5000);
+    await phone.waitFor('CALL_CLOSED', 15_000);
   });
   return { ...seen, heard: phone.heard() };
 }

@@ -102,10 +102,10 @@ async function callThrough({ impairment }: Case, place: number): Promise<Heard> 
     speech: concatPcm(silence(300), words),
   });
   await phone.command(`dial sip:8001@${address}`);
-  await phone.waitFor('CALL_ESTABLISHED', 5000);
+  await phone.waitFor('CALL_ESTABLISHED', 15_000);
   await sleep(TALK_MS + 1000);
   await phone.command('hangup');
-  await phone.waitFor('CALL_CLOSED', 5000);
+  await phone.waitFor('CALL_CLOSED', 15_000);
   const record = await recordOf(name);
   const { channels } = readWav(await server.saveRecording(record.id));
   const mos = eModelMos(path.fromPhone, impairment);

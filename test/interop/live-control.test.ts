@@ -105,7 +105,7 @@ test('baresip on hold, its digits, and its own hold', async () => {
   assert.deepEqual(directions.at(-1), [true, true]);
 
   await dialog.bye();
-  await phone.waitFor('CALL_CLOSED', 5000);
+  await phone.waitFor('CALL_CLOSED', 15_000);
   const { stats } = await session.close();
   assert.ok(stats.packetsReceived > 50, `${stats.packetsReceived} packets came`);
 });
@@ -119,7 +119,7 @@ test('baresip hears the tune, and is sent it while it is held', async () => {
   assert.deepEqual(await call.hold(true), [true, false]);
   await sleep(2000);
   await call.dialog.bye();
-  await phone.waitFor('CALL_CLOSED', 5000);
+  await phone.waitFor('CALL_CLOSED', 15_000);
   const { stats } = await call.session.close();
   assert.ok(stats.packetsSent >= 215, `${stats.packetsSent} packets in 4.5 s`);
   const tune = compareAudio(holdTune().slice(2000, 14_000), phone.heard());
@@ -133,7 +133,7 @@ async function calling(name: string, address: string) {
     agent.onCall(arriving.resolve);
     await phone.command(`dial sip:8001@${NODE}:${port}`);
     const call = await answer(await arriving.promise);
-    await phone.waitFor('CALL_ESTABLISHED', 5000);
+    await phone.waitFor('CALL_ESTABLISHED', 15_000);
     return { phone, call };
   } catch (error) {
     await phone.stop();

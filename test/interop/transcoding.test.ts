@@ -53,7 +53,7 @@ test('a carrier of G.729 alone', async () => {
   await phone.waitFor('CALL_ESTABLISHED', 10_000);
   await sleep(CALL_MS);
   await phone.command('hangup');
-  await phone.waitFor('CALL_CLOSED', 5000);
+  await phone.waitFor('CALL_CLOSED', 15_000);
   const record = await server.finishedRecord(known);
   const said = record.messages.map(({ role, content }) => [role, content]);
   assert.deepEqual(said, [

@@ -46,6 +46,8 @@ export type BaresipOptions = {
 };
 
 const CONTROL_PORT = 4444;
+/** It takes a second by itself, and many at the start of a suite that starts everything at once. */
+const START_TIMEOUT_MS = 30_000;
 const SILENCE_AFTER_MS = 60_000;
 
 export async function startBaresip(options: BaresipOptions): Promise<Baresip> {
@@ -60,7 +62,9 @@ export async function startBaresip(options: BaresipOptions): Promise<Baresip> {
     logPath: join(folder, 'log'),
   });
   try {
-    const control = await until(`${peer.name} control port`, 5000, () => open(options.address));
+    const control = await until(`${peer.name} control port`, START_TIMEOUT_MS, () =>
+      open(options.address),
+    );
     void peer.exited.finally(() => control.destroy());
     return Object.assign(peer, controlOf(control), { heard: () => heardIn(recordings) });
   } catch (error) {
