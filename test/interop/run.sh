@@ -65,22 +65,23 @@ else
   echo "test:interop: no Silero: its runtime could not be installed" >&2
 fi
 
-# Files share the loopback addresses and two cores, so they run one after the other: first those that measure time.
-# Then, each lane in a network of its own: those that take minutes and little else, phones of other codecs, the rest.
+# Files share the loopback addresses and two cores, so they run one after the other: first those that measure time, with
+# one call of five minutes beside them. Then, each lane in a network of its own: those that take minutes and little else,
+# phones of other codecs, the rest.
 timed=()
+recording=test/interop/recording.test.ts
 long=()
 phones=()
 rest=()
 for file in test/interop/*.test.ts; do
   case "$file" in
-    */leak.test.ts | */recording.test.ts | */websocket-talk.test.ts | */campaign*.test.ts) long+=("$file") ;;
+    "$recording") ;;
+    */leak.test.ts | */websocket-talk.test.ts | */campaign*.test.ts) long+=("$file") ;;
     */answers.test.ts | */barge-in.test.ts | */waterfall.test.ts | */load.test.ts | */database-outage.test.ts | */impairment.test.ts) timed+=("$file") ;;
     */codecs.test.ts | */transcoding.test.ts | */silero.test.ts) phones+=("$file") ;;
     *) rest+=("$file") ;;
   esac
 done
-run 1 "${timed[@]}"
-
 # A network of its own: loopback, and one address that is not, as machines have them.
 open_network() {
   ip netns add "$1" 2>/dev/null || return 1
@@ -90,19 +91,27 @@ open_network() {
   ip -n "$1" addr add 192.0.2.2/24 dev own0
   ip -n "$1" link set own0 up
 }
-if ! open_network "callyard-rest-$$" || ! open_network "callyard-phones-$$"; then
-  run 1 "${rest[@]}"
-  run 1 "${phones[@]}"
-  run 3 "${long[@]}"
+# in_network NAME FILES
+in_network() {
+  ip netns exec "$1" bash test/run.sh 1 --test-timeout=900000 "${@:2}"
+}
+lanes="callyard-$$"
+if ! open_network "$lanes-a" || ! open_network "$lanes-b" || ! open_network "$lanes-c"; then
+  run 1 "${timed[@]}" "${rest[@]}" "${phones[@]}" "$recording"
+  run 2 "${long[@]}"
   exit
 fi
 
-run 3 "${long[@]}" &
-long_pid=$!
-ip netns exec "callyard-phones-$$" bash test/run.sh 1 --test-timeout=900000 "${phones[@]}" &
-phones_pid=$!
 failed=0
-ip netns exec "callyard-rest-$$" bash test/run.sh 1 --test-timeout=900000 "${rest[@]}" || failed=1
-wait "$phones_pid" || failed=1
-wait "$long_pid" || failed=1
+in_network "$lanes-a" "$recording" &
+recording_pid=$!
+run 1 "${timed[@]}" || failed=1
+run 2 "${long[@]}" &
+long_pid=$!
+in_network "$lanes-b" "${phones[@]}" &
+phones_pid=$!
+in_network "$lanes-c" "${rest[@]}" || failed=1
+for lane in "$recording_pid" "$phones_pid" "$long_pid"; do
+  wait "$lane" || failed=1
+done
 exit "$failed"
