@@ -162,3 +162,23 @@ test('speech in noise: next to none missed at 15 and at 10 dB, in time, with few
   // Of 36 sayings each.
   assert.ok(sum.missed15 <= 1 && sum.missed10 <= 2 && sum.falsely <= 6, JSON.stringify(sum));
 });
+
+test('a line that is silent between words: the fortieth saying is heard as long as the first', () => {
+  const saying = voiceAtLevel(recorded('about-en').subarray(0, 6400), -20);
+  const lengths: number[] = [];
+  const vad = new Vad(newClassifier(), {
+    started: () => undefined,
+    stopped: (startMs, endMs) => lengths.push(endMs - startMs),
+  });
+  const pcm = new Int16Array(FRAME);
+  // Whole packets of sound and of nothing, as phones send that mute between words.
+  for (let frame = 0; frame < 40 * 240; frame++) {
+    const at = (frame % 240) * FRAME;
+    for (let i = 0; i < FRAME; i++) pcm[i] = onTheLine(saying[at + i] ?? 0);
+    vad.write(pcm, FRAME, frame * 20, frame * 20);
+    vad.tick(frame * 20);
+  }
+  vad.free();
+  assert.equal(lengths.length, 40);
+  assert.ok(Math.min(...lengths) >= Math.max(...lengths) - 40, lengths.join(' '));
+});

@@ -91,7 +91,15 @@ export class NoiseFloor {
 
   #cutOff(): void {
     this.#heldDb = Number.NaN;
-    if (++this.#silent < CLEAN_AFTER_FRAMES || !this.#isNew) return;
+    this.#silent++;
+    // What lets nothing through between words has words alone behind it: their quietest is no place's noise, and a gate
+    // above it would shut out the caller, a little more with each thing he says.
+    if (this.#silent % BLOCK_FRAMES === 0 && !this.#isNew) {
+      this.#lowest = CLEAN_FLOOR_DB;
+      this.#smoothDb = CLEAN_FLOOR_DB;
+      this.#endBlock(false);
+    }
+    if (this.#silent < CLEAN_AFTER_FRAMES || !this.#isNew) return;
     this.#blocks.fill(CLEAN_FLOOR_DB);
     this.#floorDb = CLEAN_FLOOR_DB;
     this.#smoothDb = CLEAN_FLOOR_DB;
