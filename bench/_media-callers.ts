@@ -8,6 +8,7 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { encodeG711, G711 } from '#lib/g711.ts';
 import { encodeUtteranceId } from '#lib/utterance-tones.ts';
+import { everyFrame } from './_media-rounds.ts';
 
 const [target = '', own = '', count = '0'] = process.argv.slice(2);
 const SIP_PORT = 5060;
@@ -45,7 +46,7 @@ async function obey(message: string): Promise<void> {
       callers.push(await dial(i));
       await sleep(GAP_MS);
     }
-    talk();
+    everyFrame(callers.length, (i) => speak(callers[i] as Caller));
   } else if (message === 'bye') {
     for (const caller of callers) sip.send(request(caller, 'BYE', 2, ''), SIP_PORT, target);
     await sleep(500);
@@ -133,18 +134,6 @@ function question(): Uint8Array[] {
     encodeG711(G711.PCMU, pcm.subarray(frame * FRAME, (frame + 1) * FRAME), payload);
     return payload;
   });
-}
-
-function talk(): void {
-  const startMs = performance.now();
-  let slot = 0;
-  const step = (): void => {
-    for (; startMs + slot <= performance.now(); slot++) {
-      for (let i = slot % 20; i < callers.length; i += 20) speak(callers[i] as Caller);
-    }
-    setTimeout(step, Math.max(0, startMs + slot - performance.now()));
-  };
-  step();
 }
 
 function speak(caller: Caller): void {

@@ -14,6 +14,8 @@ import { loadSpeechClassifiers } from '#media/speech/vad.ts';
 
 const CALLS = Number(process.argv[2] ?? 100);
 const SECONDS = Number(process.argv[3] ?? 20);
+const IS_COLD = process.argv[4] === 'cold';
+const COLD_STEP_MS = 5;
 const WARM_UP_S = 4;
 /** No whole number: those of a real clock are none either, and cost more. */
 const STEP_MS = 1 + 1 / 8192;
@@ -49,6 +51,7 @@ const clock = new SimulatedClock();
 const pacer = new Pacer({ clock });
 const newClassifier = await loadSpeechClassifiers();
 const spare = rtpPacket(0);
+const sleepWord = new Int32Array(new SharedArrayBuffer(4));
 const calls = Array.from({ length: CALLS }, (_, i) => openCall(i));
 
 run(WARM_UP_S);
@@ -97,7 +100,11 @@ function refuse(event: MediaEvent): void {
 }
 
 function run(seconds: number): void {
+  const startMs = performance.now();
   for (let ms = 0; ms < seconds * 1000; ms++) {
+    if (IS_COLD && ms % COLD_STEP_MS === 0) {
+      Atomics.wait(sleepWord, 0, 0, Math.max(0, startMs + ms - performance.now()));
+    }
     for (let i = ms % 20; i < CALLS; i += 20) {
       const call = calls[i];
       if (call === undefined) continue;

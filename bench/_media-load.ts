@@ -4,17 +4,18 @@
  */
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
+import { everyFrame } from './_media-rounds.ts';
 
 const phones = await Promise.all(Array.from({ length: Number(process.argv[2]) }, openPhone));
 const packets = phones.map((_, i) => rtpPacket(i));
-let [sent, heard, slot] = [0, 0, 0];
-let timer: NodeJS.Timeout | undefined;
+let [sent, heard] = [0, 0];
+let stop = (): void => undefined;
 for (const phone of phones) phone.on('message', () => heard++);
 
 process.on('message', (message: string) => {
   const [what, firstPort] = message.split(' ');
-  if (what === 'go') start(Number(firstPort));
-  else if (what === 'stop') clearTimeout(timer);
+  if (what !== 'count') stop();
+  if (what === 'go') stop = everyFrame(phones.length, (phone) => speak(phone, Number(firstPort)));
   process.send?.({ sent, heard });
 });
 process.on('disconnect', () => process.exit(0));
@@ -32,25 +33,12 @@ async function openPhone(): Promise<Socket> {
   return socket;
 }
 
-/** Phones keep no common time, so each millisecond has a twentieth of them. */
-function start(firstPort: number): void {
-  clearTimeout(timer);
-  const startMs = performance.now();
-  slot = 0;
-  const step = (): void => {
-    while (startMs + slot <= performance.now()) {
-      for (let i = slot % 20; i < phones.length; i += 20) {
-        const packet = packets[i];
-        if (packet === undefined) continue;
-        advance(packet);
-        phones[i]?.send(packet, firstPort + 2 * i, '127.0.0.1');
-        sent++;
-      }
-      slot++;
-    }
-    timer = setTimeout(step, Math.max(0, startMs + slot - performance.now()));
-  };
-  step();
+function speak(phone: number, firstPort: number): void {
+  const packet = packets[phone];
+  if (packet === undefined) return;
+  advance(packet);
+  phones[phone]?.send(packet, firstPort + 2 * phone, '127.0.0.1');
+  sent++;
 }
 
 function rtpPacket(ssrc: number): Buffer {

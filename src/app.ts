@@ -146,8 +146,8 @@ async function startBase(config: Config, log: Log, owner: AsyncDisposableStack) 
     providers,
   });
   const onClosed = telemetry.mediaClosed;
-  const { rtpPorts, mediaWorkers: workers } = config;
-  const media = createMediaEngine({ rtpPorts, workers, log, onClosed, vad });
+  const { rtpPorts, mediaWorkers: workers, mediaRealtime: mayBeRealtime } = config;
+  const media = createMediaEngine({ rtpPorts, workers, mayBeRealtime, log, onClosed, vad });
   countWorkers(telemetry.metrics, media);
   owner.defer(() => media.close());
   const recordings = await openRecordingParts({ dataDir, store, log, settings: config });

@@ -58,6 +58,11 @@ export const SETTINGS = {
     1,
     256,
   ),
+  mediaRealtime: Type.Boolean({
+    env: 'CALLYARD_MEDIA_REALTIME',
+    doc: 'these threads go before all others of the machine, where the system lets them',
+    default: true,
+  }),
   vad: Type.Enum(['fvad', 'silero'], {
     env: 'CALLYARD_VAD',
     doc: 'who decides what speech is: `fvad` (WebRTC), or `silero` (needs the two settings below)',

@@ -23,6 +23,8 @@ export type MediaEngineOptions = {
   readonly workers?: number;
   /** Who decides what speech is. Default: WebRTC's detector. */
   readonly vad?: VadChoice;
+  /** Whether workers may go before all other threads of the machine, where the system lets them. Default: yes. */
+  readonly mayBeRealtime?: boolean;
   /** What a worker runs; tests bring one that can be made to die. */
   readonly workerEntry?: URL;
   /** Told the counters of each call when its media is closed. */
@@ -70,8 +72,8 @@ class WorkerEngine implements LocalMediaEngine {
     this.#clock = options.clock ?? systemClock;
     this.#log = options.log;
     this.#ports = new PortRange({ ...options.rtpPorts, clock: this.#clock });
-    const { workerEntry: entry = ENTRY, vad = 'fvad', onClosed } = options;
-    const shared = { clock: this.#clock, log: this.#log, entry, vad };
+    const { workerEntry: entry = ENTRY, vad = 'fvad', mayBeRealtime = true, onClosed } = options;
+    const shared = { clock: this.#clock, log: this.#log, entry, vad, mayBeRealtime };
     const told = onClosed === undefined ? {} : { onClosed };
     for (let index = 0; index < Math.max(1, options.workers ?? 1); index++) {
       this.#threads.push(new MediaThread({ ...shared, ...told, index }));

@@ -5,7 +5,7 @@ import type { DtmfJob } from './dtmf/dtmf-sender.ts';
 import type { BackgroundSound } from './mix/mix-types.ts';
 import type { MediaDrops } from './media-drops.ts';
 import type { PacingStats } from './pacer.ts';
-import type { SileroCensus } from './speech/silero-thread.ts';
+import type { SileroCensus, VadChoice } from './speech/silero-thread.ts';
 import type { PartySettings } from './mix/party-voice.ts';
 import type {
   AudioSide,
@@ -14,6 +14,7 @@ import type {
   NegotiatedAudio,
   RecordingResult,
 } from './types.ts';
+import type { Standing } from './thread-priority.ts';
 import type { WebBuffers } from './web/web-transport.ts';
 
 /** What a worker needs to open one call. */
@@ -120,8 +121,17 @@ export type WorkerCensus = {
   readonly silero: SileroCensus | null;
 };
 
+/** What a worker is started with. */
+export type MediaWorkerData = {
+  /** Of a `WorkerPulse`. */
+  readonly pulse: SharedArrayBuffer;
+  readonly vad?: VadChoice;
+  /** Whether it may go before all other threads of the machine; absent: yes. */
+  readonly mayBeRealtime?: boolean;
+};
+
 export type MediaReply =
-  | { readonly type: 'ready' }
+  | { readonly type: 'ready'; readonly standing: Standing }
   /** The Silero model is gone; WebRTC's detector decides what speech is until it is back. */
   | { readonly type: 'silero.failed'; readonly message: string }
   | { readonly type: 'opened'; readonly session: number }

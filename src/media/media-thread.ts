@@ -7,7 +7,13 @@ import type { Clock, TimerHandle } from '#lib/clock.ts';
 import { toldElsewhere, withDeadline } from '#lib/deadline.ts';
 import { AppError } from '#lib/errors.ts';
 import type { Log } from '#lib/log.ts';
-import type { MediaCommand, MediaReply, OpenRequest, WorkerCensus } from './media-protocol.ts';
+import type {
+  MediaCommand,
+  MediaReply,
+  MediaWorkerData,
+  OpenRequest,
+  WorkerCensus,
+} from './media-protocol.ts';
 import type { ClientSession } from './media-session.ts';
 import type { VadChoice } from './speech/silero-thread.ts';
 import type { MediaStats } from './types.ts';
@@ -21,6 +27,8 @@ export type MediaThreadOptions = {
   readonly entry: URL;
   /** Who decides what speech is. */
   readonly vad: VadChoice;
+  /** Whether it may go before all other threads of the machine. */
+  readonly mayBeRealtime: boolean;
   readonly onClosed?: (stats: MediaStats) => void;
 };
 
@@ -137,7 +145,7 @@ export class MediaThread {
 
   #start(): Worker {
     if (this.#worker !== null) return this.#worker;
-    const { clock, log, index, entry, vad } = this.#options;
+    const { clock, log, index, entry, vad, mayBeRealtime } = this.#options;
     this.#clearTimers();
     this.#pulse = WorkerPulse.create();
     this.#watch = new PulseWatch(this.#pulse, MAX_MISSED_LOOKS);
@@ -147,7 +155,7 @@ export class MediaThread {
     this.#isReady = false;
     this.#startedMs = clock.now();
     const worker = new Worker(entry, {
-      workerData: { pulse: this.#pulse.buffer, vad },
+      workerData: { pulse: this.#pulse.buffer, vad, mayBeRealtime } satisfies MediaWorkerData,
       resourceLimits: {
         maxYoungGenerationSizeMb: YOUNG_GENERATION_MB,
         maxOldGenerationSizeMb: OLD_GENERATION_MB,
@@ -184,6 +192,10 @@ export class MediaThread {
       case 'ready':
         this.#isReady = true;
         this.#ready.resolve();
+        this.#options.log.info('media.worker.ready', {
+          worker: this.#options.index,
+          standing: reply.standing,
+        });
         break;
       case 'silero.failed': {
         const { index: worker, log } = this.#options;

@@ -4,12 +4,12 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '#lib/clock.ts';
 import { MediaHost } from './media-host.ts';
 import { createOpusThread } from './recording/opus-thread.ts';
-import type { MediaCommand, MediaReply } from './media-protocol.ts';
+import type { MediaCommand, MediaReply, MediaWorkerData } from './media-protocol.ts';
 import { workerFineWait } from './pacer.ts';
 import { loadOpus } from './codec/opus-codec.ts';
 import { openRtpSocket, openSocketCount } from './rtp/rtp-socket.ts';
-import { SileroThread, type VadChoice } from './speech/silero-thread.ts';
-import { setThreadPriority } from './thread-priority.ts';
+import { SileroThread } from './speech/silero-thread.ts';
+import { goFirst } from './thread-priority.ts';
 import { loadSpeechClassifiers } from './speech/vad.ts';
 import { startPulse, WorkerPulse } from './worker-pulse.ts';
 
@@ -17,10 +17,7 @@ const port = parentPort;
 if (port !== null) {
   await loadOpus();
   const reply = (message: MediaReply): void => port.postMessage(message);
-  const { pulse, vad = 'fvad' } = workerData as {
-    readonly pulse: SharedArrayBuffer;
-    readonly vad?: VadChoice;
-  };
+  const { pulse, vad = 'fvad', mayBeRealtime = true } = workerData as MediaWorkerData;
   const newDetector = await loadSpeechClassifiers();
   const onFailed = (message: string): void => reply({ type: 'silero.failed', message });
   const silero = vad === 'fvad' ? null : new SileroThread({ ...vad, clock: systemClock, onFailed });
@@ -47,6 +44,5 @@ if (port !== null) {
   });
   // The pool for files is made by the first who needs it, and inherits from him: not what is for this thread only.
   await access(process.execPath);
-  setThreadPriority('timed');
-  reply({ type: 'ready' });
+  reply({ type: 'ready', standing: await goFirst(mayBeRealtime) });
 }

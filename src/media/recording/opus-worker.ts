@@ -3,7 +3,7 @@ import { parentPort } from 'node:worker_threads';
 import { messageOf } from '#lib/errors.ts';
 import { openSidesEncoder, type SidesEncoder } from './opus-sides.ts';
 import type { OpusReply, OpusRequest } from './opus-thread.ts';
-import { setThreadPriority } from '../thread-priority.ts';
+import { goWithOthers } from '../thread-priority.ts';
 
 const encoders = new Map<number, SidesEncoder>();
 const port = parentPort;
@@ -46,5 +46,5 @@ async function obey(message: OpusRequest): Promise<void> {
 }
 
 // Not that of the media worker which started it: no packet waits for this thread.
-if (port !== null) setThreadPriority('working');
+if (port !== null) goWithOthers();
 port?.on('message', (message: OpusRequest) => void obey(message));

@@ -3,14 +3,14 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { messageOf } from '#lib/errors.ts';
 import { loadOnnxRuntime, openSileroModel } from './silero-model.ts';
 import { SileroSlots, type SileroMemory } from './silero-slots.ts';
-import { setThreadPriority } from '../thread-priority.ts';
+import { goWithOthers } from '../thread-priority.ts';
 
 /** Also without work the thread looks at its memory this often. */
 const IDLE_MS = 1000;
 
 if (parentPort !== null) {
   // Not that of the media worker which started it: no packet waits for this thread.
-  setThreadPriority('working');
+  goWithOthers();
   // Waiting for shared memory does not keep a thread alive; a listener does.
   parentPort.on('message', () => undefined);
   const data = workerData as { memory: SileroMemory; model: string; runtime: string };
