@@ -295,6 +295,7 @@ export class MediaChain {
   }
 
   #datagram(bytes: Uint8Array, address: string, port: number, atMs: number): void {
+    this.#parts.pacer.keepTime(atMs);
     if (this.#isBroken) return;
     this.#guard(() => this.#inbound.receiver.datagram(bytes, address, port, atMs));
   }

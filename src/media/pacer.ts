@@ -1,6 +1,9 @@
 /**
  * The clock of the outgoing packets: every stream is due each 20 ms at an absolute monotonic time, streams are spread
- * over four slots 5 ms apart, and over four between them when those are crowded. A timer does the coarse waiting; the last millisecond or so is waited out exactly.
+ * over four slots 5 ms apart, and over four between them when those are crowded. With few streams a timer does the coarse
+ * waiting and sockets are served as they have something. With many the thread goes in rounds: it waits for the next slot,
+ * sends, and then takes all that has come meanwhile at once, 2.5 ms old at most. To wake for each packet costs more than
+ * to serve it.
  */
 import type { Clock, TimerHandle } from '#lib/clock.ts';
 import { FRAME_MS } from './types.ts';
@@ -26,8 +29,17 @@ export type PacingStats = {
 
 export type PacerOptions = {
   readonly clock: Clock;
-  /** How much of the waiting is done exactly, and by what; absent: the timer is exact (simulated clock). */
-  readonly fine?: { readonly guardMs: number; readonly wait: (ms: number) => void };
+  /** Absent: the clock's timers are exact (simulated clock). */
+  readonly fine?: FineWait;
+};
+
+export type FineWait = {
+  /** So long before a slot is due the thread looks after nothing else. */
+  readonly guardMs: number;
+  /** Blocks the thread. */
+  readonly wait: (ms: number) => void;
+  /** Calls back when the sockets that have something now have been served. */
+  readonly soon: (callback: () => void) => void;
 };
 
 /** Even ones first: slots 5 ms apart leave the thread time to receive between them. */
@@ -35,6 +47,8 @@ const SLOTS = 8;
 const SLOT_MS = FRAME_MS / SLOTS;
 /** A slot with more streams than this makes the last of them wait for a quarter of a millisecond. */
 const CROWD = 24;
+/** From this many streams on the thread goes in rounds of a slot's length. */
+const MANY = 16;
 /** After a stall, packets follow at twice the rate until the grid is met again. */
 const CATCH_UP_MS = FRAME_MS / 2;
 /** Stalls longer than this are skipped, not caught up. */
@@ -51,6 +65,10 @@ export class Pacer {
   readonly #lateness = new Uint32Array(BUCKETS);
   readonly #onTimer = (): void => this.#run();
   #timer: TimerHandle | undefined;
+  /** A round is to begin. */
+  #isSoon = false;
+  /** When the next slot is due. */
+  #nextMs = Number.POSITIVE_INFINITY;
   #count = 0;
   #originMs = -1;
   #maxMs = 0;
@@ -70,7 +88,7 @@ export class Pacer {
 
   /** Timers set: 0 when nothing is paced. */
   get timers(): number {
-    return this.#timer === undefined ? 0 : 1;
+    return this.#count === 0 || (this.#timer === undefined && !this.#isSoon) ? 0 : 1;
   }
 
   /** Begins pacing a stream in the emptiest slot; its first tick is due within 20 ms. */
@@ -105,6 +123,11 @@ export class Pacer {
     if (this.#count > 0) return;
     this.#clock.clearTimer(this.#timer);
     this.#timer = undefined;
+  }
+
+  /** Sends what has become due, between two datagrams of a burst. `nowMs`: the clock. */
+  keepTime(nowMs: number): void {
+    if (nowMs >= this.#nextMs) this.#serveDue(0);
   }
 
   stats(): PacingStats {
@@ -152,8 +175,14 @@ export class Pacer {
     this.#clock.clearTimer(this.#timer);
     this.#timer = undefined;
     const slot = this.#nextSlot();
-    if (slot === undefined) return;
-    const waitMs = wakeOf(slot) - this.#clock.now() - (this.#fine?.guardMs ?? 0);
+    this.#nextMs = slot === undefined ? Number.POSITIVE_INFINITY : wakeOf(slot);
+    if (slot === undefined || this.#isSoon) return;
+    if (this.#fine !== undefined && this.#count >= MANY) {
+      this.#isSoon = true;
+      this.#fine.soon(this.#onTimer);
+      return;
+    }
+    const waitMs = this.#nextMs - this.#clock.now() - (this.#fine?.guardMs ?? 0);
     // Real timers know whole milliseconds, one at least.
     const delayMs =
       this.#fine === undefined ? Math.max(0, waitMs) : Math.max(1, Math.floor(waitMs));
@@ -162,15 +191,27 @@ export class Pacer {
 
   #run(): void {
     this.#timer = undefined;
+    if (this.#isSoon) {
+      this.#isSoon = false;
+      this.#fine?.wait(Math.min(SLOT_MS, Math.max(0, this.#nextMs - this.#clock.now())));
+      this.#serveDue(0);
+    } else {
+      this.#serveDue(this.#fine?.guardMs ?? 0);
+    }
+    this.#arm();
+  }
+
+  /** Serves each slot once that is due, or will be within `guardMs`. */
+  #serveDue(guardMs: number): void {
     for (let turn = 0; turn < SLOTS; turn++) {
       const slot = this.#nextSlot();
       if (slot === undefined) return;
       const leftMs = wakeOf(slot) - this.#clock.now();
-      if (leftMs > (this.#fine?.guardMs ?? 0)) break;
+      this.#nextMs = wakeOf(slot);
+      if (leftMs > guardMs) return;
       if (leftMs > 0) this.#fine?.wait(leftMs);
       this.#serve(slot);
     }
-    this.#arm();
   }
 
   #serve(slot: Slot): void {
@@ -224,10 +265,11 @@ function wakeOf(slot: Slot): number {
 
 const sleepWord = new Int32Array(new SharedArrayBuffer(4));
 
-/** The exact part of the waiting in a worker: blocks the thread for 2 ms at most, well before sockets fill. */
-export const workerFineWait: NonNullable<PacerOptions['fine']> = {
+/** Waiting in a worker: blocks the thread for 2.5 ms at most, well before sockets fill. */
+export const workerFineWait: FineWait = {
   guardMs: 2,
   wait: (ms) => {
     Atomics.wait(sleepWord, 0, 0, ms);
   },
+  soon: (callback) => setImmediate(callback),
 };

@@ -125,7 +125,7 @@ test('the last part is waited out exactly, and never longer than the guard', () 
     waits.push(ms);
     clock.advance(ms);
   };
-  const pacer = new Pacer({ clock, fine: { guardMs: 1.5, wait } });
+  const pacer = new Pacer({ clock, fine: { guardMs: 1.5, wait, soon: () => assert.fail('few') } });
   const stream = new Stream(clock);
   clock.advance(0.3);
   pacer.add(stream);
@@ -161,4 +161,72 @@ test('crowded slots get others between them; all of a slot send before any of th
     assert.equal(firstSettle, 25, `${dueMs}`);
     assert.equal(steps.length, 50);
   }
+});
+
+/** A thread that goes in rounds: `wait` lets time pass, `soon` waits for `round`. */
+class Rounds {
+  readonly clock = new SimulatedClock();
+  readonly waits: number[] = [];
+  readonly #soon: (() => void)[] = [];
+  readonly pacer = new Pacer({
+    clock: this.clock,
+    fine: {
+      guardMs: 2,
+      wait: (ms) => {
+        this.waits.push(ms);
+        this.clock.advance(ms);
+      },
+      soon: (callback) => this.#soon.push(callback),
+    },
+  });
+
+  /** Serves what waits; `servingMs`: what the sockets took before. False when nothing does. */
+  round(servingMs: number): boolean {
+    this.clock.advance(servingMs);
+    const due = this.#soon.splice(0);
+    for (const callback of due) callback();
+    return due.length > 0;
+  }
+}
+
+for (const count of [16, 40, 200]) {
+  test(`${count} streams: rounds of 2.5 ms at most, nobody late, sockets served in each`, () => {
+    const rounds = new Rounds();
+    const streams = Array.from({ length: count }, () => new Stream(rounds.clock));
+    for (const stream of streams) rounds.pacer.add(stream);
+    // The timer of the first few may have been set: it finds the rounds begun.
+    let turns = 0;
+    while (rounds.clock.now() < 1000) {
+      assert.ok(rounds.round(0.3));
+      turns++;
+    }
+    assert.ok(Math.max(...rounds.waits) <= 2.5, `longest wait ${Math.max(...rounds.waits)}`);
+    assert.ok(turns >= 390 && turns <= 420, `${turns} rounds in a second`);
+    for (const { ticks } of streams) {
+      assert.ok(ticks.length >= 49);
+      for (const { dueMs, atMs } of ticks.slice(1)) assert.ok(atMs - dueMs < 0.001);
+    }
+    for (const stream of streams) rounds.pacer.remove(stream);
+    assert.equal(rounds.pacer.timers, 0);
+    rounds.round(0);
+    assert.equal(rounds.round(0), false, 'goes on with nobody to serve');
+  });
+}
+
+test('between the datagrams of a burst what has become due is sent', () => {
+  const rounds = new Rounds();
+  const streams = Array.from({ length: 24 }, () => new Stream(rounds.clock));
+  for (const stream of streams) rounds.pacer.add(stream);
+  rounds.round(0);
+  const before = streams.map(({ ticks }) => ticks.length);
+  // 30 ms of datagrams, each of which tells the time.
+  for (let i = 0; i < 300; i++) {
+    rounds.clock.advance(0.1);
+    rounds.pacer.keepTime(rounds.clock.now());
+  }
+  for (const [i, { ticks }] of streams.entries()) {
+    assert.ok(ticks.length > (before[i] ?? 0), `stream ${i} waited for the burst`);
+    for (const { dueMs, atMs } of ticks) assert.ok(atMs - dueMs <= 0.2);
+  }
+  assert.ok(rounds.pacer.stats().maxMs <= 0.2);
 });
