@@ -87,10 +87,11 @@ function measure(pcm: Int16Array, lost: readonly boolean[], sums: Sums): void {
 /** As the chain does it: packets into the jitter buffer, in time but for those that never come. */
 function throughChain(pcm: Int16Array, lost: readonly boolean[]): Int16Array {
   const out = new Int16Array(pcm.length);
-  const caller = new CallerAudio((heard, position) => {
+  const given = (heard: Int16Array, position: number): void => {
     for (let i = 0; i < heard.length && position + i < out.length; i++)
       out[position + i] = heard[i] as number;
-  });
+  };
+  const caller = new CallerAudio({ given });
   let isWhole = true;
   for (let k = 0; k < lost.length; k++) {
     const at = k * FRAME;

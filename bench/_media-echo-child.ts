@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { systemClock } from '#lib/clock.ts';
 import { SampleRing } from '#lib/sample-ring.ts';
 import { buildChain } from '#media/media-chain.ts';
+import type { MediaEvent } from '#media/types.ts';
 import { Pacer, workerFineWait } from '#media/pacer.ts';
 import { openRtpSocket } from '#media/rtp/rtp-socket.ts';
 import { UtteranceMarks } from '#media/playout/utterance-marks.ts';
@@ -33,6 +34,11 @@ async function rawEchoes(): Promise<void> {
   }
 }
 
+/** A chain that has failed costs nothing, and would look very good. */
+function refuse(event: MediaEvent): void {
+  if (event.type === 'media.failed') throw new Error(event.message);
+}
+
 async function chainEchoes(): Promise<void> {
   const newClassifier = await loadSpeechClassifiers();
   const pacer = new Pacer({ clock: systemClock, fine: workerFineWait });
@@ -54,7 +60,7 @@ async function chainEchoes(): Promise<void> {
       firstRtpTimeoutMs: 30_000,
       rtpTimeoutMs: 15_000,
       cname: 'bench',
-      emit: () => undefined,
+      emit: refuse,
       tellRoom: () => undefined,
     });
     chain.start({

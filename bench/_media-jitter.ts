@@ -79,7 +79,7 @@ function runTrace(trace: Trace, phaseMs: number, seed: number): Run {
   const run: Run = { givenAt: new Map(), liveDelays: [], frames: 0, gaps: 0, stretchedMs: 0 };
   const waiting: { position: number; packet: Journey }[] = [];
   let nowMs = 0;
-  const caller = new CallerAudio((pcm, position) => {
+  const given = (pcm: Int16Array, position: number): void => {
     const end = position + pcm.length;
     for (let i = waiting.length - 1; i >= 0; i--) {
       const each = waiting[i];
@@ -87,7 +87,8 @@ function runTrace(trace: Trace, phaseMs: number, seed: number): Run {
       if (each.position >= position) run.givenAt.set(each.packet, nowMs);
       waiting.splice(i, 1);
     }
-  });
+  };
+  const caller = new CallerAudio({ given });
   const voice = voiceOf(seed);
   const arrivals = arrivalsOf(trace);
   const seen = new Set<Journey>();

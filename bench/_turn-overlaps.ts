@@ -139,7 +139,7 @@ export function playOverlap(
   };
   const until = (atMs: number): void => {
     for (;;) {
-      const { deadlineAt } = actor.getSnapshot().context;
+      const { deadlineAt } = actor.getSnapshot().context.now;
       if (stoppedAt !== null || deadlineAt === null || deadlineAt >= atMs) return;
       send({ type: 'deadline.reached', at: Math.max(nowMs, Math.ceil(deadlineAt)) });
     }

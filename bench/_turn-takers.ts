@@ -37,7 +37,7 @@ export function machineTaker({ language, agentText }: Turn, options: TakerOption
   actor.start();
   const send = (event: TurnEvent): void => {
     if (taken !== null) return;
-    now = { event, context: actor.getSnapshot().context };
+    now = { event, context: actor.getSnapshot().context.now };
     actor.send(event);
   };
   send({ type: 'agent.heard', at: 0, text: agentText });
@@ -58,7 +58,7 @@ export function machineTaker({ language, agentText }: Turn, options: TakerOption
     /** Deadlines that pass before `untilMs` are told to the machine. */
     until: (untilMs) => {
       for (;;) {
-        const { deadlineAt } = actor.getSnapshot().context;
+        const { deadlineAt } = actor.getSnapshot().context.now;
         if (taken !== null || deadlineAt === null || deadlineAt - AGENT_ENDED_MS >= untilMs) break;
         send({ type: 'deadline.reached', at: Math.ceil(deadlineAt) });
       }

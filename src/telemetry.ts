@@ -1,6 +1,7 @@
 /** What is measured of calls and vendors: one tap on the journal, one on the providers, one on the media plane. */
 import { systemClock } from '#lib/clock.ts';
 import { CallMetrics, createMetrics, observeTurn, type Metrics } from '#lib/metrics.ts';
+import type { SileroCensus } from '#media/speech/silero-census.ts';
 import type { MediaStats } from '#media/types.ts';
 import type { ProviderSet } from '#providers/contract.ts';
 import { ProviderHealth } from '#providers/health.ts';
@@ -78,15 +79,31 @@ function countMedia(metrics: Metrics, stats: MediaStats): void {
 /** The threads of the media plane, read when somebody asks. */
 export function countWorkers(
   metrics: Metrics,
-  media: { readonly workers: { readonly up: number; readonly deaths: number } },
+  media: {
+    readonly workers: { readonly up: number; readonly deaths: number };
+    readonly silero: SileroCensus;
+  },
 ): void {
   let told = 0;
+  let before = media.silero;
   metrics.onCollect(() => {
     const { up, deaths } = media.workers;
     metrics.mediaWorkers.set(up);
     metrics.mediaWorkerDeaths.inc(deaths - told);
     told = deaths;
+    countSilero(metrics, before, media.silero);
+    before = media.silero;
   });
+}
+
+function countSilero(metrics: Metrics, before: SileroCensus, now: SileroCensus): void {
+  const late = now.lateFrames - before.lateFrames;
+  const fallback = now.fallbackFrames - before.fallbackFrames;
+  metrics.sileroFrames.inc({ how: 'model' }, now.judgedFrames - before.judgedFrames);
+  metrics.sileroFrames.inc({ how: 'late' }, late);
+  metrics.sileroFrames.inc({ how: 'absent' }, fallback - late);
+  metrics.sileroDropped.inc(now.dropped - before.dropped);
+  metrics.sileroFailures.inc(now.failures - before.failures);
 }
 
 /** No label names an account: those at one vendor are told together. */

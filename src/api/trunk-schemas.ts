@@ -1,6 +1,7 @@
 /** SIP trunks as requests and answers have them (contract 2.8): the columns of `sip_configs` without ids. */
 import { Type } from 'typebox';
 import { CODEC_NAMES } from '#lib/audio-codec.ts';
+import { MEDIA_SOURCES } from '#lib/media-source.ts';
 import { SRTP_MODES } from '#lib/srtp-params.ts';
 import { EXAMPLE_ID, IdSchema, nullable, PaginationSchema, ref, TimeSchema } from './schemas.ts';
 
@@ -33,6 +34,12 @@ const OptionsBody = Type.Object(
     ),
     rtcp_mux: Type.Optional(
       Type.Boolean({ description: 'RTCP is offered on the port of RTP; default false' }),
+    ),
+    media_source: Type.Optional(
+      Type.Enum([...MEDIA_SOURCES], {
+        description:
+          'Where audio may come from; default `auto`: the signalled address or near it. `strict`: the signalled address and port alone, `any`: also a steady stream from another network',
+      }),
     ),
   },
   { additionalProperties: false },

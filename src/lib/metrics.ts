@@ -45,6 +45,7 @@ export function createMetrics(options: MetricsOptions) {
     ...speech,
     ...media,
     ...workerMetrics(registers),
+    ...sileroMetrics(registers),
     ...jitterMetrics(registers),
     activeCalls: new Gauge({
       name: 'callyard_active_calls',
@@ -115,6 +116,29 @@ function workerMetrics(registers: Registry[]) {
       registers,
     }),
   };
+}
+
+function sileroMetrics(registers: Registry[]) {
+  const metrics = {
+    sileroFrames: new Counter({
+      name: 'callyard_silero_frames_total',
+      help: 'Frames of 20 ms with the Silero model in use, by how they were decided: model, late, absent',
+      labelNames: ['how'],
+      registers,
+    }),
+    sileroDropped: new Counter({
+      name: 'callyard_silero_dropped_total',
+      help: 'Chunks of 32 ms that the Silero model was not given because too many waited',
+      registers,
+    }),
+    sileroFailures: new Counter({
+      name: 'callyard_silero_failures_total',
+      help: 'Times that the Silero model was lost and started again',
+      registers,
+    }),
+  };
+  for (const how of ['model', 'late', 'absent']) metrics.sileroFrames.inc({ how }, 0);
+  return metrics;
 }
 
 function mediaMetrics(registers: Registry[]) {
@@ -211,12 +235,10 @@ function speechMetrics(registers: Registry[]) {
 
 function poolMetrics(registers: Registry[]) {
   const labelNames = ['kind', 'provider'] as const;
-  let refresh = (): void => undefined;
+  const listeners: (() => void)[] = [];
   return {
-    /** `listener` sets the gauges of the pool, each time that they are read. */
-    onCollect: (listener: () => void): void => {
-      refresh = listener;
-    },
+    /** `listener` sets what is looked up elsewhere, each time that the metrics are read. */
+    onCollect: (listener: () => void): void => void listeners.push(listener),
     aiRequests: new Counter({
       name: 'callyard_ai_requests_total',
       help: 'Requests and sessions asked of speech and language vendors',
@@ -240,8 +262,10 @@ function poolMetrics(registers: Registry[]) {
       help: 'Accounts at the vendor that are not asked for the moment, after their failures',
       labelNames,
       registers,
-      // Registered before the other gauge of the pool, and so read before it.
-      collect: () => refresh(),
+      // Registered before all that listeners set, and so read before it.
+      collect: () => {
+        for (const listener of listeners) listener();
+      },
     }),
     aiRateLimit: new Gauge({
       name: 'callyard_ai_rate_limit',

@@ -14,6 +14,8 @@ export class SampleRing {
   readonly #positions: Int32Array;
   readonly #samples: Int16Array;
   readonly #mask: number;
+  /** Writer: up to here there was room when it was last looked. It only grows: the reader need not be asked each time. */
+  #roomUntil = 0;
 
   private constructor(buffer: SharedArrayBuffer) {
     this.buffer = buffer;
@@ -72,9 +74,12 @@ export class SampleRing {
   /** Writer: all of `pcm` or nothing; what does not fit is dropped and counted. */
   push(pcm: Int16Array): boolean {
     const start = this.#own(WRITE);
-    if (this.capacity - (start - this.consumed) < pcm.length) {
-      Atomics.add(this.#positions, DROPPED, pcm.length);
-      return false;
+    if (start + pcm.length > this.#roomUntil) {
+      this.#roomUntil = this.consumed + this.capacity;
+      if (start + pcm.length > this.#roomUntil) {
+        Atomics.add(this.#positions, DROPPED, pcm.length);
+        return false;
+      }
     }
     this.#put(pcm, 0, pcm.length, start);
     return true;
@@ -90,16 +95,21 @@ export class SampleRing {
 
   /** Reader: fills `into` from its start with up to `limit` samples and returns how many. */
   read(into: Int16Array, limit = into.length): number {
-    const start = this.#own(READ);
-    const count = Math.min(limit, into.length, this.written - start);
+    const count = Math.min(limit, into.length, this.written - this.#own(READ));
     if (count <= 0) return 0;
+    this.take(into, count);
+    return count;
+  }
+
+  /** Reader: fills `into` from its start with `count` samples, which he knows to be there. */
+  take(into: Int16Array, count: number): void {
+    const start = this.#own(READ);
     const samples = this.#samples;
     const from = start & this.#mask;
     const straight = Math.min(count, samples.length - from);
     for (let i = 0; i < straight; i++) into[i] = samples[from + i] as number;
     for (let i = straight; i < count; i++) into[i] = samples[i - straight] as number;
     Atomics.store(this.#positions, READ, start + count);
-    return count;
   }
 
   /** Reader: skips to sample number `position` (at most what is written). Never goes back. */

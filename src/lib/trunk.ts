@@ -1,6 +1,7 @@
 /** A SIP carrier or PBX: a `sip_configs` row or the environment's trunk. */
 import type { CodecName } from './audio-codec.ts';
 import type { Id } from './ids.ts';
+import type { MediaSource } from './media-source.ts';
 import type { SrtpMode } from './srtp-params.ts';
 
 export type DtmfMode = 'rfc4733' | 'info' | 'inband';
@@ -29,6 +30,8 @@ export type Trunk = {
   readonly srtp?: SrtpMode;
   /** `options.rtcp_mux`: RTCP is offered on the port of RTP; absent: false. */
   readonly rtcpMux?: boolean;
+  /** `options.media_source`; absent: `auto`. */
+  readonly mediaSource?: MediaSource;
   /** How keys are pressed on its calls; absent: `rfc4733`. */
   readonly dtmfMode?: DtmfMode;
 };
@@ -75,6 +78,8 @@ export type TrunkSource = TrunkLimits & {
   /** Absent: `off`. */
   readonly srtp?: SrtpMode;
   readonly rtcpMux?: boolean;
+  /** Absent: `auto`. */
+  readonly mediaSource?: MediaSource;
 };
 
 /** Why a row cannot be used whatever the far end says. */

@@ -1,4 +1,7 @@
-/** Call time: milliseconds since the media of one call began, on the clock of its worker. */
+/**
+ * Call time: milliseconds since the media of one call began, on the clock of its worker. It begins with a whole one: each
+ * packet asks for it, and a number with a fraction is an object of its own.
+ */
 import type { Clock } from '#lib/clock.ts';
 import { FRAME_MS, FRAME_SAMPLES } from './types.ts';
 
@@ -14,7 +17,7 @@ export class CallTime {
 
   /** The call begins at this time of the clock. */
   start(clockMs: number): void {
-    this.#startedMs = clockMs;
+    this.#startedMs = Math.floor(clockMs);
   }
 
   now(): number {

@@ -11,6 +11,7 @@ import { CallQualityMeter } from './quality/call-quality.ts';
 import { CallRecording } from './recording/call-recording.ts';
 import { CallTaps } from './mix/call-taps.ts';
 import { CallTime } from './call-time.ts';
+import { AgentSink, CallerSink } from './chain-sinks.ts';
 import { describeChain } from './chain-text.ts';
 import { InboundPath } from './inbound-path.ts';
 import { statsOf } from './media-stats.ts';
@@ -65,13 +66,24 @@ export function buildChain(parts: ChainParts): MediaChain {
   return new MediaChain({ ...parts, transport: new SecureTransport(parts.transport) });
 }
 
+/** What matters within a tenth of a second only is looked at once in so many frames. */
+const LOOK_FRAMES = 5;
+
 export class MediaChain {
-  readonly taps = new CallTaps();
-  readonly recording = new CallRecording();
-  readonly #parts: SecureParts;
-  readonly #time: CallTime;
+  /** These five every frame touches. */
+  #isBroken = false;
+  /** Somebody listened to the last frame. */
+  #hadListeners = false;
+  /** Frames since the last look. */
+  #unseen = 0;
   readonly #inbound: InboundPath;
   readonly #outbound: OutboundPath;
+  readonly taps = new CallTaps(() => this.output.overhear(this.taps.isOpen));
+  readonly recording = new CallRecording(() => this.#passToRecording(false));
+  readonly #parts: SecureParts;
+  readonly #time: CallTime;
+  readonly #callerSink: CallerSink;
+  readonly #agentSink: AgentSink;
   readonly #codecs = new CallCodecs();
   readonly #quality: CallQualityMeter;
   readonly #watch: RtpWatch;
@@ -81,16 +93,21 @@ export class MediaChain {
   /** Somebody to send to, be it only RTCP (on hold). */
   #canReach = false;
   #canSend = false;
+  /** Both sides are to hear each other. */
+  #isTwoWay = false;
   #isArmed = false;
-  #isBroken = false;
   #closing: Promise<MediaClosed> | undefined;
 
   constructor(parts: SecureParts) {
     this.#parts = parts;
     this.#time = new CallTime(parts.clock);
+    this.#callerSink = new CallerSink(this.recording, (on) => this.#onSpeech(on));
     this.#inbound = this.#newInbound();
+    this.#agentSink = new AgentSink(this.#inbound, (error) => this.fail(error));
     this.#outbound = this.#newOutbound();
     this.#quality = this.#newQuality();
+    this.#callerSink.tell(this.#quality);
+    this.#agentSink.tell(this.#quality);
     this.#watch = new RtpWatch(parts.firstRtpTimeoutMs, parts.rtpTimeoutMs);
     parts.transport.onDatagram((bytes, address, port, atMs = parts.clock.now()) =>
       this.#datagram(bytes, address, port, atMs),
@@ -124,11 +141,12 @@ export class MediaChain {
     if (isFirst) {
       this.#time.start(nowMs);
       this.#quality.start(nowMs);
-    }
+    } else this.#look(nowMs);
     this.#audio = audio;
     transport.secure(audio.srtp ?? null);
     this.#canReach = audio.remotePort > 0 && audio.remoteAddress !== '0.0.0.0';
     this.#canSend = audio.send && this.#canReach;
+    this.#isTwoWay = this.#canSend && audio.receive;
     this.#outbound.negotiate(audio, encoder, this.#canSend);
     this.#inbound.negotiate(audio, this.#codecs);
     this.#quality.negotiate(audio);
@@ -173,6 +191,8 @@ export class MediaChain {
   startRecording(openFile: OpenFile): boolean {
     if (this.#audio === null || this.#closing !== undefined || this.recording.isOpen) return false;
     const { emit } = this.#parts;
+    this.recording.reach(this.#outbound.position, this.#inbound.caller.readPosition);
+    this.#passToRecording(true);
     this.recording.start((at) => {
       const file = openFile((message) =>
         emit({ type: 'recording.failed', atMs: this.#time.now(), message }),
@@ -248,15 +268,7 @@ export class MediaChain {
     const { wireOriginMs, transport, classifier, callerRing, emit } = this.#parts;
     return new InboundPath({
       ...{ time: this.#time, wireOriginMs, transport, classifier, callerRing, emit },
-      sink: {
-        latched: (address, port) => this.#quality.rtcp.latched(address, port),
-        packet: (sequence, length, isLate) => this.#quality.packet(sequence, length, isLate),
-        recovered: (sequence) => this.#quality.recovered(sequence),
-        arrived: (pcm, length, isSpeaking, isOwn) =>
-          this.#quality.caller(pcm, length, isSpeaking, isOwn),
-        inOrder: (pcm) => this.recording.caller(pcm),
-        speaks: (on) => this.#onSpeech(on),
-      },
+      sink: this.#callerSink,
     });
   }
 
@@ -268,14 +280,7 @@ export class MediaChain {
       recording: this.recording,
       wireNow: () => clock.now() + wireOriginMs,
       tellDigits: (request) => tellDigits?.(request),
-      sink: {
-        sent: (pcm, tone, dueMs, isSpoken) => {
-          this.#inbound.sent(pcm, tone, dueMs);
-          if (isSpoken) this.#quality.agent(pcm, this.#inbound.isSpeaking);
-        },
-        leaves: () => this.#quality.rtcp.send(true),
-        failed: (error) => this.fail(error),
-      },
+      sink: this.#agentSink,
     });
   }
 
@@ -297,16 +302,26 @@ export class MediaChain {
   #datagram(bytes: Uint8Array, address: string, port: number, atMs: number): void {
     this.#parts.pacer.keepTime(atMs);
     if (this.#isBroken) return;
-    this.#guard(() => this.#inbound.receiver.datagram(bytes, address, port, atMs));
+    try {
+      this.#inbound.receiver.datagram(bytes, address, port, atMs);
+    } catch (error) {
+      this.fail(error);
+    }
   }
 
   #runFrame(dueMs: number, nowMs: number): void {
     this.#inbound.tick(dueMs, nowMs);
+    if (this.#hadListeners || !this.output.isPrivate) this.#serveListeners(this.#time.at(dueMs));
+    if (++this.#unseen >= LOOK_FRAMES) this.#look(nowMs);
+  }
+
+  /** What nobody misses for some frames. */
+  #look(nowMs: number): void {
     const { receiver, caller } = this.#inbound;
     const silentMs = this.#watch.check(nowMs, receiver.lastPacketMs, caller.isSilent);
     if (silentMs > 0) this.#tellLost(silentMs);
-    this.#quality.tick(nowMs, this.#canReach, this.#canSend && this.#audio?.receive === true);
-    this.#serveListeners(this.#time.at(dueMs));
+    this.#quality.tick(nowMs, this.#canReach, this.#isTwoWay, this.#unseen);
+    this.#unseen = 0;
     this.#outbound.offerRoom();
   }
 
@@ -314,12 +329,19 @@ export class MediaChain {
   #serveListeners(callMs: number): void {
     const { caller } = this.#inbound;
     const { parties } = this.output;
-    if (!this.taps.isOpen && !parties.isOpen) return caller.stopLive();
+    this.#hadListeners = !this.output.isPrivate;
+    if (!this.#hadListeners) return caller.stopLive();
     const pcm = caller.live(callMs);
     this.taps.caller(pcm);
     parties.caller(pcm);
     this.taps.tick(this.output.sent);
     parties.tick(this.output.agent);
+  }
+
+  /** While nothing is recorded, the recording need not be told of each frame. */
+  #passToRecording(on: boolean): void {
+    this.#outbound.isRecorded = on;
+    this.#callerSink.isRecorded = on;
   }
 
   #onSpeech(on: boolean): void {
@@ -339,6 +361,7 @@ export class MediaChain {
     this.#outbound.close();
     if (this.#audio !== null && !this.#isBroken) {
       this.#guard(() => this.#inbound.caller.flush(this.#time.at(nowMs)));
+      this.#guard(() => this.#quality.tick(nowMs, false, this.#isTwoWay, this.#unseen));
       this.#guard(() => this.#quality.end(nowMs));
       if (this.#canReach) this.#guard(() => this.#quality.rtcp.send(true));
     }

@@ -10,6 +10,7 @@ import { MediaThread } from './media-thread.ts';
 import type { PacingStats } from './pacer.ts';
 import { PortRange } from './rtp/port-range.ts';
 import { RingPool } from './ring-pool.ts';
+import { addSilero, NO_SILERO, type SileroCensus } from './speech/silero-census.ts';
 import type { VadChoice } from './speech/silero-thread.ts';
 import type { MediaEngine, MediaOptions, MediaSession, MediaStats } from './types.ts';
 import { isLighter } from './worker-pulse.ts';
@@ -45,6 +46,8 @@ export type LocalMediaEngine = MediaEngine & {
   readonly leasedPorts: number;
   /** Workers that live, and those that have died since the start. */
   readonly workers: { readonly up: number; readonly total: number; readonly deaths: number };
+  /** What the Silero model has done since the start, as of the last call of each worker that ended. */
+  readonly silero: SileroCensus;
 };
 
 /** Longer than a recorder waits for its disk at the end (12 s). */
@@ -88,6 +91,10 @@ class WorkerEngine implements LocalMediaEngine {
     const up = this.#threads.filter((thread) => thread.isAlive).length;
     const deaths = this.#threads.reduce((sum, thread) => sum + thread.deaths, 0);
     return { up, total: this.#threads.length, deaths };
+  }
+
+  get silero(): SileroCensus {
+    return this.#threads.reduce((sum, thread) => addSilero(sum, thread.silero), NO_SILERO);
   }
 
   get leasedPorts(): number {

@@ -12,7 +12,7 @@ import type { OpenSidesEncoder } from './recording/opus-sides.ts';
 import { RecordingFile, type OpenRecording } from './recording/recording-file.ts';
 import { RecordingRoom } from './recording/recording-room.ts';
 import type { RtpTransport } from './rtp/rtp-socket.ts';
-import type { SileroCensus } from './speech/silero-thread.ts';
+import type { SileroCensus } from './speech/silero-census.ts';
 import type { MediaClosed } from './types.ts';
 import type { SpeechClassifier } from './speech/vad.ts';
 import { UtteranceMarks } from './playout/utterance-marks.ts';
@@ -182,6 +182,8 @@ export class MediaHost {
     }
     if (!this.#sessions.delete(session)) return;
     this.#droppedBefore = addDrops(this.#droppedBefore, closed.stats.dropped ?? {});
-    this.#options.reply({ type: 'closed', session, closed });
+    const silero = this.#options.silero?.census;
+    const told = silero === undefined ? {} : { silero };
+    this.#options.reply({ type: 'closed', session, closed, ...told });
   }
 }

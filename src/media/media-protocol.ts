@@ -5,7 +5,8 @@ import type { DtmfJob } from './dtmf/dtmf-sender.ts';
 import type { BackgroundSound } from './mix/mix-types.ts';
 import type { MediaDrops } from './media-drops.ts';
 import type { PacingStats } from './pacer.ts';
-import type { SileroCensus, VadChoice } from './speech/silero-thread.ts';
+import type { SileroCensus } from './speech/silero-census.ts';
+import type { VadChoice } from './speech/silero-thread.ts';
 import type { PartySettings } from './mix/party-voice.ts';
 import type {
   AudioSide,
@@ -154,5 +155,11 @@ export type MediaReply =
       readonly recording: RecordingResult | null;
       readonly error: string | null;
     }
-  | { readonly type: 'closed'; readonly session: number; readonly closed: MediaClosed }
+  | {
+      readonly type: 'closed';
+      readonly session: number;
+      readonly closed: MediaClosed;
+      /** Of the worker until now; absent: the Silero model is not used. */
+      readonly silero?: SileroCensus;
+    }
   | { readonly type: 'census'; readonly request: number; readonly census: WorkerCensus };

@@ -15,6 +15,7 @@ import type {
   WorkerCensus,
 } from './media-protocol.ts';
 import type { ClientSession } from './media-session.ts';
+import { addSilero, NO_SILERO, type SileroCensus } from './speech/silero-census.ts';
 import type { VadChoice } from './speech/silero-thread.ts';
 import type { MediaStats } from './types.ts';
 import { burdenOf, PulseWatch, WorkerPulse, type Burden } from './worker-pulse.ts';
@@ -62,6 +63,9 @@ export class MediaThread {
   #isReady = false;
   #startedMs = 0;
   #deaths = 0;
+  /** Of workers that were here before; of this one when its last call ended. */
+  #sileroBefore = NO_SILERO;
+  #silero = NO_SILERO;
   #lastRequest = 0;
   #restart: TimerHandle | undefined;
   #look: TimerHandle | undefined;
@@ -79,6 +83,11 @@ export class MediaThread {
   /** Workers that have died here. */
   get deaths(): number {
     return this.#deaths;
+  }
+
+  /** What the Silero model has done here, as of the last call that ended. */
+  get silero(): SileroCensus {
+    return addSilero(this.#sileroBefore, this.#silero);
   }
 
   /** What one more call would find here; more than any when the worker is dead, more than most when it does not turn. */
@@ -199,6 +208,7 @@ export class MediaThread {
         break;
       case 'silero.failed': {
         const { index: worker, log } = this.#options;
+        this.#silero = { ...this.#silero, failures: this.#silero.failures + 1 };
         log.warn('media.silero.failed', { worker, message: reply.message });
         break;
       }
@@ -222,6 +232,7 @@ export class MediaThread {
         break;
       }
       case 'closed':
+        if (reply.silero !== undefined) this.#silero = reply.silero;
         this.#options.onClosed?.(reply.closed.stats);
         this.#sessions.get(reply.session)?.receive(reply);
         break;
@@ -238,6 +249,8 @@ export class MediaThread {
     const { clock, log, index } = this.#options;
     this.#worker = null;
     this.#deaths++;
+    this.#sileroBefore = this.silero;
+    this.#silero = NO_SILERO;
     const livedMs = Math.round(clock.now() - this.#startedMs);
     log.error('media.worker.exited', {
       worker: index,

@@ -43,22 +43,26 @@ export class OutboundPath {
   readonly output: AgentOutput;
   readonly playout: Playout;
   readonly sender: RtpSender;
+  /** The recording takes each frame. */
+  isRecorded = false;
+  #isOpen = false;
+  #isPlaced = false;
+  #position = 0;
+  readonly #sink: OutboundSink;
+  readonly #time: CallTime;
   readonly #parts: OutboundParts;
   /** Packets that leave between two frames. */
   readonly #half: PacedStream;
-  #isOpen = false;
-  #isPlaced = false;
 
   constructor(parts: OutboundParts) {
     this.#parts = parts;
     const { emit, time, wireNow, transport, sink } = parts;
+    this.#time = time;
+    this.#sink = sink;
     const callMs = (): number => time.now();
     const events = playoutEvents({ emit, callMs, wireMs: wireNow });
     this.playout = new Playout(parts.playoutRing, parts.marks, events);
-    this.sender = new RtpSender(
-      (bytes) => transport.send(bytes),
-      () => sink.leaves(),
-    );
+    this.sender = new RtpSender(transport, () => sink.leaves());
     this.output = new AgentOutput(this.playout, this.sender, parts.tellDigits);
     this.#half = { tick: () => this.#sendHalf(), skip: () => undefined };
   }
@@ -82,27 +86,34 @@ export class OutboundPath {
 
   /** The packet of one frame of call time. */
   tick(dueMs: number): void {
-    const { recording, time, sink } = this.#parts;
     if (!this.#isPlaced) {
       this.#isPlaced = true;
-      recording.passAgent(time.samplesAt(dueMs));
+      this.#pass(this.#time.samplesAt(dueMs));
     }
     if (!this.#isOpen) {
       this.skip(1);
       return;
     }
-    const hasLeft = this.output.next();
-    sink.sent(this.output.sent, this.output.tone, dueMs, this.playout.isActive);
-    if (hasLeft) this.playout.sent();
-    recording.agent(this.output.recorded);
-    this.#watchPlayout(1);
+    const { output, playout } = this;
+    const hasLeft = output.next();
+    const { isActive } = playout;
+    this.#sink.sent(output.sent, output.tone, dueMs, isActive);
+    if (hasLeft) playout.sent();
+    if (this.isRecorded) this.#parts.recording.agent(output.recorded);
+    this.#position += FRAME_SAMPLES;
+    this.#watchPlayout(1, isActive);
+  }
+
+  /** Call time, in samples, of the next frame. */
+  get position(): number {
+    return this.#position;
   }
 
   /** Leaves out `frames` packets; time stamps and recording stay on the clock. */
   skip(frames: number): void {
     this.output.skip(frames, !this.#isOpen);
-    this.#parts.recording.passAgent(frames * FRAME_SAMPLES);
-    if (!this.#isOpen) this.#watchPlayout(frames);
+    this.#pass(frames * FRAME_SAMPLES);
+    if (!this.#isOpen) this.#watchPlayout(frames, this.playout.isActive);
   }
 
   /** Tells the writer when he wished to know that there is room, and there is. */
@@ -122,10 +133,15 @@ export class OutboundPath {
     }
   }
 
-  #watchPlayout(frames: number): void {
-    const waitingMs = this.output.stalledMs(frames, !this.#isOpen);
+  #pass(samples: number): void {
+    if (this.isRecorded) this.#parts.recording.passAgent(samples);
+    this.#position = (this.#position + samples) | 0;
+  }
+
+  #watchPlayout(frames: number, isActive: boolean): void {
+    const waitingMs = this.output.stalledMs(frames, !this.#isOpen, isActive);
     if (waitingMs === 0) return;
-    const event = stalledEvent(this.playout, this.#parts.time.now(), waitingMs);
+    const event = stalledEvent(this.playout, this.#time.now(), waitingMs);
     if (event !== null) this.#parts.emit(event);
   }
 }

@@ -3,6 +3,7 @@
  * samples each way, commands in, events out. All PCM is 16-bit mono at 8 kHz; all times are milliseconds.
  */
 import type { CodecName, OpusWishes } from '#lib/audio-codec.ts';
+import type { MediaSource } from '#lib/media-source.ts';
 import type { RecordingSeal } from '#lib/sealed-audio.ts';
 import type { SrtpKeys } from '#lib/srtp-params.ts';
 import type { MediaDrops } from './media-drops.ts';
@@ -55,6 +56,8 @@ export type NegotiatedAudio = {
   readonly rtcpMux?: boolean;
   /** Where the other side wants RTCP when that is not the port above RTP's (RFC 3605). */
   readonly remoteRtcpPort?: number;
+  /** From where RTP may come besides the remote address; a matter of the trunk, not of the SDP. Absent: `auto`. */
+  readonly mediaSource?: MediaSource;
 };
 
 export type MediaOptions = {

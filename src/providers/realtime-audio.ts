@@ -7,7 +7,7 @@ import { bytesOf, SAMPLE_RATE_HZ, samplesOf } from './rates.ts';
 export type Coding = {
   readonly rateHz: number;
   readonly bytesPerSample: 1 | 2;
-  /** The bytes may be used again after the next call. */
+  /** The bytes are used again by the next call, whoever's it is. */
   encode(pcm: Int16Array): Buffer;
   /** Whole samples only. */
   decode(bytes: Uint8Array): Int16Array;
@@ -24,19 +24,26 @@ export function pcmCoding(rateHz: number): Coding {
   };
 }
 
+/** Bytes for what is encoded, by their length; shared by all calls, so that they stay in the processor's caches. */
+const codes = new Map<number, Buffer>();
+const MAX_CODES = 16;
+
 /**
  * What was decoded from the line by the same table gives the line's own code again, and so in the other direction
  * (one exception: mu-law has two zeros, and 0x7f comes back as 0xff).
  */
 export function g711Coding(codec: G711Codec): Coding {
   const tables = G711[codec];
-  let codes = Buffer.alloc(0);
   return {
     ...{ rateHz: SAMPLE_RATE_HZ, bytesPerSample: 1 },
     encode(pcm) {
-      if (codes.length < pcm.length) codes = Buffer.alloc(pcm.length);
-      encodeG711(tables, pcm, codes);
-      return codes.length === pcm.length ? codes : codes.subarray(0, pcm.length);
+      let into = codes.get(pcm.length);
+      if (into === undefined) {
+        into = Buffer.alloc(pcm.length);
+        if (codes.size < MAX_CODES) codes.set(pcm.length, into);
+      }
+      encodeG711(tables, pcm, into);
+      return into;
     },
     decode(bytes) {
       const pcm = new Int16Array(bytes.byteLength);
@@ -47,27 +54,36 @@ export function g711Coding(codec: G711Codec): Coding {
   };
 }
 
+/** Longer pieces are what is caught up with: they go in several messages. */
+const MAX_PIECE_MS = 100;
+
 /** The caller's sound, as the vendor wants it. */
 export class CallerSound {
-  readonly #framer: Framer;
+  readonly #resampler: StreamResampler | null;
+  readonly #framer: Framer | null;
+  readonly #maxPiece: number;
 
-  /** `rateHz`: of the vendor; frames of `frameMs`. Errors: E_MEDIA. */
-  constructor(resampling: StreamResampling, rateHz: number, frameMs: number) {
+  /** `rateHz`: of the vendor; frames of `frameMs`, or pieces as they come (null). Errors: E_MEDIA. */
+  constructor(resampling: StreamResampling, rateHz: number, frameMs: number | null) {
     const isSame = rateHz === SAMPLE_RATE_HZ;
-    this.#framer = new Framer(
-      rateHz,
-      frameMs,
-      isSame ? null : resampling.open(SAMPLE_RATE_HZ, rateHz),
-    );
+    this.#resampler = isSame ? null : resampling.open(SAMPLE_RATE_HZ, rateHz);
+    this.#framer = frameMs === null ? null : new Framer(rateHz, frameMs, this.#resampler);
+    this.#maxPiece = (rateHz * MAX_PIECE_MS) / 1000;
   }
 
+  /** `send` gets views that are used again. */
   push(pcm: Int16Array, send: (frame: Int16Array) => void): void {
-    this.#framer.push(pcm, send);
+    if (this.#framer !== null) return this.#framer.push(pcm, send);
+    const samples = this.#resampler === null ? pcm : this.#resampler.convert(pcm);
+    const max = this.#maxPiece;
+    if (samples.length > max) {
+      for (let at = 0; at < samples.length; at += max) send(samples.subarray(at, at + max));
+    } else if (samples.length > 0) send(samples);
   }
 
   /** Idempotent. */
   close(): void {
-    this.#framer.close();
+    this.#resampler?.close();
   }
 }
 

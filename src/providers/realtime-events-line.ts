@@ -2,8 +2,9 @@
 import { AppError, toAppError } from '#lib/errors.ts';
 import type { TimerHandle } from '#lib/clock.ts';
 import type { ChatMessage, ToolCall } from './contract.ts';
-import { AppendMessage } from './realtime-append.ts';
+import { appendMessage } from './realtime-append.ts';
 import { CallerSound, ReplySound, type Coding } from './realtime-audio.ts';
+import { readAudioDelta, type AudioDelta } from './realtime-delta.ts';
 import { ASSISTANT_TEXT, gaName, type DialectName } from './realtime-dialect.ts';
 import { errorOf, refusalOf, responseError } from './realtime-errors.ts';
 import { numberAt, objectsAt, parseObject, pick, textAt, type Json } from './realtime-json.ts';
@@ -22,7 +23,8 @@ export type EventsLineSettings = {
   readonly tls?: NonNullable<ChannelOptions['tls']>;
   readonly tools: VendorTools;
   readonly input: Coding;
-  readonly frameMs: number;
+  /** Of each message of the caller's sound; null: as it comes. */
+  readonly frameMs: number | null;
   readonly output: Coding;
   /** The body of session.update for this call. */
   session(call: LineCall): Json;
@@ -68,7 +70,6 @@ class EventsLine implements RealtimeLine {
   readonly #call: LineCall;
   readonly #events: LineEvents;
   readonly #caller: CallerSound;
-  readonly #append = new AppendMessage();
   readonly #sound: ReplySound;
   readonly #played = new PlayedItems();
   readonly #partials = new Map<string, string>();
@@ -151,7 +152,7 @@ class EventsLine implements RealtimeLine {
 
   /** One function for all frames: the call with a model sends fifty a second. */
   readonly #sendFrame = (frame: Int16Array): void => {
-    this.#channel?.sendText(this.#append.of(this.#settings.input.encode(frame)));
+    this.#channel?.sendText(appendMessage(this.#settings.input.encode(frame)));
   };
 
   say(text: string): void {
@@ -249,6 +250,12 @@ class EventsLine implements RealtimeLine {
   // ---- What comes ----
 
   #received(text: string): void {
+    const delta = readAudioDelta(text);
+    // As below, of a line that is up: late ones, and those of a reply that is over, are not wanted.
+    if (delta !== null && this.#starting === null) {
+      if (!this.#isOver && delta.reply === this.#active) this.#audio(delta);
+      return;
+    }
     const event = parseObject(text);
     if (event === null) return this.#odd('text that is no JSON');
     const type = gaName(textAt(event, 'type'));
@@ -309,17 +316,19 @@ class EventsLine implements RealtimeLine {
       this.#events.replyStarted(reply);
     } else if (reply !== this.#active) {
       // Of a reply that is over: late, and not wanted.
-    } else if (type === 'response.output_audio.delta') this.#audio(reply, event);
-    else if (/^response\.output_(audio_transcript|text)\.delta$/.test(type)) {
+    } else if (type === 'response.output_audio.delta') {
+      const contentIndex = numberAt(event, 'content_index') ?? 0;
+      const itemId = textAt(event, 'item_id');
+      this.#audio({ reply, itemId, contentIndex, base64: textAt(event, 'delta') });
+    } else if (/^response\.output_(audio_transcript|text)\.delta$/.test(type)) {
       this.#events.agentText(reply, textAt(event, 'delta'));
     } else if (type === 'response.function_call_arguments.done') this.#asked(event);
     else if (type === 'response.done') this.#done(reply, event);
   }
 
-  #audio(reply: string, event: Json): void {
-    const { pcm, ms } = this.#sound.next(Buffer.from(textAt(event, 'delta'), 'base64'));
-    const index = numberAt(event, 'content_index') ?? 0;
-    this.#played.made(reply, textAt(event, 'item_id'), index, ms);
+  #audio({ reply, itemId, contentIndex, base64 }: AudioDelta): void {
+    const { pcm, ms } = this.#sound.next(Buffer.from(base64, 'base64'));
+    this.#played.made(reply, itemId, contentIndex, ms);
     this.#events.audio(reply, pcm);
   }
 

@@ -27,8 +27,13 @@ export class PlayedItems {
     const known = items.find(
       (item) => item.itemId === itemId && item.contentIndex === contentIndex,
     );
-    if (known === undefined) items.push({ itemId, contentIndex, ms });
-    else known.ms += ms;
+    if (known !== undefined) {
+      known.ms += ms;
+      return;
+    }
+    // Its own characters: a part of a message would keep all of the message.
+    const own = Buffer.from(itemId).toString();
+    items.push({ itemId: own, contentIndex, ms });
   }
 
   /**

@@ -220,15 +220,6 @@ class LongSession implements RealtimeSession {
   }
 
   #replyEvents(number: number, mine: (act: () => void) => void) {
-    const { stallMs = 5_000 } = this.#settings;
-    /** Acts on a reply that is told: under way, and not void. */
-    const told = (id: string, act: (reply: Reply) => void): void =>
-      mine(() => {
-        const reply = this.#replies.find(number, id);
-        if (reply === undefined || reply.isDone) return;
-        this.#owed.expect(stallMs);
-        if (!this.#replies.isVoid(reply)) act(reply);
-      });
     return {
       replyStarted: (id: string) =>
         mine(() => {
@@ -240,23 +231,34 @@ class LongSession implements RealtimeSession {
           this.#owed.expect(this.#settings.replyMs ?? 8_000);
           this.#tell({ type: 'turn_started', generation });
         }),
-      audio: (id: string, pcm: Int16Array) =>
-        told(id, (reply) => {
-          reply.ms += pcm.length / SAMPLES_PER_MS;
-          const { generation } = reply;
-          if (pcm.length > 0) this.#tell({ type: 'audio', pcm, generation });
-        }),
-      agentText: (id: string, text: string) =>
-        told(id, ({ generation }) => {
-          this.#history.agentSaid(generation, text);
-          this.#tell({ type: 'agent_text', text, generation });
-        }),
+      audio: (id: string, pcm: Int16Array) => {
+        const reply = this.#goingOn(number, id);
+        if (reply === null || pcm.length === 0) return;
+        reply.ms += pcm.length / SAMPLES_PER_MS;
+        this.#tell({ type: 'audio', pcm, generation: reply.generation });
+      },
+      agentText: (id: string, text: string) => {
+        const reply = this.#goingOn(number, id);
+        if (reply === null) return;
+        const { generation } = reply;
+        this.#history.agentSaid(generation, text);
+        this.#tell({ type: 'agent_text', text, generation });
+      },
       replyDone: (id: string, calls: readonly ToolCall[], error: AppError | null) =>
         mine(() => {
           const reply = this.#replies.find(number, id);
           if (reply !== undefined && !reply.isDone) this.#done(reply, calls, error);
         }),
     };
+  }
+
+  /** A reply of which there is more; null: it is over or void, or of another line. */
+  #goingOn(line: number, id: string): Reply | null {
+    if (line !== this.#number || this.#isOver) return null;
+    const reply = this.#replies.find(line, id);
+    if (reply === undefined || reply.isDone) return null;
+    this.#owed.expect(this.#settings.stallMs ?? 5_000);
+    return this.#replies.isVoid(reply) ? null : reply;
   }
 
   #done(reply: Reply, calls: readonly ToolCall[], error: AppError | null): void {

@@ -70,6 +70,11 @@ export class CallFeed {
     return [...this.#listeners.values()].some((canAnswer) => canAnswer());
   }
 
+  /** Whether anybody listens. */
+  get isHeard(): boolean {
+    return this.#listeners.size > 0;
+  }
+
   /** Returns the way to stop. `canAnswer`: asked at each `function_call`. */
   subscribe(listener: FrameListener, canAnswer: () => boolean = () => true): () => void {
     this.#listeners.set(listener, canAnswer);

@@ -1,6 +1,7 @@
 /** What a leg may speak, by the trunk it runs over; and what an operator should know of how it came out. */
 import type { CodecName } from '#lib/audio-codec.ts';
 import { silentLog, type Log } from '#lib/log.ts';
+import type { MediaSource } from '#lib/media-source.ts';
 import type { SrtpMode } from '#lib/srtp-params.ts';
 import type { TrunkSource } from '#lib/trunk.ts';
 import type { NegotiatedAudio } from '#media/types.ts';
@@ -12,6 +13,7 @@ export type LegWishes = {
   readonly codecs: readonly CodecName[];
   readonly srtp?: SrtpMode;
   readonly rtcpMux?: boolean;
+  readonly mediaSource?: MediaSource;
 };
 
 /** Where a leg runs, for the log. */
@@ -37,10 +39,13 @@ export class LegMedia {
   }
 
   /** For a call that comes in. A row without a codec of ours speaks what the node speaks. */
-  wishesOf(trunk: Pick<TrunkSource, 'codecs' | 'srtp' | 'rtcpMux'> | null): LegWishes {
+  wishesOf(
+    trunk: Pick<TrunkSource, 'codecs' | 'srtp' | 'rtcpMux' | 'mediaSource'> | null,
+  ): LegWishes {
     if (trunk === null) return this.#defaults;
-    const { codecs = [], srtp = 'off', rtcpMux = false } = trunk;
-    return { srtp, rtcpMux, codecs: codecs.length > 0 ? codecs : this.#defaults.codecs };
+    const { codecs = [], srtp = 'off', rtcpMux = false, mediaSource = 'auto' } = trunk;
+    const spoken = codecs.length > 0 ? codecs : this.#defaults.codecs;
+    return { srtp, rtcpMux, mediaSource, codecs: spoken };
   }
 
   /** SRTP whose keys went over the wire for everybody to read protects from nobody there: said once for each trunk. */

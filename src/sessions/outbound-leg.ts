@@ -85,8 +85,9 @@ class OutboundLeg implements Leg {
     const { sip, shownAddress } = this.#options;
     const trunk = this.#route;
     const address = shownAddress(local.address, trunk.host);
-    const { codecs, srtp = 'off', rtcpMux = false } = trunk;
-    const session = createSdpSession({ address, port: local.port, codecs, srtp, rtcpMux });
+    const { codecs, srtp = 'off', rtcpMux = false, mediaSource = 'auto' } = trunk;
+    const wishes = { codecs, srtp, rtcpMux, mediaSource };
+    const session = createSdpSession({ ...wishes, address, port: local.port });
     this.#description.use(session);
     this.#mayMoveOn = false;
     try {

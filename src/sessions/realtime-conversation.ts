@@ -12,6 +12,7 @@ import { AgentSpeech } from './agent-speech.ts';
 import { Asking } from './asking.ts';
 import { soundLimitMs } from './backchannel.ts';
 import { CallContext } from './call-context.ts';
+import type { CallFeed } from './call-frames.ts';
 import {
   configOf,
   endsLoop,
@@ -53,6 +54,7 @@ const HOPELESS: ReadonlySet<string> = new Set(['E_PROVIDER_AUTH', 'E_PROVIDER_PA
 export class RealtimeConversation implements Talk {
   readonly #options: RealtimeConversationOptions;
   readonly #link: RealtimeLink;
+  readonly #feed: CallFeed;
   readonly #turn: TurnActor;
   readonly #speaker: Speaker;
   readonly #speech: AgentSpeech;
@@ -86,6 +88,7 @@ export class RealtimeConversation implements Talk {
     this.#turn = this.#newTurn();
     this.#words = new RealtimeWords({ story, clock });
     const { feed } = story;
+    this.#feed = feed;
     const told = {
       feed,
       callTimeMs: () => story.callTimeMs(),
@@ -170,7 +173,7 @@ export class RealtimeConversation implements Talk {
     const { notice, pump } = this.#options;
     pump.add(this);
     this.#link.onEvent((event) => this.#onModel(event));
-    if (notice === null) this.#caller.isOpen = true;
+    if (notice === null) this.#caller.open();
     this.#turn.start();
     if (notice !== null) void this.#giveNotice(notice);
   }
@@ -189,12 +192,17 @@ export class RealtimeConversation implements Talk {
   }
 
   #open(): void {
-    this.#caller.isOpen = true;
+    this.#caller.open();
     this.#turn.send({ type: 'open' });
   }
 
   pump(): void {
-    this.#caller.pump(this.#turn.time.stands || this.#floor.wantsSilence);
+    if (!this.#caller.isDue()) {
+      // Clients want to know to the frame what was said; else there is time for that.
+      if (this.#feed.isHeard) this.#speech.poll();
+      return;
+    }
+    this.#hear();
     this.#speech.poll();
     // What it waits for takes half a minute.
     if (++this.#looks % LOOKS_PER_WATCH !== 0) return;
@@ -203,9 +211,15 @@ export class RealtimeConversation implements Talk {
     this.#watch.poll(this.#turn.hasFloor ? this.#speech.byNumber(utterance) : null);
   }
 
+  #hear(): void {
+    this.#caller.pump(this.#turn.time.stands || this.#floor.wantsSilence);
+  }
+
   // ---- What is done to it from outside ----
 
   hold(on: boolean, why: HoldReason = 'asked'): void {
+    // What came before is heard as it was.
+    this.#hear();
     if (on) this.#holds.add(why);
     else this.#holds.delete(why);
     const isHeld = this.#holds.size > 0;

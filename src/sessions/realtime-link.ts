@@ -110,7 +110,9 @@ export class RealtimeLink {
   #on(number: number, event: RealtimeEvent): void {
     if (number !== this.#number || this.#isClosed) return;
     const told =
-      'generation' in event ? { ...event, generation: event.generation + this.#offset } : event;
+      this.#offset > 0 && 'generation' in event
+        ? { ...event, generation: event.generation + this.#offset }
+        : event;
     if ('generation' in told)
       this.#lastGeneration = Math.max(this.#lastGeneration, told.generation);
     if (told.type === 'error' && told.isFatal) this.#session = null;

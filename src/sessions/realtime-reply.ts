@@ -49,7 +49,8 @@ export class RealtimeReply {
   #isFull = false;
   #hasBegun = false;
   #isOver = false;
-  #bell = Promise.withResolvers<void>();
+  /** Somebody waits for the next step, or for one to be over; null: nobody does. */
+  #bell: PromiseWithResolvers<void> | null = null;
 
   constructor(options: RealtimeReplyOptions) {
     this.#options = options;
@@ -133,7 +134,7 @@ export class RealtimeReply {
   /** Nothing more comes. Resolves with true when all of it is in the playout, with false when it was given up. */
   async end(): Promise<boolean> {
     const utterance = this.#utterance;
-    while (this.#steps.length > 0 && !this.#isOver) await this.#bell.promise;
+    while (this.#steps.length > 0 && !this.#isOver) await this.#rung();
     if (this.#isOver || utterance === null) return false;
     this.#isOver = true;
     this.#ring();
@@ -228,7 +229,7 @@ export class RealtimeReply {
     try {
       while (!this.#isOver) {
         const [step] = this.#steps;
-        if (step === undefined) await this.#bell.promise;
+        if (step === undefined) await this.#rung();
         else if (step.kind === 'end') {
           utterance.endPiece();
           this.#next();
@@ -253,9 +254,14 @@ export class RealtimeReply {
     this.#ring();
   }
 
+  #rung(): Promise<void> {
+    this.#bell ??= Promise.withResolvers<void>();
+    return this.#bell.promise;
+  }
+
   #ring(): void {
-    const { resolve } = this.#bell;
-    this.#bell = Promise.withResolvers<void>();
-    resolve();
+    const bell = this.#bell;
+    this.#bell = null;
+    bell?.resolve();
   }
 }

@@ -2,6 +2,7 @@
 import { assign, emit, enqueueActions, setup } from 'xstate';
 import { isBackchannel } from './backchannel.ts';
 import { isPrompt, turnGuards } from './turn-guards.ts';
+import { note, ofNow, type Held } from './turn-held.ts';
 import {
   confirmMsOf,
   DETECTION_SLACK_MS,
@@ -37,29 +38,29 @@ const MAX_TURN_TEXT = 4000;
 export const turnBase = setup({
   types: {
     input: {} as { readonly config: TurnConfig },
-    context: {} as TurnContext,
+    context: {} as Held,
     events: {} as TurnEvent,
     emitted: {} as TurnCommand,
   },
-  guards: turnGuards,
+  guards: ofNow(turnGuards),
   actions: {
-    arm: emit(({ context }) => ({
-      ...{ type: 'bargein.arm' as const, on: mayBargeIn(context) },
-      confirmMs: confirmMsOf(context),
+    arm: emit(({ context: { now } }) => ({
+      ...{ type: 'bargein.arm' as const, on: mayBargeIn(now) },
+      confirmMs: confirmMsOf(now),
     })),
-    disarm: emit(({ context }) => ({
+    disarm: emit(({ context: { now } }) => ({
       ...{ type: 'bargein.arm' as const, on: false },
-      confirmMs: confirmMsOf(context),
+      confirmMs: confirmMsOf(now),
     })),
     pause: emit({ type: 'playout.pause' as const }),
     resume: emit({ type: 'playout.resume' as const }),
     /** What was to follow the interrupted words, does not: neither does the end of the call. */
-    yieldFloor: enqueueActions(({ context, event, enqueue }) => {
+    yieldFloor: enqueueActions(({ context: { now: context }, event, enqueue }) => {
       const isPressed = ['dtmf', 'text', 'interrupt'].includes(event.type);
       const since = isPressed ? event.at : context.speechSince;
-      enqueue.assign({ endCall: false });
+      enqueue.assign(note(() => ({ endCall: false })));
       const isUnanswered = leavesUnanswered({ context, event });
-      if (isUnanswered) enqueue.assign({ said: true, turn: context.answered });
+      if (isUnanswered) enqueue.assign(note(() => ({ said: true, turn: context.answered })));
       enqueue.emit({
         type: 'floor.yield',
         utterance: context.utterance,
@@ -67,176 +68,222 @@ export const turnBase = setup({
         isUnanswered,
       });
     }),
-    noteSpeech: assign(({ event }) =>
-      event.type === 'speech.started'
-        ? { speaking: true, speechSince: event.startMs, lastedMs: 0, over: event.over ?? NOT_OVER }
-        : {},
+    noteSpeech: assign(
+      note(({ event }) =>
+        event.type === 'speech.started'
+          ? {
+              speaking: true,
+              speechSince: event.startMs,
+              lastedMs: 0,
+              over: event.over ?? NOT_OVER,
+            }
+          : {},
+      ),
     ),
     /** Of an interruption: after a pause that is none, the same speech goes on. */
-    noteSpeechAgain: assign(({ context, event }) => {
-      if (event.type !== 'speech.started') return {};
-      const isSame = !context.speaking && event.startMs - context.speechEndMs < SAME_SPEECH_MS;
-      if (isSame) return { speaking: true };
-      return { speaking: true, speechSince: event.startMs, lastedMs: 0 };
-    }),
+    noteSpeechAgain: assign(
+      note(({ context, event }) => {
+        if (event.type !== 'speech.started') return {};
+        const isSame = !context.speaking && event.startMs - context.speechEndMs < SAME_SPEECH_MS;
+        if (isSame) return { speaking: true };
+        return { speaking: true, speechSince: event.startMs, lastedMs: 0 };
+      }),
+    ),
     /** It is not said, and nothing that was to follow it is done. */
-    giveUpFloor: enqueueActions(({ context, enqueue }) => {
-      enqueue.assign({ endCall: false });
+    giveUpFloor: enqueueActions(({ context: { now: context }, enqueue }) => {
+      enqueue.assign(note(() => ({ endCall: false })));
       enqueue.emit({ type: 'floor.yield', utterance: context.utterance, since: null });
     }),
-    noteSilence: assign({ speaking: false }),
-    noteUtterance: assign(({ context, event }) => {
-      if (event.type !== 'speech.stopped') return { speaking: false };
-      const speechMs = context.turn.speechMs + Math.max(0, event.endMs - event.startMs);
-      return {
-        speaking: false,
-        unread: context.unread + 1,
-        speechEndMs: event.endMs,
-        turn: { ...context.turn, speechMs },
-      };
-    }),
-    noteLasted: assign({
-      lastedMs: ({ context, event }) =>
-        event.type === 'speech.lasted'
-          ? Math.max(event.speechMs, context.lastedMs)
-          : context.lastedMs,
-    }),
-    notePartial: assign({
-      turn: ({ context: { turn }, event }) => withText(turn, turn.words, wordsOf(event)),
-    }),
-    noteRead: assign({
-      unread: ({ context }) => Math.max(0, context.unread - 1),
-      said: ({ context, event }) =>
-        context.said || wordsOf(event) !== '' || (!context.config.reads && context.unread > 0),
-      turn: ({ context: { turn }, event }) =>
-        withText(turn, joinWords(turn.words, wordsOf(event)), ''),
-    }),
+    noteSilence: assign(note(() => ({ speaking: false }))),
+    noteUtterance: assign(
+      note(({ context, event }) => {
+        if (event.type !== 'speech.stopped') return { speaking: false };
+        const speechMs = context.turn.speechMs + Math.max(0, event.endMs - event.startMs);
+        return {
+          speaking: false,
+          unread: context.unread + 1,
+          speechEndMs: event.endMs,
+          turn: { ...context.turn, speechMs },
+        };
+      }),
+    ),
+    noteLasted: assign(
+      note(({ context, event }) => ({
+        lastedMs:
+          event.type === 'speech.lasted'
+            ? Math.max(event.speechMs, context.lastedMs)
+            : context.lastedMs,
+      })),
+    ),
+    notePartial: assign(
+      note(({ context: { turn }, event }) => ({
+        turn: withText(turn, turn.words, wordsOf(event)),
+      })),
+    ),
+    noteRead: assign(
+      note(({ context: { config, said, turn, unread }, event }) => ({
+        unread: Math.max(0, unread - 1),
+        said: said || wordsOf(event) !== '' || (!config.reads && unread > 0),
+        turn: withText(turn, joinWords(turn.words, wordsOf(event)), ''),
+      })),
+    ),
     /** Read while the agent speaks: what is no interruption asks for no answer. */
-    noteReadOver: assign(({ context, event }) => {
-      const counts = countsOver({ context, event });
-      const words = counts ? joinWords(context.turn.words, wordsOf(event)) : context.turn.words;
-      return {
-        unread: Math.max(0, context.unread - 1),
-        said: context.said || counts,
-        turn: withText(context.turn, words, ''),
-      };
-    }),
-    noteLikelihood: assign({
-      turn: ({ context, event }) =>
-        event.type === 'likelihood' && event.text === turnTextOf(context)
-          ? { ...context.turn, likelihood: event.likelihood }
-          : context.turn,
-    }),
-    noteDials: assign({
-      dials: ({ context, event }) =>
-        event.type === 'dials' ? { ...context.config.dials, ...event.dials } : context.dials,
-    }),
-    noteBegun: assign({
-      begun: ({ context, event }) =>
-        event.type === 'agent.began' ? event.utterance : context.begun,
-    }),
-    noteHeard: assign({
-      lastAgentText: ({ context, event }) =>
-        event.type === 'agent.heard' && event.text !== '' ? event.text : context.lastAgentText,
-    }),
-    clearTurn: assign({ turn: NO_TURN }),
+    noteReadOver: assign(
+      note(({ context, event }) => {
+        const counts = countsOver({ context, event });
+        const words = counts ? joinWords(context.turn.words, wordsOf(event)) : context.turn.words;
+        return {
+          unread: Math.max(0, context.unread - 1),
+          said: context.said || counts,
+          turn: withText(context.turn, words, ''),
+        };
+      }),
+    ),
+    noteLikelihood: assign(
+      note(({ context, event }) => ({
+        turn:
+          event.type === 'likelihood' && event.text === turnTextOf(context)
+            ? { ...context.turn, likelihood: event.likelihood }
+            : context.turn,
+      })),
+    ),
+    noteDials: assign(
+      note(({ context, event }) => ({
+        dials: event.type === 'dials' ? { ...context.config.dials, ...event.dials } : context.dials,
+      })),
+    ),
+    noteBegun: assign(
+      note(({ context, event }) => ({
+        begun: event.type === 'agent.began' ? event.utterance : context.begun,
+      })),
+    ),
+    noteHeard: assign(
+      note(({ context, event }) => ({
+        lastAgentText:
+          event.type === 'agent.heard' && event.text !== '' ? event.text : context.lastAgentText,
+      })),
+    ),
+    clearTurn: assign(note(() => ({ turn: NO_TURN }))),
     /** What was said over the agent was nothing. */
-    dropPartial: assign({ turn: ({ context: { turn } }) => withText(turn, turn.words, '') }),
-    noteWritten: assign({ said: true }),
-    noteStopped: assign({ idleSince: ({ event }) => event.at }),
-    giveUpUnread: enqueueActions(({ context, enqueue }) => {
+    dropPartial: assign(
+      note(({ context: { turn } }) => ({ turn: withText(turn, turn.words, '') })),
+    ),
+    noteWritten: assign(note(() => ({ said: true }))),
+    noteStopped: assign(note(({ event }) => ({ idleSince: event.at }))),
+    giveUpUnread: enqueueActions(({ context: { now: context }, enqueue }) => {
       if (context.unread === 0) return;
-      enqueue.assign({ unread: 0 });
+      enqueue.assign(note(() => ({ unread: 0 })));
       enqueue.emit({ type: 'speech.giveUp' });
     }),
-    noteEndCall: assign({
-      endCall: ({ context, event }) =>
-        context.endCall || (event.type === 'reply.queued' && event.endCall),
-    }),
-    noteFailure: assign({ failures: ({ context }) => context.failures + 1 }),
+    noteEndCall: assign(
+      note(({ context, event }) => ({
+        endCall: context.endCall || (event.type === 'reply.queued' && event.endCall),
+      })),
+    ),
+    noteFailure: assign(note(({ context }) => ({ failures: context.failures + 1 }))),
     /** An apology is no success: replies that fail in a row end the call. */
-    noteFinished: assign({
-      idleSince: ({ event }) => event.at,
-      failures: ({ context }) => (isPrompt(context.task, 'apology') ? context.failures : 0),
-    }),
-    countPrompt: assign({ promptsGiven: ({ context }) => context.promptsGiven + 1 }),
-    clearDeadline: assign({ deadlineAt: null }),
-    setConfirmDeadline: assign({
-      deadlineAt: ({ context }) =>
-        context.speechSince +
-        Math.min(
-          MAX_SPEECH_MS,
-          confirmMsOf(context) + context.config.vadHangoverMs + DETECTION_SLACK_MS,
-        ),
-    }),
-    setJudgeDeadline: assign({ deadlineAt: ({ event }) => event.at + JUDGE_AGAIN_MS }),
-    setFalseDeadline: assign({
-      deadlineAt: ({ context, event }) =>
-        context.config.reads
+    noteFinished: assign(
+      note(({ context, event }) => ({
+        idleSince: event.at,
+        failures: isPrompt(context.task, 'apology') ? context.failures : 0,
+      })),
+    ),
+    countPrompt: assign(note(({ context }) => ({ promptsGiven: context.promptsGiven + 1 }))),
+    clearDeadline: assign(note(() => ({ deadlineAt: null }))),
+    setConfirmDeadline: assign(
+      note(({ context }) => ({
+        deadlineAt:
+          context.speechSince +
+          Math.min(
+            MAX_SPEECH_MS,
+            confirmMsOf(context) + context.config.vadHangoverMs + DETECTION_SLACK_MS,
+          ),
+      })),
+    ),
+    setJudgeDeadline: assign(note(({ event }) => ({ deadlineAt: event.at + JUDGE_AGAIN_MS }))),
+    setFalseDeadline: assign(
+      note(({ context, event }) => ({
+        deadlineAt: context.config.reads
           ? event.at + context.config.falseBargeInMs
           : context.speechEndMs + SAME_SPEECH_MS,
-    }),
-    setIdleDeadline: assign({
-      deadlineAt: ({ context: { idleSince, promptsGiven, config, isCallerMuted } }) =>
-        isCallerMuted
+      })),
+    ),
+    setIdleDeadline: assign(
+      note(({ context: { idleSince, promptsGiven, config, isCallerMuted } }) => ({
+        deadlineAt: isCallerMuted
           ? null
           : idleSince +
             (promptsGiven < config.prompts ? config.promptAfterMs : config.hangupAfterMs),
-    }),
-    setSpeechDeadline: assign({ deadlineAt: ({ event }) => event.at + MAX_SPEECH_MS }),
-    setEndpointDeadline: assign({
-      deadlineAt: ({ context }) => context.speechEndMs + pauseMsOf(context),
-    }),
-    setFinalDeadline: assign({
-      deadlineAt: ({ context }) =>
-        context.speechEndMs + pauseMsOf(context) + context.config.sttFinalMs,
-    }),
+      })),
+    ),
+    setSpeechDeadline: assign(note(({ event }) => ({ deadlineAt: event.at + MAX_SPEECH_MS }))),
+    setEndpointDeadline: assign(
+      note(({ context }) => ({
+        deadlineAt: context.speechEndMs + pauseMsOf(context),
+      })),
+    ),
+    setFinalDeadline: assign(
+      note(({ context }) => ({
+        deadlineAt: context.speechEndMs + pauseMsOf(context) + context.config.sttFinalMs,
+      })),
+    ),
     /** A new utterance number and the command to fill it. */
-    take: enqueueActions(({ context, enqueue }, { task }: { task: FloorTask }) => {
-      const utterance = context.lastNumber + 1;
-      enqueue.assign({ ...floorFor(context, { utterance, task }), lastNumber: utterance });
-      enqueue.emit({ type: 'floor.take', utterance, task });
-    }),
-    takeAsked: enqueueActions(({ context, event, enqueue }) => {
+    take: enqueueActions(
+      ({ context: { now: context }, enqueue }, { task }: { task: FloorTask }) => {
+        const utterance = context.lastNumber + 1;
+        enqueue.assign(
+          note(() => ({ ...floorFor(context, { utterance, task }), lastNumber: utterance })),
+        );
+        enqueue.emit({ type: 'floor.take', utterance, task });
+      },
+    ),
+    takeAsked: enqueueActions(({ context: { now: context }, event, enqueue }) => {
       if (event.type !== 'ask') return;
       const { task } = event;
       const utterance = context.lastNumber + 1;
-      enqueue.assign({ ...floorFor(context, { utterance, task }), lastNumber: utterance });
+      enqueue.assign(
+        note(() => ({ ...floorFor(context, { utterance, task }), lastNumber: utterance })),
+      );
       enqueue.emit({ type: 'floor.take', utterance, task });
     }),
-    takeWaiting: enqueueActions(({ context, enqueue }) => {
+    takeWaiting: enqueueActions(({ context: { now: context }, enqueue }) => {
       const [next, ...waiting] = context.waiting;
       if (next === undefined) return;
-      enqueue.assign({ ...floorFor(context, next), waiting });
+      enqueue.assign(note(() => ({ ...floorFor(context, next), waiting })));
       enqueue.emit({ type: 'floor.take', ...next });
     }),
-    letWait: assign(({ context, event }) =>
-      event.type === 'ask' ? withWaiting(context, event.task) : {},
+    letWait: assign(
+      note(({ context, event }) => (event.type === 'ask' ? withWaiting(context, event.task) : {})),
     ),
     /** Keys pressed one after the other are one input. */
-    letKeysWait: assign(({ context, event }) => {
-      if (event.type !== 'dtmf') return {};
-      const last = context.waiting.at(-1);
-      if (last?.task.kind !== 'reply' || last.task.input.kind !== 'dtmf')
-        return withWaiting(context, {
-          kind: 'reply',
-          input: { kind: 'dtmf', digits: event.digits },
-        });
-      const digits = (last.task.input.digits + event.digits).slice(0, MAX_WAITING_KEYS);
-      const task: FloorTask = { kind: 'reply', input: { kind: 'dtmf', digits } };
-      return { waiting: [...context.waiting.slice(0, -1), { ...last, task }] };
-    }),
-    dropWaiting: assign({
-      waiting: ({ context, event }) =>
-        context.waiting.filter(
+    letKeysWait: assign(
+      note(({ context, event }) => {
+        if (event.type !== 'dtmf') return {};
+        const last = context.waiting.at(-1);
+        if (last?.task.kind !== 'reply' || last.task.input.kind !== 'dtmf')
+          return withWaiting(context, {
+            kind: 'reply',
+            input: { kind: 'dtmf', digits: event.digits },
+          });
+        const digits = (last.task.input.digits + event.digits).slice(0, MAX_WAITING_KEYS);
+        const task: FloorTask = { kind: 'reply', input: { kind: 'dtmf', digits } };
+        return { waiting: [...context.waiting.slice(0, -1), { ...last, task }] };
+      }),
+    ),
+    dropWaiting: assign(
+      note(({ context, event }) => ({
+        waiting: context.waiting.filter(
           ({ utterance }) => event.type !== 'unask' || utterance !== event.utterance,
         ),
-    }),
+      })),
+    ),
     /** Once the caller can be heard again, his silence counts anew. */
-    noteMuted: assign(({ context, event }) => {
-      if (event.type !== 'caller.muted') return {};
-      return { isCallerMuted: event.on, idleSince: event.on ? context.idleSince : event.at };
-    }),
+    noteMuted: assign(
+      note(({ context, event }) => {
+        if (event.type !== 'caller.muted') return {};
+        return { isCallerMuted: event.on, idleSince: event.on ? context.idleSince : event.at };
+      }),
+    ),
     end: emit((_, { cause }: { cause: TurnEndCause }) => ({ type: 'turn.ended' as const, cause })),
   },
 });

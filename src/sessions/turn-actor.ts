@@ -59,9 +59,9 @@ export class TurnActor {
     this.#actor.subscribe({
       next: (snapshot) => {
         const isListening = snapshot.matches('listening');
-        options.onStep(snapshot.context, isListening && !this.#wasListening);
+        options.onStep(snapshot.context.now, isListening && !this.#wasListening);
         this.#wasListening = isListening;
-        this.#arm(snapshot.context.deadlineAt);
+        this.#arm(snapshot.context.now.deadlineAt);
       },
       error: (error) => options.onError(error),
     });
@@ -83,7 +83,7 @@ export class TurnActor {
   }
 
   get context(): TurnContext {
-    return this.#actor.getSnapshot().context;
+    return this.#actor.getSnapshot().context.now;
   }
 
   /** The agent speaks, or is about to, and nobody speaks over it. */

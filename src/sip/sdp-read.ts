@@ -1,5 +1,5 @@
 /** Reads a session description into what the negotiation needs, and refuses what is none (E_SDP). */
-import { isIP } from 'node:net';
+import { isIP, SocketAddress } from 'node:net';
 import { parse } from 'sdp-transform';
 import type { CodecName } from '#lib/audio-codec.ts';
 import { AppError } from '#lib/errors.ts';
@@ -95,7 +95,10 @@ function readLine(text: string): { type: string; port: number; protocol: string;
   return { type: match[1] ?? '', port, protocol: match[3] ?? '', formats: match[4] ?? '' };
 }
 
-/** A unicast address. A name would need a DNS lookup that the far end controls; nobody sends one in practice. */
+/**
+ * A unicast address, as the system writes it: sources of packets are compared with it. A name would need a DNS lookup
+ * that the far end controls; nobody sends one in practice.
+ */
 function readAddress(connection: unknown): string {
   const address = typeof connection === 'string' ? connection : '';
   const family = isIP(address);
@@ -104,7 +107,7 @@ function readAddress(connection: unknown): string {
   const first = Number(address.split('.', 1)[0]);
   const multicast = family === 4 ? first >= 224 : /^ff/i.test(address);
   if (multicast) throw bad(`has the multicast or broadcast address ${address}`);
-  return address;
+  return family === 6 ? new SocketAddress({ address, family: 'ipv6' }).address : address;
 }
 
 /** What the parser of descriptions drops, or reads less strictly than keys allow. */

@@ -2,6 +2,7 @@
 import { randomInt } from 'node:crypto';
 import type { MediaDescription } from 'sdp-transform';
 import type { OpusWishes } from '#lib/audio-codec.ts';
+import type { MediaSource } from '#lib/media-source.ts';
 import type { SrtpKey, SrtpKeys, SrtpMode } from '#lib/srtp-params.ts';
 import { newKey, OFFERED_SUITES, type CryptoLine } from './sdp-crypto.ts';
 import { PayloadTypes, type FormatName } from './sdp-formats.ts';
@@ -32,6 +33,8 @@ export type SdpAudio = {
   readonly srtp?: SrtpKeys | null;
   readonly rtcpMux?: boolean;
   readonly remoteRtcpPort?: number;
+  /** As `SdpLocal` has it; absent: `auto`. */
+  readonly mediaSource?: MediaSource;
 };
 
 export type SdpLocal = {
@@ -43,6 +46,8 @@ export type SdpLocal = {
   readonly srtp?: SrtpMode;
   /** Whether our offers hold `a=rtcp-mux`; where they offer it, it is agreed to anyway. */
   readonly rtcpMux?: boolean;
+  /** Stands in no SDP, and holds for every description of the call. Absent: `auto`. */
+  readonly mediaSource?: MediaSource;
 };
 
 /** One call's side of the negotiation. Calls may come in any order; each one describes the session from then on. */
@@ -216,6 +221,7 @@ class Negotiation implements SdpSession {
     const own = this.#agreed?.own ?? null;
     const rtcpMux = this.#agreed?.rtcpMux === true;
     const { address, port, rtcpPort } = media;
+    const { mediaSource = 'auto' } = this.#local;
     const hasOwnRtcp = rtcpPort !== null && !rtcpMux && rtcpPort !== port + 1;
     return {
       codec,
@@ -235,6 +241,7 @@ class Negotiation implements SdpSession {
       srtp: own === null || crypto === null ? null : { send: own.key, receive: crypto.key },
       rtcpMux,
       ...(hasOwnRtcp ? { remoteRtcpPort: rtcpPort } : {}),
+      ...(mediaSource === 'auto' ? {} : { mediaSource }),
     };
   }
 

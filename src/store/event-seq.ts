@@ -10,13 +10,14 @@ type Stored = { call_id: Id; last: number; is_over: boolean };
 
 /**
  * The entries, none of which is stored yet, with every number of its call free: from the first one that is taken, the
- * call's events get the next numbers without a gap. A second final event is left out. Errors: those of `sql`.
+ * call's events get the next numbers without a gap. A second final event is left out. `taken`: by `takenKeys`, of these
+ * entries at least. Errors: those of `sql`.
  */
 export async function withFreeSeq(
   sql: Sql,
   entries: readonly CallEntry[],
+  taken: ReadonlySet<string>,
 ): Promise<readonly CallEntry[]> {
-  const taken = await takenKeys(sql, entries);
   const clashing = new Set<Id>();
   const given = new Set<string>();
   for (const { event } of entries) {
@@ -29,7 +30,11 @@ export async function withFreeSeq(
   return renumber(entries, taken, stored);
 }
 
-async function takenKeys(sql: Sql, entries: readonly CallEntry[]): Promise<Set<string>> {
+/** Of the entries' numbers, those that the database has. Errors: those of `sql`. */
+export async function takenKeys(
+  sql: Sql,
+  entries: readonly CallEntry[],
+): Promise<ReadonlySet<string>> {
   if (entries.length === 0) return new Set();
   const found = await sql.rows<{ call_id: Id; seq: number }>(
     `SELECT e.call_id, e.seq FROM call_events e

@@ -2,6 +2,7 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { JournalEntry } from '#lib/call-events.ts';
+import type { Clock, TimerHandle } from '#lib/clock.ts';
 import { messageOf, systemCodeOf } from '#lib/errors.ts';
 import type { Log } from '#lib/log.ts';
 
@@ -14,8 +15,12 @@ type Source = {
   countFrom(position: Position): Promise<number>;
   read(position: Position, limit: number): Promise<Batch>;
   committed(): void;
+  readonly clock: Clock;
   readonly log: Log;
 };
+
+/** What was committed since is read again after a crash: readers know the ids they have had. */
+const SAVE_EVERY_MS = 1_000;
 
 export class JournalCursor {
   readonly name: string;
@@ -24,6 +29,9 @@ export class JournalCursor {
   #position: Position;
   #pending = 0;
   #isSaved = true;
+  #hasFailed = false;
+  #savedAtMs = Number.NEGATIVE_INFINITY;
+  #timer: TimerHandle | undefined;
 
   private constructor(name: string, file: string, source: Source, position: Position) {
     this.name = name;
@@ -54,11 +62,15 @@ export class JournalCursor {
     return this.#source.read(this.#position, limit);
   }
 
-  /** The reader has dealt with the batch. If saving fails, a restart reads it again. */
+  /** The reader has dealt with the batch. What is not saved, now or soon, a restart reads again. */
   commit(batch: Batch): void {
     this.#position = batch.next;
     this.#pending = Math.max(0, this.#pending - batch.entries.length);
-    this.#save();
+    this.#isSaved = false;
+    const { clock } = this.#source;
+    const waitMs = this.#savedAtMs + SAVE_EVERY_MS - clock.now();
+    if (waitMs <= 0) this.#save();
+    else this.#timer ??= clock.setTimer(() => this.#save(), waitMs);
     this.#source.committed();
   }
 
@@ -68,22 +80,25 @@ export class JournalCursor {
   }
 
   close(): void {
+    this.#source.clock.clearTimer(this.#timer);
     if (!this.#isSaved) this.#save();
   }
 
   #save(): void {
+    const { clock, log } = this.#source;
+    clock.clearTimer(this.#timer);
+    this.#timer = undefined;
+    this.#savedAtMs = clock.now();
     const partial = `${this.#file}.partial`;
     try {
       writeFileSync(partial, JSON.stringify(this.#position), { mode: 0o600 });
       renameSync(partial, this.#file);
       this.#isSaved = true;
+      this.#hasFailed = false;
     } catch (error) {
-      if (this.#isSaved)
-        this.#source.log.warn('journal.cursorNotSaved', {
-          name: this.name,
-          message: messageOf(error),
-        });
-      this.#isSaved = false;
+      if (!this.#hasFailed)
+        log.warn('journal.cursorNotSaved', { name: this.name, message: messageOf(error) });
+      this.#hasFailed = true;
     }
   }
 }

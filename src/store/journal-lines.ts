@@ -38,8 +38,12 @@ export function soundEnd(lines: readonly Line[]): number {
   return lines.findLast(({ entry }) => entry !== null)?.end ?? 0;
 }
 
+/** Of a line that nobody can have damaged. */
+export function entryOf(line: Buffer): JournalEntry {
+  return JSON.parse(line.toString('utf8', SUM_CHARS + 1)) as JournalEntry;
+}
+
 function decodeLine(line: Buffer): JournalEntry | null {
   const json = line.subarray(SUM_CHARS + 1);
-  if (line.toString('latin1', 0, SUM_CHARS) !== sumOf(json)) return null;
-  return JSON.parse(json.toString('utf8')) as JournalEntry;
+  return line.toString('latin1', 0, SUM_CHARS) === sumOf(json) ? entryOf(line) : null;
 }

@@ -14,6 +14,7 @@ import type { Log } from '#lib/log.ts';
 import { JournalCursor, type Batch, type Position } from './journal-cursor.ts';
 import { decodeLines, encodeLine, soundEnd } from './journal-lines.ts';
 import { readLines } from './journal-reader.ts';
+import { JournalTail } from './journal-tail.ts';
 import { JournalWriter, type WriteBytes } from './journal-writer.ts';
 import { LiveCalls, type LiveCall } from './live-calls.ts';
 
@@ -42,6 +43,7 @@ export class Journal {
   readonly #files: Map<number, FileState>;
   readonly #live: LiveCalls;
   readonly #writer: JournalWriter;
+  readonly #tail = new JournalTail();
   readonly #queue: BoundedQueue<JournalEntry>;
   readonly #cursors = new Map<string, JournalCursor>();
   readonly #listeners = new Set<(entry: JournalEntry) => void>();
@@ -118,6 +120,7 @@ export class Journal {
       countFrom: (position) => this.#countFrom(position),
       read: (position, limit) => this.#read(position, limit),
       committed: () => this.#dropOldFiles(),
+      clock: this.#clock,
       log: this.#log,
     });
     for (let missed = before; missed < this.#written; missed++) cursor.noteAppend();
@@ -133,6 +136,7 @@ export class Journal {
     if (this.#isClosed) return;
     try {
       if (this.#writer.bytes > 0) this.#writer.rotate();
+      this.#tail.forget();
     } catch (error) {
       this.#log.warn('journal.notTurnedOver', { message: messageOf(error) });
       return;
@@ -195,14 +199,17 @@ export class Journal {
   }
 
   #tryWrite(entry: JournalEntry): boolean {
+    let line: Buffer;
     try {
-      this.#writer.append(encodeLine(entry));
+      line = encodeLine(entry);
+      this.#writer.append(line);
     } catch (error) {
       this.#failed(error);
       return false;
     }
     this.#written++;
     const { file, bytes } = this.#writer;
+    this.#tail.add(file, bytes - line.length, line);
     const state = this.#files.get(file) ?? { bytes: 0, entries: 0 };
     this.#files.set(file, { bytes, entries: state.entries + 1 });
     if (isCallEntry(entry)) this.#live.note(entry, file);
@@ -270,6 +277,8 @@ export class Journal {
   }
 
   async #read(from: Position, limit: number): Promise<Batch> {
+    const newest = this.#tail.read(from, limit);
+    if (newest !== null) return newest;
     let position = from;
     for (;;) {
       const { bytes } = this.#state(position.file);

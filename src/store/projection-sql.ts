@@ -11,7 +11,7 @@ import {
 import { AppError } from '#lib/errors.ts';
 import type { Id } from '#lib/ids.ts';
 import { linkContacts } from './contact-links.ts';
-import { withFreeSeq } from './event-seq.ts';
+import { takenKeys, withFreeSeq } from './event-seq.ts';
 import type { Sql } from './pool.ts';
 import { EXPIRES_AT } from './recording-rows.ts';
 import { isSuspectData } from './sql-errors.ts';
@@ -85,19 +85,28 @@ export async function applyEntries(
   entries: readonly JournalEntry[],
   onExtraLost?: (what: string, error: unknown) => void,
 ): Promise<Applied> {
-  const isNew = await notYetStored(sql, entries);
-  const calls = await notDeleted(sql, isNew.filter(isCallEntry));
-  const fresh = await withFreeSeq(sql, calls);
+  const all = entries.filter(isCallEntry);
+  // Sent one behind the other, and worked on in this order: each answer that is waited for by itself costs a round trip.
+  const [isNew, isKept, taken] = await Promise.all([
+    notYetStored(sql, entries),
+    notDeleted(sql, all),
+    takenKeys(sql, all),
+  ]);
+  const unstored = entries.filter(isNew);
+  const fresh = await withFreeSeq(sql, unstored.filter(isCallEntry).filter(isKept), taken);
   for (const [callId, change] of mergeRecords(fresh)) await writeRecord(sql, callId, change);
-  const stored = [...fresh, ...isNew.filter((entry) => !isCallEntry(entry))];
-  await writeEvents(sql, stored);
-  const deliveries = await feedWebhooks(sql, stored, toJson);
+  const stored = [...fresh, ...unstored.filter((entry) => !isCallEntry(entry))];
+  const [, deliveries] = await Promise.all([
+    writeEvents(sql, stored),
+    feedWebhooks(sql, stored, toJson),
+    ...(onExtraLost === undefined ? EXTRAS.map(([, extra]) => extra(sql, fresh)) : []),
+  ]);
   for (const { event, recording } of fresh) {
     if (recording !== null) await writeRecording(sql, event.account_id, event.call_id, recording);
   }
-  for (const [what, extra] of EXTRAS) {
-    if (onExtraLost === undefined) await extra(sql, fresh);
-    else await withoutLoss(sql, () => extra(sql, fresh), onExtraLost.bind(null, what));
+  if (onExtraLost !== undefined) {
+    for (const [what, extra] of EXTRAS)
+      await withoutLoss(sql, () => extra(sql, fresh), onExtraLost.bind(null, what));
   }
   const touched: Touched = new Map();
   for (const { event } of fresh) {
@@ -125,41 +134,47 @@ async function withoutLoss(
   }
 }
 
-/** The record's `messages` are what its events say, so they can be made again at any time. */
-export async function writeMessages(sql: Sql, callId: Id): Promise<void> {
+/** The records' `messages` are what their events say, so they can be made again at any time. */
+export async function writeMessages(sql: Sql, callIds: readonly Id[]): Promise<void> {
+  if (callIds.length === 0) return;
   await sql.run(
     `UPDATE call_records r SET messages = m.list, updated_at = now()
-       FROM (SELECT coalesce(jsonb_agg(data -> 'message' ORDER BY seq), '[]'::jsonb) AS list
-               FROM call_events WHERE call_id = $1 AND type = 'conversation.message') m
-      WHERE r.id = $1 AND r.source = 'core' AND r.messages IS DISTINCT FROM m.list`,
-    [callId],
+       FROM unnest($1::uuid[]) AS c (id),
+            LATERAL (SELECT coalesce(jsonb_agg(data -> 'message' ORDER BY seq), '[]'::jsonb) AS list
+                       FROM call_events WHERE call_id = c.id AND type = 'conversation.message') m
+      WHERE r.id = c.id AND r.source = 'core' AND r.messages IS DISTINCT FROM m.list`,
+    [callIds],
   );
 }
 
+type Filter<T> = (entry: T) => boolean;
+
 /** What is still said of a call whose record a user has deleted is dropped: it must neither come back nor be parked. */
-async function notDeleted(sql: Sql, entries: readonly CallEntry[]): Promise<readonly CallEntry[]> {
+async function notDeleted(sql: Sql, entries: readonly CallEntry[]): Promise<Filter<CallEntry>> {
   const found = await sql.rows<{ user_id: Id; call_id: Id }>(
     `SELECT user_id, target_id AS call_id FROM audit_log
       WHERE action = 'call_record.delete' AND target_id = ANY ($1::text[])`,
     [[...new Set(entries.map(({ event }) => event.call_id))]],
   );
-  if (found.length === 0) return entries;
   const deleted = new Set(found.map((row) => `${row.user_id} ${row.call_id}`));
-  return entries.filter(({ event }) => !deleted.has(`${event.account_id} ${event.call_id}`));
+  return ({ event }) => !deleted.has(`${event.account_id} ${event.call_id}`);
 }
 
-/** A replayed event changes nothing: what a user has set by PATCH since then stays. */
-async function notYetStored(sql: Sql, entries: readonly JournalEntry[]): Promise<JournalEntry[]> {
+/** A replayed event changes nothing: what a user has set by PATCH since then stays. To be asked once for each entry. */
+async function notYetStored(
+  sql: Sql,
+  entries: readonly JournalEntry[],
+): Promise<Filter<JournalEntry>> {
   const found = await sql.rows<{ id: Id }>(
     'SELECT id FROM call_events WHERE id = ANY ($1::uuid[])',
     [entries.map(({ event }) => event.id)],
   );
   const seen = new Set(found.map(({ id }) => id));
-  return entries.filter(({ event }) => {
+  return ({ event }) => {
     if (seen.has(event.id)) return false;
     seen.add(event.id);
     return true;
-  });
+  };
 }
 
 function mergeRecords(entries: readonly CallEntry[]): Map<Id, Change> {

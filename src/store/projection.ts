@@ -32,8 +32,11 @@ export type ProjectionOptions = {
 const BATCH = 200;
 /** A short wait gathers the events of one moment into one transaction. */
 const GATHER_MS = 20;
-/** From one batch to the next: a busy node pays for a batch, not for its entries, so they come less often then. */
-const BETWEEN_MS = 100;
+/**
+ * From one batch to the next: a busy node pays for a batch, not for its entries, so the longer one takes, the less often
+ * they come.
+ */
+const BETWEEN_MS = { atLeast: 100, atMost: 250, perMsOfBatch: 20 } as const;
 const MESSAGES_EVERY_MS = 5_000;
 /** Tries of one entry on an error that may be its own fault, before it is parked. */
 const MAX_ATTEMPTS = 5;
@@ -48,7 +51,9 @@ export class Projection {
   #timer: TimerHandle | undefined;
   #timerAtMs = 0;
   #running: Promise<void> | undefined;
-  #batchAtMs = Number.NEGATIVE_INFINITY;
+  /** When the last batch began, and the next one may. */
+  #batchAtMs = 0;
+  #nextAtMs = Number.NEGATIVE_INFINITY;
   #wanted = false;
   #failures = 0;
   #parked = 0;
@@ -94,7 +99,7 @@ export class Projection {
   /** Who waits for the end of a drain waits for no more than the events of one moment. */
   get #gatherMs(): number {
     if (this.#isDraining) return GATHER_MS;
-    return Math.max(GATHER_MS, this.#batchAtMs + BETWEEN_MS - this.#clock.now());
+    return Math.max(GATHER_MS, this.#nextAtMs - this.#clock.now());
   }
 
   /** True when everything was written before the deadline. */
@@ -146,6 +151,7 @@ export class Projection {
   async #run(): Promise<void> {
     this.#wanted = false;
     this.#batchAtMs = this.#clock.now();
+    this.#nextAtMs = this.#batchAtMs + BETWEEN_MS.atLeast;
     try {
       for (;;) {
         const batch = await this.#options.source.read(BATCH);
@@ -159,9 +165,17 @@ export class Projection {
       }
       await this.#writeDueMessages();
       this.#succeeded();
+      this.#rest();
     } catch (error) {
       this.#failed(error);
     }
+  }
+
+  #rest(): void {
+    const { atLeast, atMost, perMsOfBatch } = BETWEEN_MS;
+    const tookMs = this.#clock.now() - this.#batchAtMs;
+    const waitMs = Math.min(atMost, Math.max(atLeast, tookMs * perMsOfBatch));
+    this.#nextAtMs = this.#batchAtMs + waitMs;
   }
 
   async #apply(entries: readonly JournalEntry[]): Promise<void> {
@@ -178,29 +192,44 @@ export class Projection {
     onExtraLost?: (what: string, error: unknown) => void,
   ): Promise<void> {
     const nowMs = this.#clock.now();
-    const due = (callId: Id, isOver: boolean): boolean =>
-      isOver ||
-      nowMs - (this.#messages.get(callId)?.writtenMs ?? Number.NEGATIVE_INFINITY) >=
-        MESSAGES_EVERY_MS;
-    const { touched, deliveries } = await this.#options.database.withSystem(async (sql) => {
-      const applied = await applyEntries(sql, entries, onExtraLost);
-      for (const [callId, isOver] of applied.touched)
-        if (due(callId, isOver)) await writeMessages(sql, callId);
-      return applied;
-    });
-    this.#noteMessages(touched, due, nowMs);
+    // Those of other calls are no business of an entry that has to do with a failure.
+    const waiting = onExtraLost === undefined ? this.#dirty(nowMs) : [];
+    const { touched, deliveries, written } = await this.#options.database.withSystem(
+      async (sql) => {
+        const applied = await applyEntries(sql, entries, onExtraLost);
+        const ids = new Set(waiting);
+        for (const [callId, isOver] of applied.touched)
+          if (isOver || this.#isDue(callId, nowMs)) ids.add(callId);
+        await writeMessages(sql, [...ids]);
+        return { ...applied, written: ids };
+      },
+    );
+    this.#noteMessages(touched, written, nowMs);
     if (deliveries > 0) this.#onDeliveries();
   }
 
-  #noteMessages(touched: Touched, due: (id: Id, isOver: boolean) => boolean, nowMs: number): void {
-    for (const [callId, isOver] of touched) {
-      if (isOver) this.#messages.delete(callId);
-      else if (due(callId, isOver))
-        this.#messages.set(callId, { writtenMs: nowMs, isDirty: false });
-      else {
-        const known = this.#messages.get(callId);
-        if (known !== undefined) known.isDirty = true;
-      }
+  #isDue(callId: Id, nowMs: number): boolean {
+    const writtenMs = this.#messages.get(callId)?.writtenMs ?? Number.NEGATIVE_INFINITY;
+    return nowMs - writtenMs >= MESSAGES_EVERY_MS;
+  }
+
+  /** Calls with messages that are to be written now. */
+  #dirty(nowMs: number): Id[] {
+    return [...this.#messages]
+      .filter(([, { isDirty, writtenMs }]) => {
+        return isDirty && (this.#isDraining || nowMs - writtenMs >= MESSAGES_EVERY_MS);
+      })
+      .map(([callId]) => callId);
+  }
+
+  #noteMessages(touched: Touched, written: ReadonlySet<Id>, nowMs: number): void {
+    for (const callId of touched.keys()) {
+      const known = this.#messages.get(callId);
+      if (known !== undefined) known.isDirty = true;
+    }
+    for (const callId of written) {
+      if (touched.get(callId) === true) this.#messages.delete(callId);
+      else this.#messages.set(callId, { writtenMs: nowMs, isDirty: false });
     }
   }
 
@@ -236,12 +265,10 @@ export class Projection {
 
   async #writeDueMessages(): Promise<void> {
     const nowMs = this.#clock.now();
-    for (const [callId, state] of this.#messages) {
-      if (!state.isDirty) continue;
-      if (!this.#isDraining && nowMs - state.writtenMs < MESSAGES_EVERY_MS) continue;
-      await this.#options.database.withSystem((sql) => writeMessages(sql, callId));
-      this.#messages.set(callId, { writtenMs: nowMs, isDirty: false });
-    }
+    const due = this.#dirty(nowMs);
+    if (due.length === 0) return;
+    await this.#options.database.withSystem((sql) => writeMessages(sql, due));
+    for (const callId of due) this.#messages.set(callId, { writtenMs: nowMs, isDirty: false });
   }
 
   #nextMessagesMs(): number | undefined {

@@ -4,6 +4,7 @@ import type { Clock } from '#lib/clock.ts';
 import { toAppError, type AppError } from '#lib/errors.ts';
 import type { Id } from '#lib/ids.ts';
 import type { Log } from '#lib/log.ts';
+import { mediaSourceOf } from '#lib/media-source.ts';
 import { normalizePhonePrefix } from '#lib/phone.ts';
 import { srtpModeOf } from '#lib/srtp-params.ts';
 import type {
@@ -72,19 +73,22 @@ type TrunkRow = {
   allow_uri: boolean;
   srtp: unknown;
   rtcp_mux: boolean;
+  media_source: unknown;
 };
 
 /** A source as the database has it. */
-type SourceRow = Omit<TrunkSource, 'codecs' | 'srtp'> & {
+type SourceRow = Omit<TrunkSource, 'codecs' | 'srtp' | 'mediaSource'> & {
   readonly codecs: readonly string[];
   readonly srtp: unknown;
+  readonly mediaSource: unknown;
 };
 
 const ALL = 'all';
 const COLUMNS = `id, user_id, name, is_active, host, port, transport, username, password, realm, domain, outbound_proxy,
   from_number, display_name, local_host, local_port, codecs, dtmf_mode, register, register_interval_s, max_calls, max_cps,
   allow_prefixes, deny_prefixes, coalesce(options -> 'allow_uri' = 'true'::jsonb, false) AS allow_uri,
-  options -> 'srtp' AS srtp, coalesce(options -> 'rtcp_mux' = 'true'::jsonb, false) AS rtcp_mux`;
+  options -> 'srtp' AS srtp, coalesce(options -> 'rtcp_mux' = 'true'::jsonb, false) AS rtcp_mux,
+  options -> 'media_source' AS media_source`;
 
 export function createTrunks(options: TrunksOptions): Trunks {
   const { database, log, clock } = options;
@@ -99,7 +103,8 @@ export function createTrunks(options: TrunksOptions): Trunks {
           sql.rows<SourceRow>(
             `SELECT user_id AS "accountId", id AS "trunkId", host, outbound_proxy AS "outboundProxy", transport,
                     source_ips::text[] AS cidrs, max_calls AS "maxCalls", max_cps AS "maxCps", codecs,
-                    options -> 'srtp' AS srtp, coalesce(options -> 'rtcp_mux' = 'true'::jsonb, false) AS "rtcpMux"
+                    options -> 'srtp' AS srtp, coalesce(options -> 'rtcp_mux' = 'true'::jsonb, false) AS "rtcpMux",
+                    options -> 'media_source' AS "mediaSource"
                FROM sip_configs WHERE is_active
               ORDER BY min(created_at) OVER (PARTITION BY user_id), user_id, priority, created_at, id LIMIT 10000`,
           ),
@@ -108,6 +113,7 @@ export function createTrunks(options: TrunksOptions): Trunks {
           ...row,
           codecs: spokenOf(row.codecs),
           srtp: srtpModeOf(row.srtp),
+          mediaSource: mediaSourceOf(row.mediaSource),
         }));
       }),
     lines: async () => {
@@ -216,6 +222,7 @@ function trunkOf(
     dtmfMode: row.dtmf_mode,
     srtp: srtpModeOf(row.srtp),
     rtcpMux: row.rtcp_mux,
+    mediaSource: mediaSourceOf(row.media_source),
   };
 }
 

@@ -168,8 +168,8 @@ test('the first usable active trunk, with its password opened', async (t) => {
     rowId,
   });
   const OPTIONS: Readonly<Record<string, object>> = {
-    tls: { srtp: 'yes' },
-    main: { srtp: 'preferred', rtcp_mux: true },
+    tls: { srtp: 'yes', media_source: 'anywhere' },
+    main: { srtp: 'preferred', rtcp_mux: true, media_source: 'any' },
   };
   await store.database.withAccount(accountId, 'test', async (sql) => {
     const add = (
@@ -202,17 +202,18 @@ test('the first usable active trunk, with its password opened', async (t) => {
     ],
     [rowId, 'tcp', 'made-up', '192.0.2.9', 'Callyard', ['opus', 'PCMU', 'PCMA']],
   );
-  assert.deepEqual([trunk?.srtp, trunk?.rtcpMux], ['preferred', true]);
+  const { srtp, rtcpMux, mediaSource } = trunk ?? {};
+  assert.deepEqual([srtp, rtcpMux, mediaSource], ['preferred', true, 'any']);
   const sources = await store.trunks.sources();
   assert.deepEqual(
     sources.map(({ host, cidrs }) => [host, cidrs]),
     Array.from({ length: 2 }, () => ['sip.example.test', ['192.0.2.0/28']]),
   );
   assert.deepEqual(
-    sources.map(({ codecs, srtp, rtcpMux }) => [codecs, srtp, rtcpMux]),
+    sources.map((one) => [one.codecs, one.srtp, one.rtcpMux, one.mediaSource]),
     [
-      [['opus', 'PCMU', 'PCMA'], 'required', false],
-      [['opus', 'PCMU', 'PCMA'], 'preferred', true],
+      [['opus', 'PCMU', 'PCMA'], 'required', false, 'strict'],
+      [['opus', 'PCMU', 'PCMA'], 'preferred', true, 'any'],
     ],
     'what is no mode is taken as the strictest',
   );

@@ -98,7 +98,7 @@ test('kept: defaults, presets, replaced, changed, listed, deleted, audited, neve
     ...{ dtmf_mode: 'info', max_calls: 3, max_cps: 2 },
     ...{ source_ips: ['192.0.2.0/24', '2001:DB8::1'], allow_prefixes: ['+86', '0571'] },
     ...{ deny_prefixes: ['+1900', '*#'] },
-    ...{ options: { allow_uri: true, srtp: 'required', rtcp_mux: true } },
+    options: { allow_uri: true, srtp: 'required', rtcp_mux: true, media_source: 'strict' },
   };
   const replaced = await ask(`PUT ${own}`, all);
   assert.equal(replaced.status, 200, JSON.stringify(replaced.error));
@@ -217,6 +217,7 @@ test('what may not be', async (t) => {
     [patch, { options: { alow_uri: true } }, '/options/alow_uri', 'unknown'],
     [patch, { options: { srtp: 'mandatory' } }, '/options/srtp', 'enum'],
     [patch, { options: { rtcp_mux: 1 } }, '/options/rtcp_mux', 'type'],
+    [patch, { options: { media_source: 'relay' } }, '/options/media_source', 'enum'],
   ];
   for (const [route, body, path, rule] of rows) {
     const { status, error } = await ask(route, body);

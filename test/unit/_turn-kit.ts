@@ -77,9 +77,9 @@ export function start(config: Partial<TurnConfig> = {}) {
       if (actor.getSnapshot().status === 'active') actor.send(event);
       return told();
     },
-    deadline: () => actor.getSnapshot().context.deadlineAt,
-    likelihood: () => actor.getSnapshot().context.turn.likelihood,
-    utterance: () => actor.getSnapshot().context.utterance,
+    deadline: () => actor.getSnapshot().context.now.deadlineAt,
+    likelihood: () => actor.getSnapshot().context.now.turn.likelihood,
+    utterance: () => actor.getSnapshot().context.now.utterance,
     isDone: () => actor.getSnapshot().status === 'done',
   };
 }

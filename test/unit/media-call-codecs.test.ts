@@ -22,10 +22,11 @@ test('only Opus must be awaited, and only once', async () => {
   assert.equal(codecs.prepare(OPUS), null);
   assert.equal(codecs.encoder({ ...OPUS, ptimeMs: 40 }), encoder, 'its state goes on');
   assert.equal(codecs.decoder('opus'), codecs.decoder('opus'));
-  const other = codecs.encoder(AUDIO);
+  const g722 = { ...AUDIO, codec: 'G722' } as const;
+  const other = codecs.encoder(g722);
   await codecs.prepare(OPUS);
   assert.notEqual(codecs.encoder(OPUS), encoder, 'a stream that begins anew');
-  assert.notEqual(codecs.encoder(AUDIO), other);
+  assert.notEqual(codecs.encoder(g722), other);
   codecs.free();
   codecs.free();
 });

@@ -2,8 +2,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { G711 } from '#lib/g711.ts';
+import { mayBeTone } from '#media/dtmf/dtmf-gate.ts';
 import { InbandDtmf } from '#media/dtmf/dtmf-inband.ts';
 import { DTMF_DIGITS, dtmfFrequencies } from '#media/dtmf/dtmf-tones.ts';
+import { FrameSound } from '#media/speech/frame-sound.ts';
 import { gaussian, noise, recorded, seeded, voiceAtLevel } from './_noises.ts';
 
 const FRAME = 160;
@@ -103,6 +105,37 @@ function hear(detector: InbandDtmf, signal: Float64Array, fromMs = 0): number {
   }
   return fromMs + signal.length / 8;
 }
+
+test('of a voice few frames are looked at, of a key all but the first and the last', () => {
+  const sound = new FrameSound();
+  const share = (signal: Float64Array): number => {
+    let looked = 0;
+    for (let at = 0; at + FRAME <= signal.length; at += FRAME) {
+      sound.take(Int16Array.from(signal.subarray(at, at + FRAME), onTheLine), 0);
+      if (mayBeTone(sound)) looked++;
+    }
+    return looked / Math.floor(signal.length / FRAME);
+  };
+  for (const name of ['about-en', 'menu-zh'])
+    assert.ok(share(voiceAtLevel(recorded(name), -15)) < 0.15, name);
+  for (const digit of DTMF_DIGITS)
+    for (const [low, high] of [
+      [-10, -8],
+      [-28, -28],
+      [-6, -15],
+      [-13, -8],
+    ] as const) {
+      const [lowHz, highHz] = dtmfFrequencies(digit);
+      const [a, b] = [ZERO_DBM0 * 10 ** (low / 20), ZERO_DBM0 * 10 ** (high / 20)];
+      const noiseRms = (Math.hypot(a, b) / Math.SQRT2) * 10 ** (-10 / 20);
+      const key = Float64Array.from({ length: 50 * FRAME }, (_, i) => {
+        const turn = (2 * Math.PI * i) / 8000;
+        const tone = a * Math.sin(turn * lowHz * 1.018) + b * Math.sin(turn * highHz * 0.982);
+        return tone + noiseRms * gaussian(random);
+      });
+      assert.ok(share(key) >= 0.98, `${digit} ${low} ${high}: ${share(key)}`);
+    }
+});
 
 test('voices and places are no keys, at any level', () => {
   const found: string[] = [];

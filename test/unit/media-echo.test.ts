@@ -1,7 +1,7 @@
 /** The agent's own voice coming back is not the caller's: recorded speech, as an echo and as double talk. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { EchoGuard } from '#media/speech/echo-guard.ts';
+import { EchoGuard, isSilent } from '#media/speech/echo-guard.ts';
 import { loadSpeechClassifiers } from '#media/speech/vad.ts';
 import { simWords, simWordSound } from '#providers/sim/tts.ts';
 import { callerOver, heardAlone, HYBRIDS, levelDb, listenTo } from './_echo-lines.ts';
@@ -120,6 +120,42 @@ test('nothing sent, nothing guarded: the detector hears what it always heard', (
   guard.sent(frame, 0);
   guard.sent(frame, 1_000_000);
   assert.equal(guard.isEcho(frame, 990_000, true), false);
+});
+
+test('a call whose first frames were due before it began is guarded as any other', () => {
+  for (const early of [-1, -5, -160, -163, -8160]) {
+    const guard = new EchoGuard();
+    const frame = Int16Array.from({ length: FRAME }, (_, i) => 3000 * Math.sin(i / 3));
+    for (let i = 0; i < 60; i++) {
+      guard.sent(frame, early + i * FRAME);
+      guard.isEcho(frame, early + i * FRAME, true);
+    }
+  }
+});
+
+test('silence that nothing can come back of need not be told: the verdicts are the same', () => {
+  const pause = 1500 * 8;
+  const agent = new Int16Array(3 * (16_000 + pause));
+  for (let turn = 0; turn < 3; turn++)
+    agent.set(AGENT.en.subarray(turn * 4000, turn * 4000 + 16_000), turn * (16_000 + pause));
+  const echo = through(agent, HYBRIDS[1] ?? [], 80);
+  const [all, few] = [new EchoGuard(), new EchoGuard()];
+  const counts = { untold: 0, own: 0 };
+  let until = -1;
+  const back = new Int16Array(FRAME);
+  for (let at = 0; at + FRAME <= agent.length; at += FRAME) {
+    const frame = agent.subarray(at, at + FRAME);
+    all.sent(frame, at);
+    if (at > until && isSilent(frame)) counts.untold++;
+    else until = few.sent(frame, at);
+    for (let i = 0; i < FRAME; i++) back[i] = Math.round((echo[at + i] as number) * 0.2);
+    const isLoud = Math.hypot(...back) > 100 * Math.sqrt(FRAME);
+    const isEcho = all.isEcho(back, at, isLoud);
+    assert.equal(at <= until && few.isEcho(back, at, isLoud), isEcho, `at ${at}`);
+    assert.equal(few.isOwn(at), all.isOwn(at));
+    if (all.isOwn(at)) counts.own++;
+  }
+  assert.ok(counts.untold > 100 && counts.own > 100, JSON.stringify(counts));
 });
 
 test('what is judged on a known path is the agent’s own for those who read it', () => {

@@ -115,6 +115,20 @@ test('before it is decided nothing passes; plain calls pass through as they are'
   assert.equal(transport.isSecure, false);
 });
 
+test('a call that becomes secure, and plain again, hears what belongs to its state', () => {
+  const { transport, heard, give } = open();
+  const theirs = new SrtpSealer(keyOf(2));
+  transport.secure(null);
+  give(rtp(1));
+  transport.secure(keys(1, 2));
+  give(rtp(2));
+  give(sealed(theirs, rtp(3)));
+  transport.secure(null);
+  give(rtp(4));
+  assert.deepEqual(heard, [rtp(1), rtp(3), rtp(4)]);
+  assert.equal(transport.counters.forged, 1);
+});
+
 test('once agreed: authentic packets in, encrypted ones out, all else counted and dropped', () => {
   const { wire, transport, heard, heardRtcp, give } = open();
   transport.secure(keys(1, 2));

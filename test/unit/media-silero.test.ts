@@ -1,7 +1,8 @@
 /** The Silero model beside WebRTC's detector: who decides when, and what the model is given. With a made-up model. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { SileroClassifier, type SileroCounters } from '#media/speech/silero-classifier.ts';
+import { newSileroCounters } from '#media/speech/silero-census.ts';
+import { SileroClassifier } from '#media/speech/silero-classifier.ts';
 import { openSileroModel, loadOnnxRuntime, type OnnxRuntime } from '#media/speech/silero-model.ts';
 import { CHUNK, SILERO_SLOTS, SileroSlots } from '#media/speech/silero-slots.ts';
 
@@ -52,7 +53,7 @@ function fakeRuntime(inputNames: readonly string[] = ['input', 'state', 'sr']) {
 function parts(isVoiced: () => boolean = () => false) {
   const slots = SileroSlots.create();
   slots.state = 'ready';
-  const counters: SileroCounters = { chunks: 0, dropped: 0, fallbackFrames: 0 };
+  const counters = newSileroCounters();
   const freed: number[] = [];
   const make = (): SileroClassifier =>
     new SileroClassifier(slots, { isSpeech: isVoiced, free: () => freed.push(1) }, counters);
@@ -115,15 +116,22 @@ test('a model that is behind, has failed or has no room: the detector decides, a
     await model.judge(slots);
   }
   assert.equal(classifier.isSpeech(frameOf(0), 1000), false);
+  assert.deepEqual(counters, {
+    ...{ chunks: 2, dropped: 0, judgedFrames: 2, fallbackFrames: 2, lateFrames: 0 },
+  });
   for (let i = 0; i < 20; i++) classifier.isSpeech(frameOf(0), 1000);
   assert.equal(classifier.isSpeech(frameOf(0), 1000), true, 'nobody judges any more');
   assert.ok(counters.dropped >= 6, `${counters.dropped} dropped`);
+  assert.equal(counters.judgedFrames + counters.fallbackFrames, 25, 'every frame once');
+  assert.equal(counters.lateFrames, counters.fallbackFrames - 2, 'but for those before its first');
+  const { lateFrames } = counters;
   while ((await model.judge(slots)) > 0);
   assert.equal(classifier.isSpeech(frameOf(0), 1000), false, 'it is back');
   slots.state = 'failed';
   assert.equal(classifier.isSpeech(frameOf(0), 1000), true);
   voiced = false;
   assert.equal(classifier.isSpeech(frameOf(0), 1000), false);
+  assert.equal(counters.lateFrames, lateFrames, 'a model that has failed is not late');
   classifier.free();
   classifier.free();
   const all = Array.from({ length: SILERO_SLOTS + 1 }, make);

@@ -1,7 +1,9 @@
-/** Whose RTP is taken: tables of packets in, verdicts out. */
+/** Whose RTP is taken: tables of packets in, verdicts out; and what a call makes of it. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { MediaSource } from '#lib/media-source.ts';
 import { LEARNING_WINDOW_MS, SourceLatch } from '#media/rtp/source-latch.ts';
+import { AUDIO, rtp, testChain } from './_media.ts';
 
 type Source = readonly [address: string, port: number];
 
@@ -10,31 +12,33 @@ const NAT: Source = ['192.0.2.1', 61_000];
 const OTHER: Source = ['192.0.2.66', 4000];
 const THIRD: Source = ['192.0.2.77', 4000];
 
-function newLatch(): SourceLatch {
+function newLatch(mediaSource?: MediaSource, signalled = SIGNALLED): SourceLatch {
   const latch = new SourceLatch();
-  latch.signal(...SIGNALLED);
+  latch.signal(...signalled, { mediaSource });
   return latch;
 }
 
 const judge = (latch: SourceLatch, [address, port]: Source, atMs: number, sequence = 0, ssrc = 7) =>
   latch.judge(address, port, { ssrc, sequence }, atMs);
 
-/** Packets of one source every 20 ms in [fromMs, untilMs), numbered by `sequenceOf`. */
+/** Packets of one source in [fromMs, untilMs), `rate` of them every 20 ms (1), numbered by `sequenceOf`. */
 type Stream = {
   readonly source: Source;
   readonly fromMs: number;
   readonly untilMs: number;
   readonly sequenceOf?: (i: number) => number;
   readonly ssrcOf?: (i: number) => number;
+  readonly rate?: number;
 };
 
 /** Lets time pass in steps of 20 ms; the time the latch settled, or null. */
 function run(latch: SourceLatch, streams: readonly Stream[], untilMs: number): number | null {
   for (let atMs = 0; atMs <= untilMs; atMs += 20) {
-    for (const { source, fromMs, untilMs: end, sequenceOf, ssrcOf } of streams) {
+    for (const { source, fromMs, untilMs: end, sequenceOf, ssrcOf, rate = 1 } of streams) {
       if (atMs < fromMs || atMs >= end) continue;
-      const i = (atMs - fromMs) / 20;
-      judge(latch, source, atMs, sequenceOf?.(i) ?? (65_530 + i) & 0xffff, ssrcOf?.(i) ?? 7);
+      const first = ((atMs - fromMs) / 20) * rate;
+      for (let i = first; i < first + rate; i++)
+        judge(latch, source, atMs, sequenceOf?.(i) ?? (65_530 + i) & 0xffff, ssrcOf?.(i) ?? 7);
     }
     if (latch.settle(atMs)) return atMs;
   }
@@ -183,7 +187,7 @@ for (const [name, { signalled, near, far }] of Object.entries(NEAR)) {
   test(`${name}: who has signalled a public address is looked for in its network only`, () => {
     const settledAt = (source: string, isAuthentic = false): number | null => {
       const latch = new SourceLatch();
-      latch.signal(signalled, 4000, isAuthentic);
+      latch.signal(signalled, 4000, { isAuthentic });
       return run(latch, [{ source: [source, 61_000], ...always }], 5000);
     };
     assert.equal(settledAt(signalled), LEARNING_WINDOW_MS, 'another port of the same host');
@@ -223,4 +227,165 @@ test('a re-INVITE opens the latch only when the address is new', () => {
   assert.equal(latch.state, 'open');
   assert.equal(judge(latch, SIGNALLED, 10), 'hold');
   assert.equal(judge(latch, THIRD, 20), 'latch');
+});
+
+const PUBLIC: Source = ['9.1.2.3', 4000];
+const PRIVATE: Source = ['10.0.0.7', 4000];
+const RELAY: Source = ['9.77.0.5', 20_000];
+const STRANGER: Source = ['9.200.0.9', 4000];
+
+type Trial = { mediaSource: MediaSource; streams: readonly Stream[]; source: Source | null };
+
+/** With a signalled address that is silent, public or private; the source that is taken in the end. */
+const TRIALS: Record<string, Trial> = {
+  'any: a relay in another network is taken': {
+    mediaSource: 'any',
+    streams: [{ source: RELAY, ...always }],
+    source: RELAY,
+  },
+  'any: a stranger at ten times the rate who was there before is not, and the relay is': {
+    mediaSource: 'any',
+    streams: [
+      { source: STRANGER, ...always, rate: 10 },
+      { source: RELAY, ...always, fromMs: 400 },
+    ],
+    source: RELAY,
+  },
+  'any: a stranger at twice the rate who came later is not': {
+    mediaSource: 'any',
+    streams: [
+      { source: RELAY, ...always },
+      { source: STRANGER, ...always, fromMs: 40, rate: 2 },
+    ],
+    source: RELAY,
+  },
+  'any: a stranger at ten times the rate is not, also when the window is over before he comes': {
+    mediaSource: 'any',
+    streams: [
+      { source: RELAY, fromMs: 0, untilMs: 20 },
+      { source: STRANGER, ...always, fromMs: 480, rate: 10 },
+      { source: RELAY, ...always, fromMs: 800 },
+    ],
+    source: RELAY,
+  },
+  'any: a stranger with the SSRC and the numbers of the relay neither breaks its run nor has part in it':
+    {
+      mediaSource: 'any',
+      streams: [
+        { source: RELAY, ...always, sequenceOf: (i) => i, ssrcOf: () => 42 },
+        {
+          ...{ source: STRANGER, ...always, fromMs: 20, rate: 2 },
+          ...{ sequenceOf: (i) => i + 1, ssrcOf: () => 42 },
+        },
+      ],
+      source: RELAY,
+    },
+  'any: a packet now and then is no stream': {
+    mediaSource: 'any',
+    streams: Array.from({ length: 9 }, (_, i) => ({
+      ...{ source: STRANGER, fromMs: i * 500, untilMs: i * 500 + 20 },
+      sequenceOf: () => i,
+    })),
+    source: null,
+  },
+  'any: what was sent before and came at once is a stream': {
+    mediaSource: 'any',
+    streams: [
+      { source: RELAY, fromMs: 0, untilMs: 20, rate: 50, sequenceOf: (i) => i },
+      { source: RELAY, ...always, fromMs: 20, sequenceOf: (i) => 50 + i },
+    ],
+    source: RELAY,
+  },
+  'strict: nobody else, however long he sends': {
+    mediaSource: 'strict',
+    streams: [{ source: RELAY, ...always }],
+    source: null,
+  },
+};
+
+for (const [name, { mediaSource, streams, source }] of Object.entries(TRIALS)) {
+  for (const signalled of [PUBLIC, PRIVATE]) {
+    test(`${name} (${signalled[0]})`, () => {
+      const latch = newLatch(mediaSource, signalled);
+      run(latch, streams, 5000);
+      assert.deepEqual([latch.address, latch.port], source ?? ['', 0]);
+      if (source === null) return;
+      assert.equal(judge(latch, source, 6000), 'accept');
+      for (let i = 0; i < 200; i++)
+        assert.equal(judge(latch, STRANGER, 6000 + i * 2, i), 'foreign', 'once taken, nobody else');
+      assert.equal(latch.settle(7000), false);
+      assert.equal(judge(latch, source, 7000), 'accept');
+    });
+  }
+}
+
+test('strict: the signalled address on its port alone, whatever network it is in, with SRTP too', () => {
+  for (const signalled of [PUBLIC, PRIVATE]) {
+    for (const isAuthentic of [false, true]) {
+      const latch = new SourceLatch();
+      latch.signal(...signalled, { isAuthentic, mediaSource: 'strict' });
+      for (const other of [[signalled[0], 4002], ['9.1.2.4', 4000], RELAY] as Source[]) {
+        const taken = run(latch, [{ source: other, ...always }], 2000);
+        assert.equal(taken, null, `${other.join(':')} for ${signalled.join(':')}`);
+        assert.equal(judge(latch, other, 2000), 'foreign');
+      }
+      assert.equal(latch.state, 'open', 'nobody opens a window');
+      assert.equal(judge(latch, signalled, 2020), 'latch');
+      assert.equal(judge(latch, RELAY, 2040), 'foreign');
+    }
+  }
+});
+
+test('any: the signalled address comes first, and later takes over by a stream alone', () => {
+  const latch = newLatch('any', PUBLIC);
+  assert.equal(judge(latch, RELAY, 0), 'hold');
+  assert.equal(judge(latch, PUBLIC, 20), 'latch');
+  assert.equal(judge(latch, RELAY, 40), 'foreign');
+
+  const learnt = newLatch('any', PUBLIC);
+  run(learnt, [{ source: RELAY, ...always }], 1000);
+  assert.deepEqual([learnt.address, learnt.port], RELAY);
+  assert.equal(judge(learnt, PUBLIC, 1000, 1), 'foreign', 'a stray packet');
+  for (let i = 0; i < 10; i++)
+    assert.equal(judge(learnt, PUBLIC, 2000 + i * 600, 2 + i), 'foreign', 'or one now and then');
+  assert.equal(judge(learnt, RELAY, 9000), 'accept');
+  const verdicts = [0, 1, 2, 3, 4].map((i) => judge(learnt, PUBLIC, 9000 + i * 20, 500 + i));
+  assert.deepEqual(verdicts, ['foreign', 'foreign', 'foreign', 'foreign', 'latch']);
+  assert.equal(learnt.isLearnt, false);
+  assert.equal(judge(learnt, RELAY, 9200), 'foreign', 'and never back');
+});
+
+test('any: a re-INVITE with another address opens the latch, one with the same does not', () => {
+  const latch = newLatch('any', PUBLIC);
+  run(latch, [{ source: RELAY, ...always }], 1000);
+  assert.equal(latch.signal(...PUBLIC, { mediaSource: 'any' }), false);
+  assert.equal(judge(latch, RELAY, 1020), 'accept');
+  assert.equal(latch.signal('9.1.2.3', 4002, { mediaSource: 'any' }), true);
+  assert.equal(judge(latch, STRANGER, 1040), 'hold');
+  assert.equal(latch.state, 'learning');
+});
+
+test('a stranger is neither heard nor sent to, unless the trunk takes audio from anywhere', () => {
+  const rows: readonly (readonly [object, received: number])[] = [
+    [{ remoteAddress: '9.1.2.3' }, 0],
+    [{ remoteAddress: '9.1.2.3', srtp: null }, 0], // as offer and answer tell of plain RTP
+    [{ remoteAddress: '9.1.2.3', srtp: null, mediaSource: 'any' }, 100],
+    [{ remoteAddress: '10.0.0.7', srtp: null, mediaSource: 'strict' }, 0],
+  ];
+  for (const [more, received] of rows) {
+    const call = testChain();
+    call.chain.start({ ...AUDIO, ...more });
+    for (let i = 0; i < 100; i++) {
+      const bytes = rtp({ sequence: i, timestamp: i * 160, payload: new Uint8Array(160), ssrc: 5 });
+      call.transport.listener?.(bytes, '9.1.3.3', 4000);
+      call.clock.advance(20);
+    }
+    const { packetsReceived, foreignDropped } = call.chain.stats;
+    const took = [
+      call.events.filter(({ type }) => type === 'media.latched').length,
+      packetsReceived,
+      foreignDropped,
+    ];
+    assert.deepEqual(took, [Number(received > 0), received, 100 - received], JSON.stringify(more));
+  }
 });

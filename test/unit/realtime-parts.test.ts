@@ -15,6 +15,7 @@ import {
   sessionOf,
   type OpenAiRealtimeOptions,
 } from '#providers/openai/realtime.ts';
+import { readAudioDelta } from '#providers/realtime-delta.ts';
 import { CallerSound, g711Coding, pcmCoding, ReplySound } from '#providers/realtime-audio.ts';
 import { gaName, wireFormat } from '#providers/realtime-dialect.ts';
 import { errorOf, refusalOf, responseError } from '#providers/realtime-errors.ts';
@@ -411,4 +412,30 @@ test('settings that cannot be are refused with the name of the setting to mend',
   }
   assert.equal(qwen(settings({ model: 'qwen-omni-turbo-realtime' }), tools).hasTools, false);
   assert.equal(qwen(settings({ model: 'qwen3.8-omni-flash-realtime' }), tools).hasTools, true);
+});
+
+test('a piece of voice is read at sight as it is read as JSON, or not at all', () => {
+  const event = {
+    ...{ type: 'response.output_audio.delta', event_id: 'event_1', response_id: 'resp_A-1' },
+    ...{ item_id: 'item_7', output_index: 0, content_index: 2, delta: 'AAEC/+8=' },
+  };
+  const read = { reply: 'resp_A-1', itemId: 'item_7', contentIndex: 2, base64: 'AAEC/+8=' };
+  assert.deepEqual(readAudioDelta(JSON.stringify(event)), read);
+  const beta = { ...event, type: 'response.audio.delta', delta: '' };
+  assert.deepEqual(readAudioDelta(JSON.stringify(beta)), { ...read, base64: '' });
+  const others = [
+    { ...event, type: 'response.output_audio.done' },
+    { ...event, delta: 'AAEC/+8=\n' },
+    { ...event, delta: 'a"b' },
+    { ...event, item_id: 'item "7"' },
+    { ...event, response_id: '' },
+    { ...event, content_index: -1 },
+    { ...event, content_index: null },
+    { ...event, more: 1 },
+    { ...event, type: undefined },
+  ];
+  for (const other of others) assert.equal(readAudioDelta(JSON.stringify(other)), null);
+  for (const text of ['', '{}', JSON.stringify(event, null, 1), `${JSON.stringify(event)} `])
+    assert.equal(readAudioDelta(text), null);
+  assert.equal(readAudioDelta(JSON.stringify(event).slice(0, -1)), null);
 });

@@ -301,27 +301,74 @@ test('nobody stands in for a model that does not open: an apology, and the end',
   assert.match(messages(rig).at(-1) ?? '', /sorry/i);
 });
 
-test('what must not be interrupted: the model hears silence while it makes it', async () => {
-  const rig = await greeted();
-  const pcm = new Int16Array(160).fill(5);
+/** A caller who sounds without pause, a frame every 20 ms; gives what the model hears, a number for each frame. */
+function hears(rig: RealtimeRig): number[] {
   const heard: number[] = [];
-  rig.model.onPush = (samples) => heard.push(samples[0] ?? 0);
+  let readMs = rig.clock.now();
+  rig.model.onPush = (pcm) => {
+    for (let i = 0; i < pcm.length; i += 160) heard.push(pcm[i] ?? -1);
+  };
   Object.assign(rig.media, {
     readCaller: (into: Int16Array): number => {
-      const isNew = heard.length < 1;
-      if (isNew) into.set(pcm);
-      return isNew ? 160 : 0;
+      const frames = Math.min(Math.floor((rig.clock.now() - readMs) / 20), into.length / 160);
+      readMs += frames * 20;
+      into.fill(5, 0, frames * 160);
+      return frames * 160;
     },
   });
+  return heard;
+}
+
+test('a model hears him three frames at a time between his words, and each at once while he speaks', async () => {
+  const rig = await greeted();
+  const heard = hears(rig);
+  const sizes: number[] = [];
+  const { onPush } = rig.model;
+  rig.model.onPush = (pcm) => {
+    sizes.push(pcm.length / 160);
+    onPush(pcm);
+  };
+  const start = rig.clock.now();
+  await until(rig, start + 600);
+  assert.deepEqual([...new Set(sizes.splice(0).slice(1))], [3]);
+  await until(rig, start + 640);
+  sizes.length = 0;
+  const before = heard.length;
+  begins(rig, start + 600);
+  assert.equal(heard.length, Math.floor(before / 3) * 3 + 2, 'what waited goes up at once');
+  await until(rig, start + 1000);
+  assert.deepEqual([...new Set(sizes.splice(0).slice(1))], [1]);
+  ends(rig, start + 600, start + 900);
+  await until(rig, start + 1400);
+  assert.deepEqual([...new Set(sizes.splice(0))], [1], 'he may be answered any moment');
+  await rig.model.says('Yes.');
+  await until(rig, start + 1800);
+  assert.equal(sizes.at(-1), 3);
+  rig.model.tell({ type: 'speech_started' });
+  sizes.length = 0;
+  await until(rig, start + 2400);
+  assert.deepEqual(
+    [...new Set(sizes.splice(0).slice(1))],
+    [1],
+    'the model hears him, if we do not',
+  );
+  assert.ok(heard.every((value) => value === 5));
+  assert.ok(Math.abs(heard.length * 20 - (rig.clock.now() - start)) <= 60, 'none is lost');
+  await over(rig);
+});
+
+test('what must not be interrupted: the model hears silence while it makes it', async () => {
+  const rig = await greeted();
+  const heard = hears(rig);
   await until(rig, 1100);
-  assert.deepEqual(heard.splice(0), [5]);
+  assert.deepEqual([...new Set(heard.splice(0))], [5]);
   rig.call.control()?.say({ text: 'Listen.', interrupt: true, interruptible: false });
-  heard.length = 0;
   await until(rig, 1200);
-  assert.deepEqual(heard.splice(0), [0]);
+  assert.ok(heard.lastIndexOf(5) < 3 && heard.at(-1) === 0, 'what he has said by now, no more');
+  heard.length = 0;
   await rig.model.says('Listen.');
   await until(rig, 1300);
-  assert.deepEqual(heard, [5], 'it is made: what he says now may be answered after it');
+  assert.ok(heard.lastIndexOf(0) < 3 && heard.at(-1) === 5, 'it is made: he may be answered now');
   await over(rig);
 });
 

@@ -6,7 +6,7 @@ import { SimulatedClock } from '#lib/clock.ts';
 import { encodeG711, G711 } from '#lib/g711.ts';
 import { Framer } from '#providers/frames.ts';
 import { OwedReply } from '#providers/owed-reply.ts';
-import { AppendMessage } from '#providers/realtime-append.ts';
+import { appendMessage } from '#providers/realtime-append.ts';
 import { g711Coding } from '#providers/realtime-audio.ts';
 import { UnheardAudio } from '#providers/realtime-unheard.ts';
 
@@ -26,10 +26,9 @@ test('base64 is that of everybody else, at every length, and touches nothing aro
 });
 
 test('a frame’s message is one JSON object each time, whatever was in the bytes before', () => {
-  const append = new AppendMessage();
   for (const length of [160, 160, 3, 161, 0, 160]) {
     const audio = Uint8Array.from({ length }, (_, i) => (i * 7 + length) & 0xff);
-    assert.deepEqual(JSON.parse(append.of(audio).toString('utf8')), {
+    assert.deepEqual(JSON.parse(appendMessage(audio).toString('utf8')), {
       type: 'input_audio_buffer.append',
       audio: Buffer.from(audio).toString('base64'),
     });

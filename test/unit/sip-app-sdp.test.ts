@@ -98,6 +98,27 @@ test('an answer: one codec, every m-line in its place, their payload types', () 
   assert.match(reoffer, /m=audio 20000 RTP\/AVP 8 0 96/, 'the codec in use first, their DTMF type');
 });
 
+test("where audio may come from is the call's all along, and stands in no description", () => {
+  for (const mediaSource of ['strict', 'any'] as const) {
+    const plain = createSdpSession(LOCAL, 5);
+    const session = createSdpSession({ ...LOCAL, mediaSource }, 5);
+    assert.equal(session.offer(), plain.offer());
+    const theirs = sdp('m=audio 4000 RTP/AVP 8');
+    assert.equal(session.accept(theirs)?.mediaSource, mediaSource);
+    const again = session.answer(sdp('m=audio 4002 RTP/AVP 8'));
+    assert.equal(again?.audio.mediaSource, mediaSource, 'and after a re-INVITE');
+  }
+  const auto = createSdpSession({ ...LOCAL, mediaSource: 'auto' });
+  assert.equal('mediaSource' in (auto.answer(sdp('m=audio 4000 RTP/AVP 8'))?.audio ?? {}), false);
+});
+
+test('an address is told as the system writes it, however it was written', () => {
+  const session = createSdpSession({ ...LOCAL, address: '2001:db8::1' });
+  const theirs = 'c=IN IP6 2001:0DB8:0000:0:0:0:0:0009';
+  const answer = session.answer(sdp('m=audio 4000 RTP/AVP 8', theirs));
+  assert.equal(answer?.audio.remoteAddress, '2001:db8::9');
+});
+
 test('codecs: static types without rtpmap, odd numbers, our order, none in common', () => {
   const rows: [string[], string | null, number?, (number | null)?][] = [
     [['m=audio 4000 RTP/AVP 0'], 'PCMU', 0, null],

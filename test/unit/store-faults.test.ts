@@ -11,7 +11,7 @@ import { AppError } from '#lib/errors.ts';
 import { newId } from '#lib/ids.ts';
 import { silentLog } from '#lib/log.ts';
 import { createApiKeys } from '#store/api-keys.ts';
-import { withFreeSeq } from '#store/event-seq.ts';
+import { takenKeys, withFreeSeq } from '#store/event-seq.ts';
 import { Journal } from '#store/journal.ts';
 import { JournalWriter } from '#store/journal-writer.ts';
 import type { Database, Sql } from '#store/pool.ts';
@@ -186,7 +186,7 @@ test('events whose number is taken get the next free ones of their call, in thei
       run: async () => assert.fail('nothing is written here'),
     };
     const mixed = [other.initiated(), ...entries];
-    const found = await withFreeSeq(sql, mixed);
+    const found = await withFreeSeq(sql, mixed, await takenKeys(sql, mixed));
     const seqs = mixed.map(({ event }) => found.find((f) => f.event.id === event.id)?.event.seq);
     assert.deepEqual(
       seqs.map((seq) => seq ?? null),

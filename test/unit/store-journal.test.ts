@@ -133,6 +133,61 @@ test('a cursor keeps its place over restarts and counts what is left', async (t)
   assert.equal(third.pending, 0, 'a cursor ahead of the journal stands at its end');
 });
 
+test('who is far behind and who keeps up read the same', async (t) => {
+  const directory = folder(t);
+  const journal = await opened(t, directory, { maxFileBytes: 100_000 });
+  const call = newCall();
+  const written: JournalEntry[] = [];
+  const [near, far] = [await journal.cursor('near'), await journal.cursor('far')];
+  const read: JournalEntry[] = [];
+  for (let n = 0; n < 1_300; n++) {
+    const entry = call.says('user', `sentence 第 ${n} 句`);
+    written.push(entry);
+    journal.append(entry);
+    if (n % 7 !== 0) continue;
+    const batch = await near.read(200);
+    read.push(...batch.entries);
+    near.commit(batch);
+  }
+  assert.ok(filesIn(directory).length > 2);
+  while (near.pending > 0) {
+    const batch = await near.read(200);
+    read.push(...batch.entries);
+    near.commit(batch);
+  }
+  assert.deepEqual(read, written);
+  assert.deepEqual((await far.read(5)).entries, written.slice(0, 5));
+  assert.deepEqual(await contents(journal), written);
+});
+
+test('a cursor is written to the disk once a second, and at the end', async (t) => {
+  const directory = folder(t);
+  const clock = new SimulatedClock();
+  const journal = await opened(t, directory, { clock });
+  const cursor = await journal.cursor('reader');
+  const saved = (): unknown =>
+    JSON.parse(readFileSync(path.join(directory, 'reader.cursor'), 'utf8'));
+  const next = async (): Promise<unknown> => {
+    journal.append(newCall().initiated());
+    cursor.commit(await cursor.read(10));
+    return cursor.position;
+  };
+  const first = await next();
+  assert.deepEqual(saved(), first);
+  const second = await next();
+  const third = await next();
+  assert.deepEqual(saved(), first);
+  clock.advance(999);
+  assert.deepEqual(saved(), first);
+  clock.advance(1);
+  assert.deepEqual(saved(), third);
+  assert.notDeepEqual(third, second);
+  const last = await next();
+  assert.deepEqual(saved(), third);
+  await journal.close();
+  assert.deepEqual(saved(), last);
+});
+
 test('a file goes when every cursor has passed it and no live call began in it', async (t) => {
   const directory = folder(t);
   const journal = await opened(t, directory, { maxFileBytes: 1_500 });

@@ -60,7 +60,7 @@ function start(config: Partial<TurnConfig> = {}) {
       return commands.filter((command) => /^(?:take|yield|end) /.test(command));
     },
     arming: () => commands.filter((command) => command.endsWith('arm')).at(-1),
-    context: () => actor.getSnapshot().context,
+    context: () => actor.getSnapshot().context.now,
     state: () => JSON.stringify(actor.getSnapshot().value),
   };
 }

@@ -1,4 +1,4 @@
-/** How samples travel in RTP payloads: one encoder and one decoder per call, so that a codec may have state. */
+/** How samples travel in RTP payloads: a codec with state has one encoder and one decoder per call, others have one for all. */
 import { CODEC_FACTS } from '#lib/audio-codec.ts';
 import { AppError } from '#lib/errors.ts';
 import { decodeG711, encodeG711, G711, type G711Codec } from '#lib/g711.ts';
@@ -52,17 +52,38 @@ export const PAYLOAD_CODECS: Readonly<Record<'PCMA' | 'PCMU' | 'L16', PlainCodec
   L16: { bytesPerSample: 2, decode: decodeL16, encode: encodeL16 },
 };
 
+/** What is alike in codecs that know neither redundancy nor DTX, and hold nothing that must be given back. */
+const WITHOUT_EXTRAS = {
+  recover: () => 0,
+  hasRedundancy: () => false,
+  isInactive: () => false,
+  free: nothing,
+} as const;
+
+/** Without state one will do for all calls: it is in the processor's cache when the next call uses it. */
+const PLAIN_ENCODERS = {
+  PCMA: plainEncoder('PCMA'),
+  PCMU: plainEncoder('PCMU'),
+  L16: plainEncoder('L16'),
+} as const;
+
+const PLAIN_DECODERS = {
+  PCMA: plainDecoder('PCMA'),
+  PCMU: plainDecoder('PCMU'),
+  L16: plainDecoder('L16'),
+} as const;
+
 /** For a codec that needs no preparing. Errors: E_MEDIA for one that does, or that nobody knows. */
 export function newEncoder(codec: Codec): PayloadEncoder {
   if (codec === 'G722') return g722Encoder();
-  if (isPlain(codec)) return plainEncoder(codec);
+  if (isPlain(codec)) return PLAIN_ENCODERS[codec];
   throw new AppError('E_MEDIA', `no codec ${String(codec)} here`);
 }
 
 /** As `newEncoder`. */
 export function newDecoder(codec: Codec): PayloadDecoder {
   if (codec === 'G722') return g722Decoder();
-  if (isPlain(codec)) return plainDecoder(codec);
+  if (isPlain(codec)) return PLAIN_DECODERS[codec];
   throw new AppError('E_MEDIA', `no codec ${String(codec)} here`);
 }
 
@@ -127,14 +148,6 @@ function g722Decoder(): PayloadDecoder {
     ...WITHOUT_EXTRAS,
   };
 }
-
-/** What is alike in codecs that know neither redundancy nor DTX, and hold nothing that must be given back. */
-const WITHOUT_EXTRAS = {
-  recover: () => 0,
-  hasRedundancy: () => false,
-  isInactive: () => false,
-  free: nothing,
-} as const;
 
 function nothing(): void {}
 

@@ -3,6 +3,7 @@
  * as SIP INFO. What is one press is told once.
  */
 import { InbandDtmf } from './dtmf-inband.ts';
+import type { FrameSound } from '../speech/frame-sound.ts';
 import { DtmfKeys } from './dtmf-keys.ts';
 import { DtmfReceiver } from './dtmf-receiver.ts';
 import type { NegotiatedAudio } from '../types.ts';
@@ -40,6 +41,11 @@ export class CallerKeys {
     return this.#events.isOpen;
   }
 
+  /** A tone goes on, or what may become one: every frame is to be heard. */
+  get isToneOpen(): boolean {
+    return this.#inband.isOpen;
+  }
+
   /** Presses that came by more than one way. */
   get suppressed(): number {
     return this.#keys.suppressed;
@@ -61,9 +67,9 @@ export class CallerKeys {
     if (this.#events.isOpen) this.#events.audio(arrivalMs);
   }
 
-  /** A frame of the caller in order; true while it is, or may become, a key's tone: no speech. */
-  hear(frame: Int16Array, startMs: number): boolean {
-    return this.#inband.hear(frame, startMs);
+  /** A frame of the caller in order, with its levels if they are known; true while it is, or may become, a key's tone: no speech. */
+  hear(frame: Int16Array, startMs: number, sound?: FrameSound): boolean {
+    return this.#inband.hear(frame, startMs, sound);
   }
 
   /** Whether the frame at this call time is a key's tone. */

@@ -1,8 +1,10 @@
 /**
  * Keys as tones in the caller's audio (ITU-T Q.23, Q.24), by Goertzel's question asked of 15 ms every 5 ms: two tones of
  * the eight, alone, steady, at their own frequency. Tones of 40 ms are found, of 23 ms are not. Nothing is allocated
- * per frame, and what is quiet costs nothing.
+ * per frame, and what cannot be a tone costs nothing.
  */
+import { FrameSound } from '../speech/frame-sound.ts';
+import { isAudible, mayBeTone } from './dtmf-gate.ts';
 import { DTMF_COLUMNS_HZ, DTMF_KEYPAD, DTMF_ROWS_HZ } from './dtmf-tones.ts';
 import { FRAME_MS, FRAME_SAMPLES, SAMPLE_RATE_HZ } from '../types.ts';
 
@@ -13,7 +15,11 @@ export type InbandListener = (digit: string, startMs: number, endMs: number) => 
 const HOP = 40;
 const HOPS = 3;
 const WINDOW = HOP * HOPS;
-const HOP_MS = (HOP * 1000) / SAMPLE_RATE_HZ;
+/** What is looked at with a frame: the end of the one before it, and itself. */
+const BEFORE = HOP * (HOPS - 1);
+const STRETCH = BEFORE + FRAME_SAMPLES;
+const SAMPLES_PER_MS = SAMPLE_RATE_HZ / 1000;
+const HOP_MS = HOP / SAMPLES_PER_MS;
 const TONES = 8;
 const ROWS = 4;
 /** About -36 dBm0 for both tones together: Q.24 asks for -25 to -29 dBm each. */
@@ -43,24 +49,38 @@ const STEADY = 1.8;
 /** Frames whose tones are remembered: longer than any jitter buffer. */
 const SLOTS = 128;
 /** Missing audio that a tone is taken to go on through. */
-const MAX_HOLE_MS = 60;
+const MAX_HOLE = 60 * SAMPLES_PER_MS;
 
 const HZ = [...DTMF_ROWS_HZ, ...DTMF_COLUMNS_HZ];
-/** Counted from the midst of a hop: a cosine is even there and a sine odd, so half of either is enough. */
+/**
+ * Counted from the midst of a hop: a cosine is even there and a sine odd, so half of either is enough. By sample, then by
+ * tone: several tones are worked out at once, for a sum waits for the one before.
+ */
 const HALF = HOP / 2;
 const COS = new Float64Array(TONES * HALF);
 const SIN = new Float64Array(TONES * HALF);
 /** Of the hop looked at: sums and differences of samples as far from its midst to either side. */
 const even = new Float64Array(HALF);
 const odd = new Float64Array(HALF);
+/** The stretch of the frame at hand, of whichever call; of its hops, by tone: correlation with it from the midst on. */
+const stretch = new Int16Array(STRETCH);
+const hopEnergies = new Float64Array(STRETCH / HOP);
+const hopRe = new Float64Array((STRETCH / HOP) * TONES);
+const hopIm = new Float64Array((STRETCH / HOP) * TONES);
+/** Of the window looked at, by tone. */
+const windowRe = new Float64Array(TONES);
+const windowIm = new Float64Array(TONES);
+const powers = new Float64Array(TONES);
+/** Where nobody has measured the frame. */
+const measured = new FrameSound();
 /** One hop's turn of each tone. */
 const TURN_RE = new Float64Array(TONES);
 const TURN_IM = new Float64Array(TONES);
 for (const [tone, hz] of HZ.entries()) {
   const step = (2 * Math.PI * hz) / SAMPLE_RATE_HZ;
   for (let i = 0; i < HALF; i++) {
-    COS[tone * HALF + i] = Math.cos(step * (i + 0.5));
-    SIN[tone * HALF + i] = -Math.sin(step * (i + 0.5));
+    COS[i * TONES + tone] = Math.cos(step * (i + 0.5));
+    SIN[i * TONES + tone] = -Math.sin(step * (i + 0.5));
   }
   TURN_RE[tone] = Math.cos(step * HOP);
   TURN_IM[tone] = -Math.sin(step * HOP);
@@ -69,18 +89,12 @@ for (const [tone, hz] of HZ.entries()) {
 export class InbandDtmf {
   readonly #onKey: InbandListener;
   #needed = HITS;
-  /** Of the last three hops, by tone: correlation with it, counted from the hop's own midst. */
-  readonly #re = new Float64Array(TONES * HOPS);
-  readonly #im = new Float64Array(TONES * HOPS);
-  readonly #energies = new Float64Array(HOPS);
-  #hop = 0;
-  #filled = 0;
-  /** Of the window, by tone. */
-  readonly #sumRe = new Float64Array(TONES);
-  readonly #sumIm = new Float64Array(TONES);
-  readonly #powers = new Float64Array(TONES);
   /** The tone that goes on: place on the keypad, -1: none. */
   #key = -1;
+  /** Call time, in samples, behind the frame heard last; one that is too quiet for a tone is not kept. */
+  #end = -1;
+  /** Its end: a tone may have begun there. */
+  readonly #before = new Int16Array(BEFORE);
   #hits = 0;
   #misses = 0;
   #isKey = false;
@@ -97,7 +111,6 @@ export class InbandDtmf {
   readonly #lastRe = new Float64Array(2);
   readonly #lastIm = new Float64Array(2);
   readonly #turned = new Float64Array(2);
-  #frameEndMs = -1;
   /** Frames of call time that are tone. */
   readonly #slots = new Int32Array(SLOTS).fill(-1);
 
@@ -110,12 +123,30 @@ export class InbandDtmf {
     this.#needed = on ? STRICT_HITS : HITS;
   }
 
-  /** One 20 ms frame in order; `startMs`: its call time. True while it is, or may become, a key's tone. */
-  hear(frame: Int16Array, startMs: number): boolean {
-    if (Math.abs(startMs - this.#frameEndMs) > 1) this.#jump(startMs);
-    this.#frameEndMs = startMs + FRAME_MS;
-    for (let at = 0; at < FRAME_SAMPLES; at += HOP)
-      this.#take(frame, at, startMs + ((at + HOP) * 1000) / SAMPLE_RATE_HZ);
+  /** A tone goes on: every frame is to be heard. Between tones those that cannot be one need not. */
+  get isOpen(): boolean {
+    return this.#key >= 0;
+  }
+
+  /**
+   * One 20 ms frame in order; `startMs`: its call time; `sound`: the frame with its levels. True while it is, or may become,
+   * a key's tone.
+   */
+  hear(frame: Int16Array, startMs: number, sound = measure(frame)): boolean {
+    const isGoingOn = this.#key >= 0;
+    if (!isGoingOn && !isAudible(sound)) return false;
+    const at = Math.round(startMs * SAMPLES_PER_MS);
+    const isNext = Math.abs(at - this.#end) <= SAMPLES_PER_MS;
+    if (!isNext) this.#jump(at);
+    this.#end = at + FRAME_SAMPLES;
+    const before = this.#before;
+    const isLikely = isGoingOn || mayBeTone(sound);
+    if (isLikely) {
+      if (isNext) stretch.set(before);
+      stretch.set(frame, BEFORE);
+      this.#take(isNext ? 0 : HOPS - 1, startMs);
+    }
+    for (let i = 0; i < BEFORE; i++) before[i] = frame[FRAME_SAMPLES - BEFORE + i] as number;
     const isTone = this.#key >= 0 && this.#hits >= SUSPECT;
     if (isTone) this.#mark(startMs);
     return isTone;
@@ -129,36 +160,39 @@ export class InbandDtmf {
 
   /** Ends a tone when no audio comes any more. */
   tick(callMs: number): void {
-    if (this.#key >= 0 && callMs - this.#frameEndMs > MAX_HOLE_MS * 2) this.#end();
+    if (this.#key < 0) return;
+    if (callMs * SAMPLES_PER_MS - this.#end > MAX_HOLE * 2) this.#finish();
   }
 
   /** Audio is missing: a tone may go on behind a short hole. */
-  #jump(startMs: number): void {
-    this.#filled = 0;
+  #jump(at: number): void {
     this.#misses = 0;
-    const isNear = startMs > this.#frameEndMs && startMs - this.#frameEndMs <= MAX_HOLE_MS;
-    if (!isNear) this.#end();
+    const isNear = at > this.#end && at - this.#end <= MAX_HOLE;
+    if (!isNear) this.#finish();
     // Phases say nothing over a hole.
     this.#lastRowPower = 0;
   }
 
-  #take(frame: Int16Array, from: number, endMs: number): void {
-    const energy = energyOf(frame, from);
-    const isQuiet = energy < (MIN_RMS * MIN_RMS * HOP) / 4;
-    this.#energies[this.#hop] = energy;
-    if (isQuiet) {
-      this.#filled = 0;
-      this.#miss();
-      return;
+  /** The hops of the stretch from `first` on; windows that end in the frame are looked at. */
+  #take(first: number, startMs: number): void {
+    let filled = 0;
+    for (let hop = first; hop < STRETCH / HOP; hop++) {
+      const energy = energyOf(hop);
+      const isQuiet = energy < (MIN_RMS * MIN_RMS * HOP) / 4;
+      hopEnergies[hop] = energy;
+      filled = isQuiet ? 0 : filled + 1;
+      if (!isQuiet) correlate(hop);
+      if (hop < HOPS - 1) continue;
+      if (filled < HOPS) this.#miss();
+      else this.#look(hop, startMs + (hop + 2 - HOPS) * HOP_MS);
     }
-    this.#correlate(frame, from);
-    this.#hop = (this.#hop + 1) % HOPS;
-    if (this.#filled < HOPS) this.#filled++;
-    if (this.#filled < HOPS) return this.#key >= 0 ? this.#miss() : undefined;
-    const key = this.#look();
+  }
+
+  #look(hop: number, endMs: number): void {
+    const key = this.#keyAt(hop);
     if (key < 0) return this.#miss();
     if (key !== this.#key) {
-      this.#end();
+      this.#finish();
       this.#begin(key, endMs);
     } else if (!this.#goesOn()) {
       if (!this.#isKey) this.#begin(key, endMs);
@@ -166,71 +200,21 @@ export class InbandDtmf {
     this.#hit(endMs);
   }
 
-  #correlate(frame: Int16Array, from: number): void {
-    for (let i = 0; i < HALF; i++) {
-      const late = frame[from + HALF + i] as number;
-      const early = frame[from + HALF - 1 - i] as number;
-      even[i] = late + early;
-      odd[i] = late - early;
-    }
-    const base = this.#hop * TONES;
-    for (let tone = 0; tone < TONES; tone++) {
-      let re = 0;
-      let im = 0;
-      const table = tone * HALF;
-      for (let i = 0; i < HALF; i++) {
-        re += (even[i] as number) * (COS[table + i] as number);
-        im += (odd[i] as number) * (SIN[table + i] as number);
-      }
-      this.#re[base + tone] = re;
-      this.#im[base + tone] = im;
-    }
-  }
-
-  /** The key whose tones the window holds and nothing else; -1: none. */
-  #look(): number {
+  /** The key whose tones the window that ends with `hop` holds and nothing else; -1: none. */
+  #keyAt(hop: number): number {
     let energy = 0;
-    for (let i = 0; i < HOPS; i++) energy += this.#energies[i] as number;
+    for (let age = 0; age < HOPS; age++) energy += hopEnergies[hop - age] as number;
     if (energy < MIN_RMS * MIN_RMS * WINDOW) return -1;
-    for (let tone = 0; tone < TONES; tone++) this.#sum(tone);
-    const row = this.#strongest(0);
-    const column = this.#strongest(ROWS);
+    for (let tone = 0; tone < TONES; tone++) sumUp(hop, tone);
+    const row = strongest(0);
+    const column = strongest(ROWS);
     if (row < 0 || column < 0) return -1;
-    const rowPower = this.#powers[row] as number;
-    const columnPower = this.#powers[column] as number;
+    const rowPower = powers[row] as number;
+    const columnPower = powers[column] as number;
     if (columnPower > rowPower * MAX_TWIST || rowPower > columnPower * MAX_REVERSE_TWIST) return -1;
     if ((2 * (rowPower + columnPower)) / (WINDOW * energy) < MIN_SHARE) return -1;
     this.#energy = energy;
     return row * ROWS + (column - ROWS);
-  }
-
-  /** The three hops as one window that ends now, each turned by its age. */
-  #sum(tone: number): void {
-    const turnRe = TURN_RE[tone] as number;
-    const turnIm = TURN_IM[tone] as number;
-    let re = 0;
-    let im = 0;
-    for (let age = 0; age < HOPS; age++) {
-      // Horner: the newest hop first, so that it is turned most often.
-      const at = ((this.#hop + HOPS - 1 - age) % HOPS) * TONES + tone;
-      const turned = re * turnRe - im * turnIm + (this.#re[at] as number);
-      im = re * turnIm + im * turnRe + (this.#im[at] as number);
-      re = turned;
-    }
-    this.#sumRe[tone] = re;
-    this.#sumIm[tone] = im;
-    this.#powers[tone] = re * re + im * im;
-  }
-
-  /** The strongest of four tones when it stands out from the others; -1: none does. */
-  #strongest(from: number): number {
-    let best = from;
-    for (let tone = from + 1; tone < from + ROWS; tone++)
-      if ((this.#powers[tone] as number) > (this.#powers[best] as number)) best = tone;
-    const limit = (this.#powers[best] as number) / OVER_GROUP;
-    for (let tone = from; tone < from + ROWS; tone++)
-      if (tone !== best && (this.#powers[tone] as number) > limit) return -1;
-    return best;
   }
 
   #begin(key: number, endMs: number): void {
@@ -255,8 +239,8 @@ export class InbandDtmf {
       this.#lastRowPower === 0 ||
       this.#hits < 2 ||
       this.#misses > 0 ||
-      (isWithin(this.#powers[row] as number, this.#lastRowPower) &&
-        isWithin(this.#powers[column] as number, this.#lastColumnPower));
+      (isWithin(powers[row] as number, this.#lastRowPower) &&
+        isWithin(powers[column] as number, this.#lastColumnPower));
     if (this.#lastRowPower > 0 && this.#misses === 0) {
       this.#turn(0, row);
       this.#turn(1, column);
@@ -266,8 +250,8 @@ export class InbandDtmf {
 
   /** How much further than its frequency says a tone has turned within one hop. */
   #turn(which: 0 | 1, tone: number): void {
-    const re = this.#sumRe[tone] as number;
-    const im = this.#sumIm[tone] as number;
+    const re = windowRe[tone] as number;
+    const im = windowIm[tone] as number;
     // The window began one hop later: a tone at its frequency has turned back by as much.
     const lastRe = this.#lastRe[which] as number;
     const lastIm = this.#lastIm[which] as number;
@@ -284,15 +268,15 @@ export class InbandDtmf {
     this.#hits++;
     this.#misses = 0;
     this.#endMs = endMs - HOP_MS / 2;
-    this.#lastRowPower = this.#powers[row] as number;
-    this.#lastColumnPower = this.#powers[column] as number;
+    this.#lastRowPower = powers[row] as number;
+    this.#lastColumnPower = powers[column] as number;
     this.#energySum += this.#energy;
     this.#rowSum += this.#lastRowPower;
     this.#columnSum += this.#lastColumnPower;
-    this.#lastRe[0] = this.#sumRe[row] as number;
-    this.#lastIm[0] = this.#sumIm[row] as number;
-    this.#lastRe[1] = this.#sumRe[column] as number;
-    this.#lastIm[1] = this.#sumIm[column] as number;
+    this.#lastRe[0] = windowRe[row] as number;
+    this.#lastIm[0] = windowIm[row] as number;
+    this.#lastRe[1] = windowRe[column] as number;
+    this.#lastIm[1] = windowIm[column] as number;
     if (!this.#isKey && this.#hits >= this.#needed) this.#decide();
   }
 
@@ -320,10 +304,10 @@ export class InbandDtmf {
 
   #miss(): void {
     if (this.#key < 0) return;
-    if (++this.#misses >= MISSES || !this.#isKey) this.#end();
+    if (++this.#misses >= MISSES || !this.#isKey) this.#finish();
   }
 
-  #end(): void {
+  #finish(): void {
     if (this.#key < 0) return;
     const [key, isKey] = [this.#key, this.#isKey];
     this.#key = -1;
@@ -349,8 +333,80 @@ function isWithin(power: number, before: number): boolean {
   return power < before * STEADY && power > before / STEADY;
 }
 
-function energyOf(frame: Int16Array, from: number): number {
+function measure(frame: Int16Array): FrameSound {
+  measured.take(frame, 0);
+  return measured;
+}
+
+function energyOf(hop: number): number {
   let energy = 0;
-  for (let i = from; i < from + HOP; i++) energy += (frame[i] as number) ** 2;
+  for (let i = hop * HOP; i < (hop + 1) * HOP; i++) {
+    const sample = stretch[i] as number;
+    energy += sample * sample;
+  }
   return energy;
+}
+
+function correlate(hop: number): void {
+  const from = hop * HOP;
+  for (let i = 0; i < HALF; i++) {
+    const late = stretch[from + HALF + i] as number;
+    const early = stretch[from + HALF - 1 - i] as number;
+    even[i] = late + early;
+    odd[i] = late - early;
+  }
+  correlateTwo(hop, 0);
+  correlateTwo(hop, 2);
+  correlateTwo(hop, 4);
+  correlateTwo(hop, 6);
+}
+
+/** With a tone and the next one. */
+function correlateTwo(hop: number, tone: number): void {
+  let re0 = 0;
+  let im0 = 0;
+  let re1 = 0;
+  let im1 = 0;
+  for (let i = 0, at = tone; i < HALF; i++, at += TONES) {
+    const e = even[i] as number;
+    const o = odd[i] as number;
+    re0 += e * (COS[at] as number);
+    im0 += o * (SIN[at] as number);
+    re1 += e * (COS[at + 1] as number);
+    im1 += o * (SIN[at + 1] as number);
+  }
+  const at = hop * TONES + tone;
+  hopRe[at] = re0;
+  hopIm[at] = im0;
+  hopRe[at + 1] = re1;
+  hopIm[at + 1] = im1;
+}
+
+/** Three hops as one window that ends with `hop`, each turned by its age. */
+function sumUp(hop: number, tone: number): void {
+  const turnRe = TURN_RE[tone] as number;
+  const turnIm = TURN_IM[tone] as number;
+  let re = 0;
+  let im = 0;
+  for (let age = 0; age < HOPS; age++) {
+    // Horner: the newest hop first, so that it is turned most often.
+    const at = (hop - age) * TONES + tone;
+    const turned = re * turnRe - im * turnIm + (hopRe[at] as number);
+    im = re * turnIm + im * turnRe + (hopIm[at] as number);
+    re = turned;
+  }
+  windowRe[tone] = re;
+  windowIm[tone] = im;
+  powers[tone] = re * re + im * im;
+}
+
+/** The strongest of four tones when it stands out from the others; -1: none does. */
+function strongest(from: number): number {
+  let best = from;
+  for (let tone = from + 1; tone < from + ROWS; tone++)
+    if ((powers[tone] as number) > (powers[best] as number)) best = tone;
+  const limit = (powers[best] as number) / OVER_GROUP;
+  for (let tone = from; tone < from + ROWS; tone++)
+    if (tone !== best && (powers[tone] as number) > limit) return -1;
+  return best;
 }

@@ -4,7 +4,7 @@
  */
 import { ComfortNoise } from '../codec/comfort-noise.ts';
 import { Concealment, MAX_BRIDGE } from './concealment.ts';
-import { EMPTY_SAMPLE, JitterBuffer } from './jitter-buffer.ts';
+import { EMPTY_SAMPLE, JitterBuffer, KEPT } from './jitter-buffer.ts';
 import { LiveLine } from './live-line.ts';
 import { MEMORY } from './sound-extension.ts';
 import { FRAME_SAMPLES, SAMPLE_RATE_HZ, type JitterReport } from '../types.ts';
@@ -13,27 +13,45 @@ const MS = SAMPLE_RATE_HZ / 1000;
 /** When each frame of call time was given out, kept for 2.5 s: longer than speech takes to be known as over. */
 const SLOTS = 128;
 
-/** Takes what is heard next: 160 samples at most, valid until the call returns; `position`: call time of the first. */
-export type CallerListener = (pcm: Int16Array, position: number) => void;
+/** An object rather than a function: of a function for each call, every frame would have to touch two objects more. */
+export type CallerListener = {
+  /** What is heard next: 160 samples at most, valid until the call returns; `position`: call time of the first. */
+  given(pcm: Int16Array, position: number): void;
+};
 
 /** What is given out next, of whichever call; and the first n samples of it, made when first needed. */
 const frame = new Int16Array(FRAME_SAMPLES);
 const parts: (Int16Array | undefined)[] = [];
+const liveFrame = new Int16Array(FRAME_SAMPLES);
+/** The sound of the packet at hand alone, while packets are of one length and decoded to one place. */
+let packet: Int16Array = frame;
+let packetOf: Int16Array = frame;
+/** What is there behind a hole. */
+const after = new Int16Array(MEMORY);
 
 export class CallerAudio {
   readonly #jitter = new JitterBuffer();
-  readonly #concealment = new Concealment();
-  readonly #noise = new ComfortNoise();
-  readonly #live = new LiveLine();
   readonly #listener: CallerListener;
-  readonly #liveFrame = new Int16Array(FRAME_SAMPLES);
-  readonly #givenMs = new Float64Array(SLOTS);
-  readonly #after = new Int16Array(MEMORY);
-  #reordered = 0;
-  /** Of the packet placed last: where its sound ended, and what its time was there. */
+  /** Of the packet placed last: where its sound began and ended, when it came, and what its time was at the end. */
+  #start = 0;
   #end = 0;
+  #arrival = 0;
   #endTime = 0;
-  #behind = 0;
+  /** No hole is open, and nothing was made up that is still to be led back. */
+  #isWhole = false;
+  /** The other side has told at some time that it sends nothing in silence. */
+  #hasSilence = false;
+  #hasLive = false;
+  /** Something of what was given out last had come. */
+  #wasThere = false;
+  #reordered = 0;
+  readonly #concealment = new Concealment(this.#jitter);
+  readonly #noise = new ComfortNoise();
+  /** Made when somebody listens in real time. */
+  #live: LiveLine | null = null;
+  /** Frames that were not given out as they came, and when they were, in samples. */
+  readonly #lateFrames = new Int32Array(SLOTS).fill(-1);
+  readonly #lateGiven = new Int32Array(SLOTS);
 
   constructor(listener: CallerListener) {
     this.#listener = listener;
@@ -55,10 +73,11 @@ export class CallerAudio {
     const { isNew, follows } = order;
     const position = this.#jitter.put(timestamp, pcm, length, arrival, isNew, follows);
     if (!isNew) return position;
-    this.#noise.audio(position);
-    this.#behind = Math.max(0, arrival - position);
+    if (this.#hasSilence) this.#noise.audio(position);
+    this.#start = position;
     this.#end = position + length;
-    this.#endTime = timestamp + length;
+    this.#arrival = arrival;
+    this.#endTime = (timestamp + length) | 0;
     return position;
   }
 
@@ -69,22 +88,24 @@ export class CallerAudio {
 
   /** A silence descriptor (RFC 3389): from `time` on, on the scale of `put`, packets stay away. */
   describeSilence(payload: DataView, time: number): void {
+    this.#hasSilence = true;
     this.#noise.describe(payload, this.#end + Math.max(0, (time - this.#endTime) | 0));
   }
 
   /** What was put last is silence to the other side: behind it packets may stay away (DTX). */
   hearSilence(pcm: Int16Array, length: number): void {
+    this.#hasSilence = true;
     this.#noise.hear(pcm, length, this.#end);
   }
 
   /** The other side sends nothing at present, and has told so. */
   get isSilent(): boolean {
-    return this.#noise.isOn;
+    return this.#hasSilence && this.#noise.isOn;
   }
 
   /** How far the packet placed last came after its call time. */
   get behindMs(): number {
-    return this.#behind / MS;
+    return Math.max(0, this.#arrival - this.#start) / MS;
   }
 
   /** How long a missing packet is waited for. */
@@ -99,13 +120,21 @@ export class CallerAudio {
 
   /** Gives out what is due at call time `nowMs`. `isEvent`: a telephone event is going on, and audio may stand still. */
   pull(nowMs: number, isEvent: boolean): void {
-    const now = nowMs * MS;
-    for (;;) {
-      const isAway = isEvent || this.#noise.covers(this.#jitter.readPosition);
-      const count = this.#jitter.due(now, !isAway);
-      if (count === 0) return;
-      this.#give(count, now, isEvent);
-    }
+    this.#giveDue(Math.floor(nowMs * MS), isEvent);
+  }
+
+  /**
+   * The same when the packet placed last, `pcm`, has come: it is given out while all it touches is still at hand. Not where
+   * its place is a guess that the packets behind it, if they come at once, will correct.
+   */
+  pullArrived(pcm: Int16Array, length: number, isEvent: boolean): void {
+    const jitter = this.#jitter;
+    if (jitter.isGuess) return;
+    const isNext =
+      this.#isWhole && length <= FRAME_SAMPLES && jitter.isAllThere(this.#start, length);
+    if (isNext && this.#start <= this.#arrival)
+      this.#giveOut(soundOf(pcm, length), length, this.#arrival);
+    else this.#giveDue(this.#arrival, isEvent);
   }
 
   /** The call is over: gives out all that is left up to `nowMs`, waiting for nothing. */
@@ -119,13 +148,22 @@ export class CallerAudio {
 
   /** The next 20 ms for those who listen in real time; valid until the next call. Once each tick while anybody does. */
   live(nowMs: number): Int16Array {
-    this.#live.next(this.#liveFrame, nowMs * MS);
-    return this.#liveFrame;
+    const live = (this.#live ??= new LiveLine());
+    if (!this.#hasLive) {
+      this.#hasLive = true;
+      const past = new Int16Array(KEPT);
+      this.#jitter.copyPast(past, KEPT);
+      live.push(past, this.#jitter.readPosition - KEPT, this.#wasThere);
+    }
+    live.next(liveFrame, nowMs * MS);
+    return liveFrame;
   }
 
   /** Nobody listens in real time. */
   stopLive(): void {
-    this.#live.stop();
+    if (!this.#hasLive) return;
+    this.#hasLive = false;
+    this.#live?.stop();
   }
 
   /** How long what arrived at `arrivalMs` and ended at call time `endMs` was kept here before it was given out. */
@@ -133,7 +171,9 @@ export class CallerAudio {
     const end = Math.round(endMs * MS);
     const newest = this.#jitter.readPosition;
     if (end > newest || newest - end > (SLOTS - 2) * FRAME_SAMPLES) return 0;
-    return Math.max(0, (this.#givenMs[slotOf(end - 1)] as number) - arrivalMs);
+    const at = frameOf(end - 1);
+    if (this.#lateFrames[at & (SLOTS - 1)] !== at) return 0;
+    return Math.max(0, (this.#lateGiven[at & (SLOTS - 1)] as number) / MS - arrivalMs);
   }
 
   /** Call time, in samples, of what is given out next. */
@@ -143,15 +183,16 @@ export class CallerAudio {
 
   /** How far behind the call real-time listeners are, and how many samples nothing was there for. */
   liveLagMs(nowMs: number): number {
-    return this.#live.lag(nowMs * MS) / MS;
+    return (this.#live?.lag(nowMs * MS) ?? 0) / MS;
   }
 
   get liveGaps(): number {
-    return this.#live.madeUp;
+    return this.#live?.madeUp ?? 0;
   }
 
   get report(): JitterReport {
-    const [jitter, live] = [this.#jitter, this.#live];
+    const jitter = this.#jitter;
+    const { acceleratedMs = 0, expandedMs = 0 } = this.#live ?? {};
     return {
       delayMs: tenths(jitter.held / MS),
       meanDelayMs: tenths(jitter.meanHeld / MS),
@@ -159,8 +200,8 @@ export class CallerAudio {
       targetMs: tenths(jitter.target / MS),
       reordered: this.#reordered,
       adapted: jitter.adapted,
-      acceleratedMs: Math.round(jitter.removed / MS + live.acceleratedMs),
-      expandedMs: Math.round(jitter.inserted / MS + live.expandedMs),
+      acceleratedMs: Math.round(jitter.removed / MS + acceleratedMs),
+      expandedMs: Math.round(jitter.inserted / MS + expandedMs),
     };
   }
 
@@ -178,30 +219,72 @@ export class CallerAudio {
     return this.#concealment.concealedMs;
   }
 
+  #giveDue(now: number, isEvent: boolean): void {
+    for (;;) {
+      const isAway = isEvent || this.#isSilence();
+      const count = this.#jitter.due(now, !isAway);
+      if (count === 0) return;
+      this.#give(count, now, isEvent);
+    }
+  }
+
   #give(count: number, now: number, isEvent: boolean): void {
     const position = this.#jitter.readPosition;
     const pcm = partOf(count);
-    const isAway = this.#noise.covers(position);
-    if (!isAway && this.#concealment.isIntact && this.#jitter.isHole) this.#bridge();
-    const taken = this.#jitter.take(pcm, now);
-    const isNoise = taken < count && this.#noise.fill(pcm, position);
+    const taken = this.#jitter.look(pcm);
+    if (taken < count || !this.#isWhole) this.#mend(pcm, taken, position, isEvent);
+    if (position < this.#start || now !== this.#arrival) this.#noteLate(position + count - 1, now);
+    this.#giveOut(pcm, taken, now);
+  }
+
+  #giveOut(pcm: Int16Array, taken: number, now: number): void {
+    const position = this.#jitter.readPosition;
+    this.#jitter.pass(pcm.length, taken, now);
+    this.#wasThere = taken > 0;
+    if (this.#hasLive) this.#live?.push(pcm, position, taken > 0);
+    this.#listener.given(pcm, position);
+  }
+
+  /** Fills what is missing in a frame of which `taken` samples came, or leads back from what was made up. */
+  #mend(pcm: Int16Array, taken: number, position: number, isEvent: boolean): void {
+    const jitter = this.#jitter;
+    const concealment = this.#concealment;
+    if (concealment.isIntact && jitter.isHole && !this.#isSilence()) this.#bridge();
+    const isNoise = taken < pcm.length && this.#hasSilence && this.#noise.fill(pcm, position);
     const present = isNoise ? countPresent(pcm) : taken;
-    if (isEvent || this.#jitter.wasPause) this.#concealment.expectSilence();
-    this.#concealment.fill(pcm, present);
-    this.#givenMs[slotOf(position + count - 1)] = now / MS;
-    this.#live.push(pcm, position, taken > 0);
-    this.#listener(pcm, position);
+    if (isEvent || jitter.isPause) concealment.expectSilence();
+    concealment.fill(pcm, present);
+    this.#isWhole = concealment.isAtRest;
+  }
+
+  /** Whether what is missing at the place to be read is silence. */
+  #isSilence(): boolean {
+    return this.#hasSilence && this.#noise.covers(this.#jitter.readPosition);
+  }
+
+  #noteLate(position: number, now: number): void {
+    const at = frameOf(position);
+    this.#lateFrames[at & (SLOTS - 1)] = at;
+    this.#lateGiven[at & (SLOTS - 1)] = now;
   }
 
   /** A hole begins: what is behind it, as far as it has come, helps to fill it. */
   #bridge(): void {
-    const count = this.#jitter.peekBehind(this.#after, MAX_BRIDGE + 1);
-    if (count > 0) this.#concealment.bridge(this.#jitter.gap, this.#after, count);
+    const count = this.#jitter.peekBehind(after, MAX_BRIDGE + 1);
+    if (count > 0) this.#concealment.bridge(this.#jitter.gap, after, count);
   }
 }
 
 function partOf(count: number): Int16Array {
   return (parts[count] ??= frame.subarray(0, count));
+}
+
+function soundOf(pcm: Int16Array, length: number): Int16Array {
+  if (packetOf !== pcm || packet.length !== length) {
+    packetOf = pcm;
+    packet = pcm.subarray(0, length);
+  }
+  return packet;
 }
 
 function countPresent(pcm: Int16Array): number {
@@ -210,8 +293,8 @@ function countPresent(pcm: Int16Array): number {
   return present;
 }
 
-function slotOf(position: number): number {
-  return Math.floor(position / FRAME_SAMPLES) & (SLOTS - 1);
+function frameOf(position: number): number {
+  return Math.floor(position / FRAME_SAMPLES);
 }
 
 function tenths(ms: number): number {

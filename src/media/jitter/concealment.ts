@@ -18,21 +18,48 @@ const MAX_BLEND = 80;
 /** Where silence is expected the sound falls in 5 ms. */
 const FALL = 40;
 
+/** What went before the frame at hand; of whichever call. */
+const recent = new Int16Array(MEMORY);
+/** For the bridge at hand. */
+const one = new Float64Array(MAX_BRIDGE);
+const other = new Float64Array(MAX_BRIDGE);
+const behind = new Int16Array(MEMORY);
+
+/** Where what was given out is kept. */
+export type SoundPast = {
+  /** Copies the last `count` samples before the frame at hand to the start of `into`. */
+  copyPast(into: Int16Array, count: number): void;
+  /** The frame at hand has become this. */
+  keep(frame: Int16Array): void;
+};
+
 /** A power of two above MEMORY. */
 const KEPT = 1024;
-const recent = new Int16Array(MEMORY);
+
+/** A ring, and its place. */
+class OwnPast implements SoundPast {
+  readonly #samples = new Int16Array(KEPT);
+  #at = 0;
+
+  copyPast(into: Int16Array, count: number): void {
+    const from = this.#at + KEPT - count;
+    for (let i = 0; i < count; i++) into[i] = this.#samples[(from + i) & (KEPT - 1)] as number;
+  }
+
+  keep(frame: Int16Array): void {
+    for (let i = 0; i < frame.length; i++) {
+      this.#samples[this.#at] = frame[i] as number;
+      this.#at = (this.#at + 1) & (KEPT - 1);
+    }
+  }
+}
 
 export class Concealment {
-  /** A ring, and its place: the latest MEMORY samples count. */
-  readonly #history = new Int16Array(KEPT);
-  #at = 0;
+  readonly #history: SoundPast;
   readonly #past = new SoundExtension();
   readonly #future = new SoundExtension();
   /** What was made for a hole whose end is known, from both ends, and how long it is; 0: one whose end is not. */
   readonly #bridge = new Float64Array(MAX_BRIDGE);
-  readonly #one = new Float64Array(MAX_BRIDGE);
-  readonly #other = new Float64Array(MAX_BRIDGE);
-  readonly #after = new Int16Array(MEMORY);
   #bridgeLength = 0;
   /** Samples since the hole began; 0 while the signal is there. */
   #missing = 0;
@@ -44,6 +71,11 @@ export class Concealment {
   #concealed = 0;
   #heardAny = false;
 
+  /** `history`: whoever keeps what is given out anyway; absent: it is kept here. */
+  constructor(history: SoundPast = new OwnPast()) {
+    this.#history = history;
+  }
+
   /** Milliseconds of sound that were made up. */
   get concealedMs(): number {
     return this.#concealed / 8;
@@ -52,6 +84,11 @@ export class Concealment {
   /** Whether a hole would begin with the next frame that is one. */
   get isIntact(): boolean {
     return this.#missing === 0 && this.#heardAny;
+  }
+
+  /** Nothing is missing and nothing is led over: a whole frame would be left as it is, and need not be shown. */
+  get isAtRest(): boolean {
+    return this.#missing === 0 && this.#blendLeft === 0 && this.#heardAny;
   }
 
   /** No sound is expected now (a telephone event, a pause of the sender): the hole is silent, and not counted. */
@@ -66,12 +103,12 @@ export class Concealment {
   bridge(length: number, after: Int16Array, count: number): void {
     if (!this.isIntact || length > MAX_BRIDGE || count < MIN_AFTER) return;
     // Backwards its end is its beginning; what is missing there is the beginning said again.
-    for (let i = 0; i < MEMORY; i++) this.#after[i] = after[i % count] as number;
-    this.#past.learn(this.#recent());
-    this.#future.learn(this.#after, true);
+    for (let i = 0; i < MEMORY; i++) behind[i] = after[i % count] as number;
+    this.#learnPast(after, 0);
+    this.#future.learn(behind, true);
     for (let i = 0; i < length; i++) {
-      this.#one[i] = this.#past.next();
-      this.#other[i] = this.#future.next();
+      one[i] = this.#past.next();
+      other[i] = this.#future.next();
     }
     this.#cross(length);
     this.#bridgeLength = length;
@@ -79,7 +116,6 @@ export class Concealment {
 
   /** From one end of a hole to the other: the middle half goes over, as loud where both are unlike as where they are one. */
   #cross(length: number): void {
-    const [one, other] = [this.#one, this.#other];
     let dot = 0;
     let energy = 1;
     let otherEnergy = 1;
@@ -104,7 +140,7 @@ export class Concealment {
   fill(frame: Int16Array, present: number): void {
     const count = frame.length;
     if (present === count && this.#missing === 0 && this.#blendLeft === 0) {
-      this.#keep(frame, 0, count);
+      this.#history.keep(frame);
       this.#heardAny = true;
       this.#isSilent = false;
       this.#bridgeLength = 0;
@@ -116,27 +152,18 @@ export class Concealment {
       while (to < count && (frame[to] === EMPTY_SAMPLE) === isHole) to++;
       if (isHole) this.#invent(frame, from, to);
       else this.#rejoin(frame, from, to);
-      this.#keep(frame, from, to);
       from = to;
     }
+    this.#history.keep(frame);
     this.#isSilent = false;
   }
 
-  #keep(frame: Int16Array, from: number, to: number): void {
-    const history = this.#history;
-    let at = this.#at;
-    for (let i = from; i < to; i++) {
-      history[at] = frame[i] as number;
-      at = (at + 1) & (KEPT - 1);
-    }
-    this.#at = at;
-  }
-
-  /** The latest MEMORY samples, valid until the next call of any hole's. */
-  #recent(): Int16Array {
-    const from = this.#at + KEPT - MEMORY;
-    for (let i = 0; i < MEMORY; i++) recent[i] = this.#history[(from + i) & (KEPT - 1)] as number;
-    return recent;
+  /** Learns how it would go on from sample `from` of the frame at hand. */
+  #learnPast(frame: Int16Array, from: number): void {
+    const before = MEMORY - from;
+    this.#history.copyPast(recent, before);
+    for (let i = 0; i < from; i++) recent[before + i] = frame[i] as number;
+    this.#past.learn(recent);
   }
 
   #invent(frame: Int16Array, from: number, to: number): void {
@@ -147,7 +174,7 @@ export class Concealment {
     const isBridged = this.#bridgeLength > 0;
     if (this.#missing === 0) {
       this.#blendLeft = 0;
-      if (!isBridged) this.#past.learn(this.#recent());
+      if (!isBridged) this.#learnPast(frame, from);
     }
     const isSound = this.#past.isSound || (isBridged && this.#future.isSound);
     for (let i = from; i < to; i++) {

@@ -5,8 +5,12 @@
  * Call time of a packet is when it arrived if the network had no jitter. Whoever reads is not a loudspeaker: what is
  * there without a hole before it is due at once, and only a hole is waited for, as long as packets of this line are
  * late. So sample n is call time n however the wait changes; real-time listeners are paced by LiveLine.
+ *
+ * What has been read stays for half a second: concealment goes on from it. A call is touched every 20 ms, and each cache
+ * line of it is then far away: fields of the usual packet are together, and small integers (a double is boxed).
  */
-import { PlayoutDelay } from './playout-delay.ts';
+import type { SoundPast } from './concealment.ts';
+import { LEAST_TARGET, PlayoutDelay } from './playout-delay.ts';
 import { levelOf, PeriodFinder, stretch } from './time-stretch.ts';
 
 /** Not a value any decoder produces: G.711 stays within +-32,256, others are clamped to -32,767. */
@@ -14,8 +18,11 @@ export const EMPTY_SAMPLE = -32_768;
 
 const MS = 8;
 const FRAME = 160;
-const WINDOW = 8192;
+const WINDOW = 16_384;
 const MASK = WINDOW - 1;
+/** What was read and is still there, as much as a listener in real time may be behind; how far ahead may be written. */
+export const KEPT = 5120;
+const REACH = WINDOW - KEPT;
 /** Longest packet: 200 ms. */
 const MAX_PACKET = 1600;
 /** Time stamps this far ahead of their arrival have jumped; so far behind, they may have, or the line stood still. */
@@ -43,46 +50,51 @@ const ALIKE = 0.7;
 const MIN_BLEND = 40;
 /** So much of a difference is not made good in the middle of speech unless it lasts. */
 const URGENT = 16 * MS;
+/** Levels are kept in so many parts of one. */
+const LEVEL_PARTS = 256;
+const LOUDEST_FADING = 0.998;
 
-export class JitterBuffer {
+/** For the packet at hand, of whichever call. */
+const period = new PeriodFinder();
+const stretched = new Int16Array(2 * MAX_PACKET);
+
+export class JitterBuffer implements SoundPast {
   readonly #delay = new PlayoutDelay();
-  readonly #period = new PeriodFinder();
-  readonly #samples = new Int16Array(WINDOW).fill(EMPTY_SAMPLE);
-  readonly #stretched = new Int16Array(2 * MAX_PACKET);
+  /** From `#readPosition` to `#end` a sample or EMPTY_SAMPLE; behind that nothing, whatever is left there from before. */
+  readonly #samples = new Int16Array(WINDOW);
   #readPosition = 0;
   /** Up to here nothing is waited for any more: it is there, or it is known that it will not come. */
   #settled = 0;
   /** Behind the last sample written. */
   #end = 0;
-  #pauseFrom = 0;
-  #pauseTo = 0;
-  #isPause = false;
-  #hasPaused = false;
-  #gap = 0;
   #hasBase = false;
+  /** The packet before was placed by a guess; and what was settled and written before that. */
+  #isGuess = false;
   #lastTimestamp = 0;
   #lastPosition = 0;
+  #lastArrival = 0;
+  #lateRunSince = -1;
+  #level = 0;
+  #loudest = 0;
+  #heard = 0;
+  #heldSum = 0;
+  #heldMost = 0;
+  #heldNow = 0;
+  #pauseFrom = 0;
+  #pauseTo = 0;
+  #hasPaused = false;
+  #gap = 0;
   /** What the placing was before the last guess, and when that was. */
   #oldOffset = 0;
   #guessedAt = -BURST_WINDOW;
-  /** The packet before was placed by a guess; and what was settled and written before that. */
-  #isGuess = false;
   #settledBefore = 0;
   #endBefore = 0;
-  #lastArrival = 0;
-  #level = 0;
-  #loudest = 0;
   #late = 0;
   #jumps = 0;
   #adapted = 0;
   #inserted = 0;
   #removed = 0;
-  #lateRunSince = -1;
   #lateRunLeast = 0;
-  #heard = 0;
-  #heldSum = 0;
-  #heldMost = 0;
-  #heldNow = 0;
 
   /** Call time, in samples, of the next sample to be read. */
   get readPosition(): number {
@@ -136,14 +148,25 @@ export class JitterBuffer {
     return this.#heldMost;
   }
 
-  /** Whether what was read last lay in a pause of the sender, where no audio is not loss. */
-  get wasPause(): boolean {
-    return this.#isPause;
+  /** Whether what is read next lies in a pause of the sender, where no audio is not loss. */
+  get isPause(): boolean {
+    return this.#readPosition >= this.#pauseFrom && this.#readPosition < this.#pauseTo;
+  }
+
+  /** The packet placed last may be moved yet. */
+  get isGuess(): boolean {
+    return this.#isGuess;
+  }
+
+  /** Whether nothing is to be read but `length` samples from `position` on, with no hole. */
+  isAllThere(position: number, length: number): boolean {
+    const end = position + length;
+    return position === this.#readPosition && end === this.#end && end === this.#settled;
   }
 
   /** Whether the next sample to be read is missing. */
   get isHole(): boolean {
-    return this.#samples[this.#readPosition & MASK] === EMPTY_SAMPLE;
+    return this.#isMissing(this.#readPosition);
   }
 
   /** Forgets where the stream is placed: the next packet is placed by its arrival. */
@@ -164,6 +187,18 @@ export class JitterBuffer {
     inOrder: boolean,
     follows = false,
   ): number {
+    const next = this.#lastPosition + ((timestamp - this.#lastTimestamp) | 0);
+    if (inOrder && follows && this.#isUsual(next, length, arrival)) {
+      this.#lastTimestamp = timestamp | 0;
+      this.#lastPosition = next;
+      this.#lastArrival = arrival;
+      this.#lateRunSince = -1;
+      this.#delay.note(arrival - next, arrival);
+      this.#hear(pcm, length);
+      if (this.#delay.wish === 0) this.#append(pcm, length);
+      else this.#follow(pcm, length, next, arrival - next, arrival);
+      return next;
+    }
     const position = this.#place(timestamp, length, arrival, inOrder);
     if (position + length <= this.#readPosition) this.#late++;
     const late = arrival - position;
@@ -191,30 +226,83 @@ export class JitterBuffer {
     const at = this.#readPosition;
     if (at > now) return 0;
     if (this.#settled > at) return Math.min(FRAME, this.#settled - at);
+    if (now - at < LEAST_TARGET) return 0;
     const isStill = mayStall && this.#end <= at && this.#hasBase;
     const patience = isStill ? Math.max(this.#stall, this.#delay.target) : this.#delay.target;
     return now - at < patience ? 0 : this.#holeLength();
   }
 
-  /**
-   * Reads the next `into.length` samples at call time `now`, EMPTY_SAMPLE where none came; returns how many were there.
-   */
-  take(into: Int16Array, now = this.#readPosition): number {
+  /** Copies what is read next to `into`, EMPTY_SAMPLE where none came; returns how many were there. */
+  look(into: Int16Array): number {
     const count = into.length;
-    this.#isPause = this.#readPosition >= this.#pauseFrom && this.#readPosition < this.#pauseTo;
+    const at = this.#readPosition;
+    const there = Math.min(count, Math.max(0, this.#end - at));
     let present = 0;
-    for (let i = 0; i < count; i++) {
-      const at = (this.#readPosition + i) & MASK;
-      const sample = this.#samples[at] as number;
+    for (let i = 0; i < there; i++) {
+      const sample = this.#samples[(at + i) & MASK] as number;
       into[i] = sample;
-      if (sample === EMPTY_SAMPLE) continue;
-      present++;
-      this.#samples[at] = EMPTY_SAMPLE;
+      if (sample !== EMPTY_SAMPLE) present++;
     }
+    for (let i = there; i < count; i++) into[i] = EMPTY_SAMPLE;
+    return present;
+  }
+
+  /** The next `count` samples have been read at call time `now`; `present` of them were there. */
+  pass(count: number, present: number, now: number): void {
     if (present > 0) this.#noteHeld(now - this.#readPosition);
     this.#readPosition += count;
-    this.#settle(this.#readPosition);
+    if (this.#settled < this.#readPosition || this.#settled < this.#end)
+      this.#settle(this.#readPosition);
+  }
+
+  /** Both at once. */
+  take(into: Int16Array, now = this.#readPosition): number {
+    const present = this.look(into);
+    this.pass(into.length, present, now);
     return present;
+  }
+
+  /** What was made of what is read next: others may ask for it when it has been read. */
+  keep(frame: Int16Array): void {
+    const at = this.#readPosition;
+    for (let i = 0; i < frame.length; i++) this.#samples[(at + i) & MASK] = frame[i] as number;
+  }
+
+  /** Copies the last `count` samples that were read, KEPT at most, to the start of `into`. */
+  copyPast(into: Int16Array, count: number): void {
+    const from = this.#readPosition - count;
+    for (let i = 0; i < count; i++) into[i] = this.#samples[(from + i) & MASK] as number;
+  }
+
+  #isMissing(position: number): boolean {
+    return position >= this.#end || this.#samples[position & MASK] === EMPTY_SAMPLE;
+  }
+
+  /** Whether a packet that follows the one before lies where all that went before ends, and within what is to be read. */
+  #isUsual(position: number, length: number, arrival: number): boolean {
+    const late = arrival - position;
+    return (
+      position === this.#end &&
+      position === this.#settled &&
+      position >= this.#readPosition &&
+      position + length <= this.#readPosition + REACH &&
+      late < MAX_BEHIND &&
+      late >= -BURST_AHEAD &&
+      length > 0 &&
+      this.#hasBase &&
+      !this.#isGuess
+    );
+  }
+
+  /** Writes behind all there is. */
+  #append(pcm: Int16Array, length: number): void {
+    const samples = this.#samples;
+    const end = this.#end;
+    const at = end & MASK;
+    if (at + length <= WINDOW) for (let i = 0; i < length; i++) samples[at + i] = pcm[i] as number;
+    else for (let i = 0; i < length; i++) samples[(end + i) & MASK] = pcm[i] as number;
+    this.#end = end + length;
+    this.#settled = this.#end;
   }
 
   /** How long it is waited when nothing comes at all. */
@@ -226,8 +314,7 @@ export class JitterBuffer {
   /** From where is read to the next sample that is there, a frame at most. */
   #holeLength(): number {
     let length = 1;
-    while (length < FRAME && this.#samples[(this.#readPosition + length) & MASK] === EMPTY_SAMPLE)
-      length++;
+    while (length < FRAME && this.#isMissing(this.#readPosition + length)) length++;
     return length;
   }
 
@@ -238,13 +325,12 @@ export class JitterBuffer {
   peekBehind(into: Int16Array, reach: number): number {
     const at = this.#readPosition;
     let gap = 0;
-    while (gap < reach && this.#samples[(at + gap) & MASK] === EMPTY_SAMPLE) gap++;
+    while (gap < reach && this.#isMissing(at + gap)) gap++;
     this.#gap = gap;
     if (gap === reach) return 0;
     for (let i = 0; i < into.length; i++) {
-      const sample = this.#samples[(at + gap + i) & MASK] as number;
-      if (sample === EMPTY_SAMPLE) return i;
-      into[i] = sample;
+      if (this.#isMissing(at + gap + i)) return i;
+      into[i] = this.#samples[(at + gap + i) & MASK] as number;
     }
     return into.length;
   }
@@ -269,14 +355,15 @@ export class JitterBuffer {
       }
       this.#settled = position;
     }
-    const until = Math.min(this.#end, this.#readPosition + WINDOW);
-    while (this.#settled < until && this.#samples[this.#settled & MASK] !== EMPTY_SAMPLE)
-      this.#settled++;
+    while (!this.#isMissing(this.#settled)) this.#settled++;
   }
 
   #write(pcm: Int16Array, length: number, position: number): void {
     const from = Math.max(0, this.#readPosition - position);
-    const to = Math.min(length, this.#readPosition + WINDOW - position);
+    const to = Math.min(length, this.#readPosition + REACH - position);
+    const gap = Math.max(this.#end, this.#readPosition);
+    if (to > from)
+      for (let at = gap; at < position + from; at++) this.#samples[at & MASK] = EMPTY_SAMPLE;
     for (let i = from; i < to; i++) this.#samples[(position + i) & MASK] = pcm[i] as number;
     if (to > 0 && position + to > this.#end) this.#end = position + to;
     if (position <= this.#settled) this.#settle(this.#settled);
@@ -314,7 +401,8 @@ export class JitterBuffer {
       this.#guessedAt = arrival;
       position = placed;
     }
-    this.#lastTimestamp = timestamp;
+    // As an integer of 32 bits: only differences count.
+    this.#lastTimestamp = timestamp | 0;
     this.#lastPosition = position;
     return position;
   }
@@ -324,8 +412,6 @@ export class JitterBuffer {
    * was before. What was written is forgotten unless somebody has read it.
    */
   #takeBack(position: number): number {
-    const from = Math.max(this.#readPosition, this.#endBefore);
-    for (let at = from; at < this.#end; at++) this.#samples[at & MASK] = EMPTY_SAMPLE;
     this.#end = this.#endBefore;
     this.#settled = Math.max(this.#readPosition, this.#settledBefore);
     this.#pauseTo = this.#pauseFrom;
@@ -344,12 +430,13 @@ export class JitterBuffer {
   }
 
   #hear(pcm: Int16Array, length: number): void {
-    this.#level = levelOf(pcm, 0, length);
-    this.#loudest = Math.max(this.#level, this.#loudest * 0.998);
+    const level = Math.round(levelOf(pcm, 0, length) * LEVEL_PARTS);
+    this.#level = level;
+    this.#loudest = Math.max(level, Math.floor(this.#loudest * LOUDEST_FADING));
   }
 
   #isLoud(): boolean {
-    return this.#level > Math.max(QUIET, this.#loudest * QUIET_SHARE);
+    return this.#level > Math.max(QUIET * LEVEL_PARTS, this.#loudest * QUIET_SHARE);
   }
 
   /** Writes an in-order packet, made shorter or longer where the stream has to move. */
@@ -366,8 +453,8 @@ export class JitterBuffer {
     const change =
       wish === 0 || position < this.#readPosition ? 0 : this.#change(pcm, length, wish);
     if (change === 0) return this.#write(pcm, length, position);
-    const total = stretch(pcm, length, change, this.#stretched);
-    this.#write(this.#stretched, total, position);
+    const total = stretch(pcm, length, change, stretched);
+    this.#write(stretched, total, position);
     this.#lastPosition += change;
     this.#moved(change);
     if (change > 0) this.#inserted += change;
@@ -386,9 +473,9 @@ export class JitterBuffer {
     const wanted = Math.abs(wish);
     if (!this.#isLoud()) return Math.sign(wish) * Math.min(wanted, most);
     if (wanted < URGENT) return 0;
-    this.#period.find(pcm, 0, length, Math.min(128, most));
-    const { period, likeness } = this.#period;
-    return likeness < ALIKE || period > 2 * wanted ? 0 : Math.sign(wish) * period;
+    period.find(pcm, 0, length, Math.min(128, most));
+    if (period.likeness < ALIKE || period.period > 2 * wanted) return 0;
+    return Math.sign(wish) * period.period;
   }
 
   /** Whether every in-order packet of the last 200 ms has come too late to be read. */

@@ -16,7 +16,7 @@ const PRIOR_PACKETS = 25;
  * A line that was never late: what the target does not go below, unless told otherwise. A hole costs so much and no
  * more, and two packets behind it are there by then: filled from both sides it is a sixth nearer to what was lost.
  */
-const LEAST_TARGET = 45 * MS;
+export const LEAST_TARGET = 45 * MS;
 const MAX_TARGET = 500 * MS;
 /** Before anything is known of a line. */
 const FIRST_TARGET = 45 * MS;
@@ -34,17 +34,28 @@ const TOLERANCE = 2 * MS;
 const TOLERANCE_SHARE = 0.25;
 const NONE = 1e9;
 
+/**
+ * The usual packet touches whole numbers of this object only: what it adds to the histograms waits until that is needed,
+ * and the parts of time are looked back on when one of them changes.
+ */
 export class PlayoutDelay {
+  #target = FIRST_TARGET;
+  #wish = 0;
+  #packets = 0;
+  #partSince = 0;
+  /** Of the part that goes on. */
+  #partLeast = NONE;
+  #partMost = 0;
+  #earliest = 0;
+  /** Delays that are not in the histograms yet. */
+  #waiting = 0;
+  readonly #delays = Array.from({ length: RECOUNT_PACKETS }, () => 0);
   readonly #leastTarget: number;
   readonly #long = new DelayHistogram({ keep: LONG_KEEP, prior: PRIOR_PACKETS });
   readonly #short = new DelayHistogram({ keep: SHORT_KEEP, prior: PRIOR_PACKETS });
   readonly #least = new Int32Array(MIN_PARTS).fill(NONE);
   readonly #most = new Int32Array(MAX_PARTS);
   #part = 0;
-  #partSince = 0;
-  #packets = 0;
-  #target = FIRST_TARGET;
-  #earliest = 0;
 
   constructor(leastTarget = LEAST_TARGET) {
     this.#leastTarget = leastTarget;
@@ -55,43 +66,33 @@ export class PlayoutDelay {
     return this.#target;
   }
 
-  /** What a packet is delayed by as a rule: where a new stream is placed. */
-  get usual(): number {
-    return this.#packets < LEARNT_PACKETS ? 0 : Math.round(this.#long.above(0.5));
-  }
-
-  /** A packet came `delay` after its time (less than 0: before it). `arrival`: call time. */
-  note(delay: number, arrival: number): void {
-    this.#long.add(delay);
-    this.#short.add(delay);
-    this.#packets++;
-    if (arrival - this.#partSince >= PART) this.#turn(arrival);
-    const least = this.#part % MIN_PARTS;
-    const most = this.#part % MAX_PARTS;
-    this.#least[least] = Math.min(this.#least[least] as number, delay);
-    this.#most[most] = Math.max(this.#most[most] as number, delay);
-    this.#earliest = Math.min(this.#earliest, delay);
-    if (delay > this.#target || this.#packets % RECOUNT_PACKETS === 0) this.#recount();
-  }
-
   /**
    * By how much the stream should be placed later (less than 0: earlier) because all its packets have been later, or
    * one of them has been earlier than any could be. 0: it is well placed.
    */
   get wish(): number {
-    const tolerance = Math.max(TOLERANCE, Math.round(this.#target * TOLERANCE_SHARE));
-    if (this.#earliest < -TOLERANCE) return this.#earliest;
-    let least = NONE;
-    for (let i = 0; i < MIN_PARTS; i++) {
-      const each = this.#least[i] as number;
-      if (each === NONE) return 0;
-      least = Math.min(least, each);
-    }
-    return least > tolerance ? least - (tolerance >> 1) : 0;
+    return this.#wish;
+  }
+
+  /** What a packet is delayed by as a rule: where a new stream is placed. */
+  get usual(): number {
+    this.#fill();
+    return this.#packets < LEARNT_PACKETS ? 0 : Math.round(this.#long.above(0.5));
+  }
+
+  /** A packet came `delay` after its time (less than 0: before it). `arrival`: call time. */
+  note(delay: number, arrival: number): void {
+    this.#delays[this.#waiting++] = delay;
+    this.#packets++;
+    if (arrival - this.#partSince >= PART) this.#turn(arrival);
+    if (delay < this.#partLeast || delay > this.#partMost || delay < this.#earliest)
+      this.#widen(delay);
+    if (delay > this.#target || this.#packets % RECOUNT_PACKETS === 0) this.#recount();
   }
 
   /** The stream has been placed `samples` later. */
   moved(samples: number): void {
+    this.#fill();
     this.#long.shift(samples);
     this.#short.shift(samples);
     for (let i = 0; i < MIN_PARTS; i++)
@@ -100,6 +101,7 @@ export class PlayoutDelay {
       this.#most[i] = Math.max(0, (this.#most[i] as number) - samples);
     // Moved later, what was early once says nothing more: the path is another one.
     this.#earliest = samples > 0 ? 0 : Math.min(0, this.#earliest - samples);
+    this.#look();
     this.#recount();
   }
 
@@ -107,9 +109,23 @@ export class PlayoutDelay {
   restart(): void {
     this.#least.fill(NONE);
     this.#earliest = 0;
+    this.#look();
+    this.#wish = 0;
+  }
+
+  /** Of the part that goes on this is the least or the most. */
+  #widen(delay: number): void {
+    const least = this.#part % MIN_PARTS;
+    const most = this.#part % MAX_PARTS;
+    this.#least[least] = Math.min(this.#least[least] as number, delay);
+    this.#most[most] = Math.max(this.#most[most] as number, delay);
+    this.#earliest = Math.min(this.#earliest, delay);
+    this.#look();
+    this.#wish = this.#wishNow();
   }
 
   #turn(arrival: number): void {
+    this.#fill();
     // After a pause the parts between hold nothing, and say nothing.
     this.#partSince = arrival - this.#partSince >= 2 * PART ? arrival : this.#partSince + PART;
     this.#part++;
@@ -121,12 +137,41 @@ export class PlayoutDelay {
     }
     this.#least[this.#part % MIN_PARTS] = NONE;
     this.#most[this.#part % MAX_PARTS] = 0;
+    this.#look();
     this.#recount();
   }
 
+  /** The part that goes on, where the next packet finds it. */
+  #look(): void {
+    this.#partLeast = this.#least[this.#part % MIN_PARTS] as number;
+    this.#partMost = this.#most[this.#part % MAX_PARTS] as number;
+  }
+
+  #fill(): void {
+    for (let i = 0; i < this.#waiting; i++) {
+      this.#long.add(this.#delays[i] as number);
+      this.#short.add(this.#delays[i] as number);
+    }
+    this.#waiting = 0;
+  }
+
   #recount(): void {
+    this.#fill();
     const quantile = Math.max(this.#long.above(LONG_SHARE), this.#short.above(SHORT_SHARE));
     const least = this.#packets < LEARNT_PACKETS ? FIRST_TARGET : this.#leastTarget;
     this.#target = Math.round(Math.min(MAX_TARGET, Math.max(least, quantile)));
+    this.#wish = this.#wishNow();
+  }
+
+  #wishNow(): number {
+    const tolerance = Math.max(TOLERANCE, Math.round(this.#target * TOLERANCE_SHARE));
+    if (this.#earliest < -TOLERANCE) return this.#earliest;
+    let least = NONE;
+    for (let i = 0; i < MIN_PARTS; i++) {
+      const each = this.#least[i] as number;
+      if (each === NONE) return 0;
+      least = Math.min(least, each);
+    }
+    return least > tolerance ? least - (tolerance >> 1) : 0;
   }
 }

@@ -30,6 +30,16 @@ export class Background {
   #next: BackgroundSound | null | undefined;
   #at = 0;
   #level = 0;
+  readonly #onChange: () => void;
+
+  constructor(onChange: () => void = () => undefined) {
+    this.#onChange = onChange;
+  }
+
+  /** There is none, nor will there be. */
+  get isAtRest(): boolean {
+    return this.#sound === null && this.#next === undefined;
+  }
 
   /** Something of it is heard. */
   get isHeard(): boolean {
@@ -39,6 +49,7 @@ export class Background {
   /** Null ends it. What is there dies away first. */
   set(sound: BackgroundSound | null): void {
     this.#next = sound;
+    this.#onChange();
   }
 
   /** Adds its next frame to what is in `into`. */

@@ -46,6 +46,11 @@ export class CallParties {
   #table: Table | null = null;
   /** Samples that those who have left did not say or hear. */
   #droppedBefore = 0;
+  readonly #onJoin: () => void;
+
+  constructor(onJoin: () => void = () => undefined) {
+    this.#onJoin = onJoin;
+  }
 
   /** Somebody has joined. */
   get isOpen(): boolean {
@@ -74,6 +79,7 @@ export class CallParties {
       isSpeaking: false,
       isGone: false,
     });
+    this.#onJoin();
   }
 
   /** `from`: how much he had said (samples) when this was asked for. */

@@ -12,6 +12,11 @@ export class CallTaps {
   readonly #taps: Tap[] = [];
   /** Made when somebody listens. */
   #waiting: FrameQueue | null = null;
+  readonly #onChange: () => void;
+
+  constructor(onChange: () => void = () => undefined) {
+    this.#onChange = onChange;
+  }
 
   get isOpen(): boolean {
     return this.#taps.length > 0;
@@ -21,11 +26,13 @@ export class CallTaps {
     if (this.#taps.length >= MAX_TAPS) return;
     this.#waiting ??= new FrameQueue();
     this.#taps.push({ id, caller: SampleRing.attach(caller), agent: SampleRing.attach(agent) });
+    this.#onChange();
   }
 
   remove(id: number): void {
     const at = this.#taps.findIndex((tap) => tap.id === id);
     if (at >= 0) this.#taps.splice(at, 1);
+    this.#onChange();
   }
 
   /** The caller's next frame. */

@@ -21,11 +21,22 @@ export class Effects {
   #quiet = 2;
   /** Effects that found no room. */
   dropped = 0;
+  readonly #onChange: () => void;
+
+  constructor(onChange: () => void = () => undefined) {
+    this.#onChange = onChange;
+  }
+
+  /** None is heard, dies away or waits. */
+  get isAtRest(): boolean {
+    return this.#waiting.length === 0 && this.#quiet > 1 && this.#seam.isStill;
+  }
 
   /** Played after those that wait. `isAlone`: the voice waits for it. */
   add(pcm: Int16Array, gainDb: number, isAlone = false): void {
     if (this.#waiting.length > MAX_EFFECTS) this.dropped++;
     else this.#waiting.push({ pcm, factor: factorOf(gainDb), isAlone });
+    this.#onChange();
   }
 
   /** What is heard next, or waits to be, is to be heard without the voice. */

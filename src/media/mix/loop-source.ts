@@ -34,6 +34,11 @@ export class LoopSource {
   #next: Int16Array | null = null;
   #at = 0;
   #isOn = false;
+  readonly #onChange: () => void;
+
+  constructor(onChange: () => void) {
+    this.#onChange = onChange;
+  }
 
   get isOn(): boolean {
     return this.#isOn;
@@ -49,6 +54,7 @@ export class LoopSource {
     this.#isOn = pcm !== null && pcm.length > 0;
     this.#next = this.#isOn ? pcm : null;
     if (this.#pcm === null) this.#begin();
+    this.#onChange();
   }
 
   /** Adds the next frame to what is in `into`; with `isHeld` the loop stands still and is silent. */

@@ -17,32 +17,47 @@ import { FRAME_SAMPLES, type NegotiatedAudio } from '../types.ts';
 /** What people say in one frame. One for all calls: no frame is worked on while another one is. */
 const STAFF = new Int16Array(FRAME_SAMPLES);
 
-/** The agent's part of the frame at hand, of whichever call: the next one takes its place. */
+/** The agent's part of the frame at hand, and what is sent of it; of whichever call: the next one takes their place. */
 const said = new Int16Array(FRAME_SAMPLES);
+const mixed = new Int16Array(FRAME_SAMPLES);
+/** Nobody writes here. */
+const SILENCE = new Int16Array(FRAME_SAMPLES);
 
+/** What the watch was told last, where it need not be told the same again. */
+const NOTED = { nothing: 0, speech: 1, rest: 2 } as const;
+
+/** First in it what every frame touches: together it is two lines of the cache, apart it would be four. */
 export class AgentOutput {
-  readonly loop = new LoopSource();
-  readonly voice = new Fader();
-  readonly background = new Background();
-  readonly effects = new Effects();
-  readonly parties = new CallParties();
-  readonly #watch = new SpeakingWatch();
+  /** Nothing goes with the voice or takes its place, and nobody listens: looked up once and not in each of them. */
+  #isPlain = false;
+  #hasSpoken = false;
+  #wasActive = false;
+  #noted: (typeof NOTED)[keyof typeof NOTED] = NOTED.nothing;
+  #tone = '';
   readonly #playout: Playout;
   readonly #sender: RtpSender;
+  #sent: Int16Array = SILENCE;
+  #recorded: Int16Array = SILENCE;
+  readonly #onChange = (): void => {
+    this.#isPlain = false;
+  };
+  readonly loop = new LoopSource(this.#onChange);
+  readonly voice = new Fader(this.#onChange);
+  readonly background = new Background(this.#onChange);
+  readonly effects = new Effects(this.#onChange);
+  readonly parties = new CallParties(this.#onChange);
+  readonly #watch = new SpeakingWatch();
   readonly #dtmf: DtmfSender;
   readonly #gate = new Gate(true);
   readonly #present = new Gate(true);
   readonly #staffGate = new Gate(true);
-  /** What is the agent's of the frame that was sent; made when somebody joins. */
+  /** What was sent, and what of it is the agent's, kept until the end of the frame; made when somebody listens or joins. */
+  #own: Int16Array | null = null;
   #agent: Int16Array | null = null;
   readonly #moment = { isAgentSpeaking: false, isCallerSpeaking: false, isHeld: false };
-  readonly #sent = new Int16Array(FRAME_SAMPLES);
-  #recorded = this.#sent;
-  #tone = '';
+  #isOverheard = false;
   #eventType: number | null = null;
   #isMuted = false;
-  #wasActive = false;
-  #hasSpoken = false;
 
   constructor(playout: Playout, sender: RtpSender, onSent: (request: number) => void) {
     this.#playout = playout;
@@ -55,7 +70,15 @@ export class AgentOutput {
     return this.#tone;
   }
 
-  /** The frame that `next` made a packet of: what the other side hears, event packets being silence. */
+  /** Neither has anybody joined nor does anybody listen. */
+  get isPrivate(): boolean {
+    return this.#isPlain || !(this.#isOverheard || this.parties.isOpen);
+  }
+
+  /**
+   * The frame that `next` made a packet of: what the other side hears, event packets being silence. Not to be written to,
+   * and valid until the next frame of any call; until the next one of this call where it is not private.
+   */
   get sent(): Int16Array {
     return this.#sent;
   }
@@ -78,6 +101,13 @@ export class AgentOutput {
 
   mute(on: boolean): void {
     this.#isMuted = on;
+    this.#isPlain = false;
+  }
+
+  /** Somebody listens to what is sent. */
+  overhear(on: boolean): void {
+    this.#isOverheard = on;
+    this.#isPlain = false;
   }
 
   /** Where the background is to know of it. */
@@ -92,17 +122,31 @@ export class AgentOutput {
 
   sendDtmf(job: DtmfJob): void {
     this.#dtmf.add(job);
+    this.#isPlain = false;
   }
 
   /** Takes the next frame, and sends what is due; false while it waits for a packet to be full. */
   next(): boolean {
+    if (!this.#isPlain) return this.#nextMixed();
+    const isStill = this.#playout.isStill;
+    const isSpeech = !isStill && this.#playout.take(said) > 0;
+    const frame = isStill ? SILENCE : said;
+    this.#hasSpoken = isSpeech;
+    this.#sent = frame;
+    this.#recorded = frame;
+    const isSpurt = this.#isSpurt(isSpeech);
+    return this.#sender.frame(frame, isSpurt, false);
+  }
+
+  #nextMixed(): boolean {
     const step = this.#dtmf.step(this.#eventType !== null);
     const isReplaced = step !== 'idle' || this.loop.isOn;
     this.#playout.stand(isReplaced || this.effects.wantsSilence);
     const isSpeech = this.#playout.take(said) > 0;
     this.#hasSpoken = isSpeech;
     this.#dress(said, isSpeech, isReplaced);
-    const sent = this.#sent;
+    const sent = this.isPrivate ? mixed : (this.#own ??= new Int16Array(FRAME_SAMPLES));
+    this.#sent = sent;
     sent.set(said);
     this.#gate.shape(sent, !this.#isMuted);
     const isLooped = this.loop.isHeard;
@@ -119,12 +163,24 @@ export class AgentOutput {
       return true;
     }
     const isPlayed = step === 'idle' ? this.loop.isOn : step === 'tone';
-    const isActive = isPlayed || (isSpeech && !this.#isMuted);
-    const isFirst = this.#sender.packetsSent === 0;
-    const isSpurt = isFirst || (isActive && !this.#wasActive);
-    this.#wasActive = isActive;
+    const isSpurt = this.#isSpurt(isPlayed || (isSpeech && !this.#isMuted));
+    this.#isPlain = step === 'idle' && this.#isAtRest;
     // Between digits every frame leaves at once: an event cannot wait for a packet to be full.
     return this.#sender.frame(sent, isSpurt, step !== 'idle');
+  }
+
+  /** Whether a talkspurt begins with this frame. */
+  #isSpurt(isActive: boolean): boolean {
+    const isSpurt = (isActive && !this.#wasActive) || this.#sender.packetsSent === 0;
+    this.#wasActive = isActive;
+    return isSpurt;
+  }
+
+  /** After a frame in which nothing was replaced: nothing will be in the next one but the voice as it is. */
+  get #isAtRest(): boolean {
+    if (this.#isMuted || this.#dtmf.isBusy || !this.isPrivate) return false;
+    const isBare = this.voice.isAtRest && this.background.isAtRest && this.effects.isAtRest;
+    return isBare && !this.loop.isOn && !this.loop.isHeard;
   }
 
   /** The agent's voice with what goes with it; a person who has taken over is heard without. */
@@ -155,19 +211,25 @@ export class AgentOutput {
 
   /**
    * So many frames have been sent or left out. For how long (ms) nothing has been sent of the utterance whose turn it is
-   * when that is to be told now, else 0.
+   * when that is to be told now, else 0. `isActive`: there is an utterance whose turn it is.
    */
-  stalledMs(frames: number, isShut: boolean): number {
+  stalledMs(frames: number, isShut: boolean, isActive: boolean): number {
     const hasSpoken = !isShut && this.#hasSpoken;
+    const noted = this.#noted;
+    if (hasSpoken ? noted === NOTED.speech : noted === NOTED.rest && !isActive) return 0;
     const { wait, utterance } = this.#playout;
-    return this.#watch.pass(frames, hasSpoken, wait, utterance);
+    if (noted === NOTED.speech) this.#watch.pass(0, true, null, utterance);
+    const stalledMs = this.#watch.pass(frames, hasSpoken, wait, utterance);
+    const isRest = !isActive && !this.#watch.isSpeaking;
+    this.#noted = hasSpoken ? NOTED.speech : isRest ? NOTED.rest : NOTED.nothing;
+    return stalledMs;
   }
 
   /** Frames that are left out; `isShut`: because nothing may be sent, not because the process stood still. */
   skip(frames: number, isShut: boolean): void {
     this.#sender.pass(frames, isShut);
     this.#wasActive = false;
-    this.#sent.fill(0);
+    this.#sent = SILENCE;
     if (isShut && this.parties.isOpen) {
       // They go on hearing the caller and one another.
       this.#agent?.fill(0);

@@ -41,9 +41,20 @@ export function mixInto(into: Int16Array, pcm: Int16Array, before: number, after
 export class Fader {
   #factor = 1;
   #wanted = 1;
+  readonly #onChange: () => void;
+
+  constructor(onChange: () => void = nothing) {
+    this.#onChange = onChange;
+  }
+
+  /** It leaves frames as they are. */
+  get isAtRest(): boolean {
+    return this.#factor === 1 && this.#wanted === 1;
+  }
 
   set(gainDb: number): void {
     this.#wanted = factorOf(gainDb);
+    this.#onChange();
   }
 
   /** The next frame of the source. */
@@ -62,3 +73,5 @@ export class Fader {
     this.#factor = wanted;
   }
 }
+
+function nothing(): void {}

@@ -23,11 +23,23 @@ export type PlayoutWait = 'voice' | 'paused' | 'closed';
 /** For a frame that begins late. One for all calls: no frame is worked on while another one is. */
 const SCRATCH = new Int16Array(FRAME_SAMPLES);
 
+/** First in it what every frame touches. */
 export class Playout {
+  /** In the middle of an utterance: the next frame is copied as it is, and `#last` ended the one before. */
+  #isSmooth = false;
+  /** Nothing was in the last frame, nor is anything left of what was before. */
+  #isQuiet = true;
+  #hasNews = false;
+  #isAmplified = false;
   readonly #ring: SampleRing;
   readonly #marks: UtteranceMarks;
-  readonly #listener: PlayoutListener;
+  #last = 0;
   #index = 0;
+  /** Utterances begun, as last seen. */
+  #begun = 0;
+  /** Place in the ring, and up to where all is known to be there and of the utterance whose turn it is. */
+  #at: number;
+  #limit = 0;
   #heard = 0;
   #lastUtterance = 0;
   #lastHeard = 0;
@@ -40,11 +52,13 @@ export class Playout {
   readonly #seam = new Seam();
   /** What happened in the frame being filled: pairs of utterance and samples heard, -1 for its beginning. */
   readonly #inFrame: number[] = [];
+  readonly #listener: PlayoutListener;
 
   constructor(ring: SampleRing, marks: UtteranceMarks, listener: PlayoutListener) {
     this.#ring = ring;
     this.#marks = marks;
     this.#listener = listener;
+    this.#at = ring.consumed;
   }
 
   get isPaused(): boolean {
@@ -53,7 +67,14 @@ export class Playout {
 
   /** An utterance is being played or waits to be. */
   get isActive(): boolean {
-    return this.#index < this.#marks.count;
+    if (this.#index < this.#begun) return true;
+    this.#begun = this.#marks.count;
+    return this.#index < this.#begun;
+  }
+
+  /** The next frame would be silence: it need not be taken. */
+  get isStill(): boolean {
+    return this.#isQuiet && (this.#isPaused || this.#isStanding || !this.isActive);
   }
 
   /**
@@ -79,14 +100,26 @@ export class Playout {
 
   /** Fills the frame that is about to be sent; returns how many of its samples are utterance, from the start on. */
   take(frame: Int16Array): number {
+    const { length } = frame;
+    if (this.#isSmooth && this.#reaches(this.#at + length)) {
+      this.#read(frame, length);
+      this.#last = frame[length - 1] as number;
+      return length;
+    }
+    this.#roughen();
     const filled = this.#isPaused || this.#isStanding ? 0 : this.#fill(frame);
-    this.#isBroken = filled < frame.length;
+    this.#isBroken = filled < length;
     this.#seam.shape(frame, filled);
+    this.#isSmooth = !this.#isBroken && this.#isStarted && this.#seam.isAtRest;
+    this.#isQuiet = filled === 0 && this.#seam.isStill;
+    this.#last = frame[length - 1] as number;
     return filled;
   }
 
   /** The frame taken last has left: tells what began and ended in it. */
   sent(): void {
+    if (!this.#hasNews) return;
+    this.#hasNews = false;
     for (let i = 0; i < this.#inFrame.length; i += 2) {
       const utterance = this.#inFrame[i] as number;
       const heard = this.#inFrame[i + 1] as number;
@@ -99,12 +132,14 @@ export class Playout {
   /** Stands still from the next frame on. Answers with `paused`, also when it stood still already. */
   pause(): void {
     this.#isPaused = true;
+    this.#roughen();
     this.#listener.paused(this.utterance, this.heard);
   }
 
   /** Stands still while something else is heard in its place; nothing is told. */
   stand(on: boolean): void {
     this.#isStanding = on;
+    if (on) this.#roughen();
   }
 
   /** Goes on with the sample after the last one sent. */
@@ -120,7 +155,9 @@ export class Playout {
    */
   flush(count: number, position: number): void {
     this.#isPaused = false;
+    this.#roughen();
     this.#ring.skipTo(position);
+    this.#at = this.#ring.consumed;
     if (this.#index >= count) {
       this.#listener.flushed(this.#lastUtterance, this.#lastHeard);
       return;
@@ -132,20 +169,38 @@ export class Playout {
     }
   }
 
+  /** What follows is no matter of copying alone: the seam must know where it begins. */
+  #roughen(): void {
+    if (!this.#isSmooth) return;
+    this.#isSmooth = false;
+    this.#seam.follow(this.#last);
+  }
+
+  /** Whether all up to `to` is there and of the utterance whose turn it is, and that goes on behind it. */
+  #reaches(to: number): boolean {
+    return to < this.#limit || (this.#look() < 0 ? to <= this.#limit : to < this.#limit);
+  }
+
+  /** Looks how far the utterance whose turn it is has been written. Returns where it ends, -1 while it is open. */
+  #look(): number {
+    // The order matters: what is written before the end is seen as open belongs to this utterance.
+    const written = this.#ring.written;
+    const end = this.#marks.endOf(this.#index);
+    this.#limit = end < 0 ? written : end;
+    return end;
+  }
+
   #fill(frame: Int16Array): number {
     let filled = 0;
     while (this.isActive) {
-      // The order matters: what is written before the end is seen as open belongs to this utterance.
-      const written = this.#ring.written;
-      const end = this.#marks.endOf(this.#index);
-      const limit = end < 0 ? written : end;
-      const count = Math.min(frame.length - filled, limit - this.#ring.consumed);
+      const end = this.#look();
+      const count = Math.min(frame.length - filled, this.#limit - this.#at);
       if (count > 0) {
         this.#copy(frame, filled, count);
         filled += count;
       }
-      if (end < 0 || this.#ring.consumed < end) break;
-      this.#inFrame.push(this.#marks.utterance(this.#index), this.#heard);
+      if (end < 0 || this.#at < end) break;
+      this.#tell(this.#heard);
       this.#leave();
     }
     return filled;
@@ -155,14 +210,25 @@ export class Playout {
     if (!this.#isStarted) {
       this.#isStarted = true;
       this.#factor = factorOf(this.#marks.gainDb(this.#index));
-      this.#inFrame.push(this.#marks.utterance(this.#index), -1);
+      this.#isAmplified = this.#factor !== 1;
+      this.#tell(-1);
     } else if (this.#isBroken && offset === 0) this.#seam.rise();
     // Nearly always the frame is one utterance; only where two meet, or one begins late, is a second copy needed.
     const into = offset === 0 ? frame : SCRATCH;
-    const read = this.#ring.read(into, count);
-    amplify(into, this.#factor, 0, read);
-    if (offset > 0) for (let i = 0; i < read; i++) frame[offset + i] = into[i] as number;
-    this.#heard += read;
+    this.#read(into, count);
+    if (offset > 0) for (let i = 0; i < count; i++) frame[offset + i] = into[i] as number;
+  }
+
+  #read(into: Int16Array, count: number): void {
+    this.#ring.take(into, count);
+    if (this.#isAmplified) amplify(into, this.#factor, 0, count);
+    this.#at += count;
+    this.#heard += count;
+  }
+
+  #tell(heard: number): void {
+    this.#inFrame.push(this.#marks.utterance(this.#index), heard);
+    this.#hasNews = true;
   }
 
   #leave(): void {

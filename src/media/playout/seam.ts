@@ -15,6 +15,21 @@ export class Seam {
   #rising = 0;
   #isSilent = true;
 
+  /** Nothing falls or rises: whole frames stay as they are. */
+  get isAtRest(): boolean {
+    return this.#falling === 0 && this.#rising === 0;
+  }
+
+  /** Nothing of the source was in the end of the last frame, and nothing of what was before it is left. */
+  get isStill(): boolean {
+    return this.#isSilent && this.isAtRest;
+  }
+
+  /** Whole frames have gone by while it was at rest; `last` is their last sample. */
+  follow(last: number): void {
+    this.#last = last;
+  }
+
   /** The next samples of the source go on in the middle of something. */
   rise(): void {
     this.#rising = RAMP;

@@ -13,6 +13,7 @@ import { SignalBook } from './quality-signal.ts';
 import { QualityScores, WINDOW_MS } from './quality-window.ts';
 import { RtcpSession, type SentStream } from '../rtcp/rtcp-session.ts';
 import { GMIN, type VoipMetrics } from '../rtcp/rtcp-xr.ts';
+import type { FrameSound } from '../speech/frame-sound.ts';
 import type { RtpSequence } from '../rtp/rtp-sequence.ts';
 import type { RtpTransport } from '../rtp/rtp-socket.ts';
 import { FRAME_MS, SAMPLE_RATE_HZ, type NegotiatedAudio } from '../types.ts';
@@ -73,9 +74,10 @@ const SAMPLES_PER_MS = SAMPLE_RATE_HZ / 1000;
 
 export class CallQualityMeter {
   readonly rtcp: RtcpSession;
+  /** What is told of with every frame goes there at once. */
+  readonly signal = new SignalBook();
   readonly #parts: CallQualityParts;
   readonly #loss: LossBook;
-  readonly #signal = new SignalBook();
   readonly #heard = new QualityScores();
   readonly #far = new FarBook();
   #codec: CodecName = 'PCMU';
@@ -133,19 +135,28 @@ export class CallQualityMeter {
     this.#loss.recovered(sequence);
   }
 
-  /** Audio of the caller as it came, in order; whether it is speech, and whether the agent's own voice coming back. */
-  caller(pcm: Int16Array, length: number, isSpeech: boolean, isEcho: boolean): void {
-    this.#signal.caller(pcm, length, isSpeech, isEcho);
+  /**
+   * Audio of the caller as it came, in order; whether it is speech, and whether the agent's own voice coming back.
+   * `sound`: its levels, where somebody has measured them.
+   */
+  caller(
+    pcm: Int16Array,
+    length: number,
+    isSpeech: boolean,
+    isEcho: boolean,
+    sound: FrameSound | null = null,
+  ): void {
+    this.signal.caller(pcm, length, isSpeech, isEcho, sound);
   }
 
   /** A frame of an utterance that is sent. */
   agent(frame: Int16Array, isCallerSpeaking: boolean): void {
-    this.#signal.agent(frame, isCallerSpeaking);
+    this.signal.agent(frame, isCallerSpeaking);
   }
 
-  /** Every frame. `isOpen`: both sides are to hear each other; `canReach`: the far end has an address. */
-  tick(nowMs: number, canReach: boolean, isOpen: boolean): void {
-    if (isOpen) this.#openFrames++;
+  /** Every so many frames. `isOpen`: both sides were to hear each other in them; `canReach`: the far end has an address. */
+  tick(nowMs: number, canReach: boolean, isOpen: boolean, frames = 1): void {
+    if (isOpen) this.#openFrames += frames;
     this.rtcp.tick(nowMs, canReach);
     if (nowMs - this.#walkMs < WALK_MS) return;
     this.#walkMs = nowMs;
@@ -182,8 +193,8 @@ export class CallQualityMeter {
       delayMs: this.#heard.delayMs ?? this.#delayMs,
       roundTripMs: this.rtcp.peer.roundTripMs,
       far: this.#farQuality(),
-      voiceDbov: this.#signal.levels.voiceDbov,
-      noiseDbov: this.#signal.levels.noiseDbov,
+      voiceDbov: this.signal.levels.voiceDbov,
+      noiseDbov: this.signal.levels.noiseDbov,
       faults,
       fault: faults[0] ?? null,
     };
@@ -266,7 +277,7 @@ export class CallQualityMeter {
   }
 
   #faultFacts(packetsReceived: number): FaultFacts {
-    const signal = this.#signal;
+    const signal = this.signal;
     const { expected, lost, discarded } = this.#loss.counts;
     return {
       packetsReceived,
@@ -316,8 +327,8 @@ export class CallQualityMeter {
       gapMs: this.#loss.gapLength * this.#packetMs,
       roundTripMs: this.rtcp.peer.roundTripMs ?? 0,
       endSystemMs: bufferMs + this.#packetMs + this.#sentPacketMs,
-      signalLevelDbm: dbm0Of(this.#signal.levels.voiceDbov),
-      noiseLevelDbm: dbm0Of(this.#signal.levels.noiseDbov),
+      signalLevelDbm: dbm0Of(this.signal.levels.voiceDbov),
+      noiseLevelDbm: dbm0Of(this.signal.levels.noiseDbov),
       gmin: GMIN,
       r,
       mosLq: mosOf(rFactor({ ...input, delayMs: 0 })),

@@ -1,6 +1,6 @@
 /** What the caller's audio sounds like, by counting: one pass, nothing kept but sums. */
-
-import { LevelBook } from './quality-level.ts';
+import type { FrameSound } from '../speech/frame-sound.ts';
+import { isFull, LevelBook, NO_LEVELS, packLevel } from './quality-level.ts';
 import { FRAME_SAMPLES } from '../types.ts';
 
 /** The smallest step but one of G.711: a line with a microphone on it is never this quiet for long. */
@@ -16,13 +16,11 @@ const VOICE = 200;
 const STEP = 8;
 
 export class SignalBook {
-  readonly levels = new LevelBook();
-  /** The frame in progress. */
+  /** Samples of a frame that comes in parts. */
   #fill = 0;
-  #energy = 0;
-  #peak = 0;
-  #clipped = 0;
   #frames = 0;
+  /** Levels that wait to be put into the book. */
+  #waiting = NO_LEVELS;
   #silentFrames = 0;
   #clippedFrames = 0;
   #loudFrames = 0;
@@ -30,9 +28,29 @@ export class SignalBook {
   #echoFrames = 0;
   #agentFrames = 0;
   #doubleFrames = 0;
+  readonly #levels = new LevelBook();
+  /** Of the parts so far. */
+  #energy = 0;
+  #peak = 0;
+  #clipped = 0;
 
-  /** Audio of the caller as it came, any length: whether it is speech, and whether the agent's own voice. */
-  caller(pcm: Int16Array, length: number, isSpeech: boolean, isEcho: boolean): void {
+  /**
+   * Audio of the caller as it came, any length: whether it is speech, and whether the agent's own voice. `sound`: its
+   * levels, where somebody has measured them.
+   */
+  caller(
+    pcm: Int16Array,
+    length: number,
+    isSpeech: boolean,
+    isEcho: boolean,
+    sound: FrameSound | null = null,
+  ): void {
+    if (sound !== null && this.#fill === 0) {
+      const { peak } = sound;
+      const clipped = peak < CLIPPED ? 0 : clippedOf(pcm, 0, length);
+      this.#count(sound.energy, peak, clipped, isSpeech, isEcho);
+      return;
+    }
     for (let done = 0; done < length;) {
       const part = Math.min(FRAME_SAMPLES - this.#fill, length - done);
       this.#measure(pcm, done, part);
@@ -52,33 +70,46 @@ export class SignalBook {
   #measure(pcm: Int16Array, from: number, count: number): void {
     let energy = 0;
     let peak = 0;
-    let clipped = 0;
     for (let i = from; i < from + count; i++) {
       const sample = pcm[i] as number;
       const size = sample < 0 ? -sample : sample;
       energy += sample * sample;
       if (size > peak) peak = size;
-      if (size >= CLIPPED) clipped++;
     }
     this.#energy += energy;
     if (peak > this.#peak) this.#peak = peak;
-    this.#clipped += clipped;
+    if (peak >= CLIPPED) this.#clipped += clippedOf(pcm, from, count);
   }
 
   #endFrame(isSpeech: boolean, isEcho: boolean): void {
-    this.#frames++;
-    if (this.#peak <= DIGITAL_SILENCE) this.#silentFrames++;
-    if (this.#peak > LOUD) this.#loudFrames++;
-    if (this.#clipped >= MIN_CLIPPED) this.#clippedFrames++;
-    if (isEcho) this.#echoFrames++;
-    else {
-      this.levels.note(this.#energy / FRAME_SAMPLES);
-      if (isSpeech) this.#speechFrames++;
-    }
+    this.#count(this.#energy, this.#peak, this.#clipped, isSpeech, isEcho);
     this.#fill = 0;
     this.#energy = 0;
     this.#peak = 0;
     this.#clipped = 0;
+  }
+
+  #count(energy: number, peak: number, clipped: number, isSpeech: boolean, isEcho: boolean): void {
+    this.#frames++;
+    if (peak <= DIGITAL_SILENCE) this.#silentFrames++;
+    if (peak > LOUD) this.#loudFrames++;
+    if (clipped >= MIN_CLIPPED) this.#clippedFrames++;
+    if (isEcho) this.#echoFrames++;
+    else {
+      this.#waiting = packLevel(this.#waiting, energy / FRAME_SAMPLES);
+      if (isFull(this.#waiting)) this.#keepLevels();
+      if (isSpeech) this.#speechFrames++;
+    }
+  }
+
+  #keepLevels(): void {
+    this.#levels.take(this.#waiting);
+    this.#waiting = NO_LEVELS;
+  }
+
+  get levels(): LevelBook {
+    this.#keepLevels();
+    return this.#levels;
   }
 
   /** Frames of 20 ms. */
@@ -114,6 +145,15 @@ export class SignalBook {
   get doubleFrames(): number {
     return this.#doubleFrames;
   }
+}
+
+function clippedOf(pcm: Int16Array, from: number, count: number): number {
+  let clipped = 0;
+  for (let i = from; i < from + count; i++) {
+    const sample = pcm[i] as number;
+    if (sample >= CLIPPED || sample <= -CLIPPED) clipped++;
+  }
+  return clipped;
 }
 
 function isVoice(frame: Int16Array): boolean {

@@ -17,6 +17,12 @@ export class CallRecording {
   #stopAt = -1;
   #stopping: PromiseWithResolvers<RecordingResult | null> | null = null;
   #droppedBefore = 0;
+  readonly #onEnd: () => void;
+
+  /** `onEnd`: no recording takes frames any more; `reach` is to be called before another one begins. */
+  constructor(onEnd: () => void = () => undefined) {
+    this.#onEnd = onEnd;
+  }
 
   /** Frames of 20 ms of all of them that the disk did not take. */
   get dropped(): number {
@@ -26,6 +32,12 @@ export class CallRecording {
   /** One is running, paused or being ended. */
   get isOpen(): boolean {
     return this.#recorder !== null;
+  }
+
+  /** Where either side has got to (call time, samples), by frames that were not told here: nothing was recorded. */
+  reach(agent: number, caller: number): void {
+    this.#agentAt = agent;
+    this.#callerAt = caller;
   }
 
   /** Begins here: the agent is ahead by the jitter buffer, so the caller joins when he gets here. */
@@ -103,6 +115,7 @@ export class CallRecording {
       this.#droppedBefore += recorder.dropped;
       this.#recorder = null;
       this.#stopping = null;
+      this.#onEnd();
     };
     recorder.finish().then(
       (result) => {

@@ -89,12 +89,18 @@ export class Recorder {
     const end = Math.max(this.#caller.end, this.#agent.end);
     this.#write(this.#caller, null, 0, end - this.#caller.end);
     this.#write(this.#agent, null, 0, end - this.#agent.end);
+    this.#mix(end);
     this.#flushChunk();
     return await this.#file.finish();
   }
 
   /** The next `count` samples of a side's call time, without what is cut. */
   #keep(lane: Lane, pcm: Int16Array | null, count: number): void {
+    if (this.#cuts.length === 0) {
+      this.#write(lane, pcm, 0, count);
+      lane.at += count;
+      return;
+    }
     for (let done = 0; done < count;) {
       const cut = this.#cutAfter(lane.at);
       const isOut = cut !== null && cut.from <= lane.at;
@@ -117,11 +123,14 @@ export class Recorder {
     return null;
   }
 
-  /** Places samples `from` and up of `pcm` (null: silence) at the end of the side. */
+  /**
+   * Places samples `from` and up of `pcm` (null: silence) at the end of the side. What both have is mixed by the chunk: half
+   * a second in one go is read at the pace of memory, the same by frames would be fetched line by line.
+   */
   #write(lane: Lane, pcm: Int16Array | null, from: number, count: number): void {
     for (let done = 0; done < count;) {
       const part = Math.min(count - done, LANE / 2);
-      if (lane.end + part - this.#mixed > LANE) this.#mix(lane.end + part - LANE / 2);
+      if (lane.end + part - this.#mixed > LANE) this.#makeRoom(lane.end + part);
       const { samples, end } = lane;
       for (let i = Math.max(0, this.#mixed - end); i < part; i++) {
         samples[(end + i) & MASK] = pcm === null ? 0 : (pcm[from + done + i] as number);
@@ -129,21 +138,39 @@ export class Recorder {
       lane.end += part;
       done += part;
     }
+    if (lane.end >= this.#chunkStart + CHUNK_FRAMES) this.#mixWhole();
+  }
+
+  /** What both sides have, in whole chunks. */
+  #mixWhole(): void {
+    const common = Math.min(this.#caller.end, this.#agent.end);
+    if (common >= this.#chunkStart + CHUNK_FRAMES) this.#mix(common);
+  }
+
+  /** A side is to get to `end`: the other one counts as silent where it is too far behind. */
+  #makeRoom(end: number): void {
     this.#mix(Math.min(this.#caller.end, this.#agent.end));
+    if (end - this.#mixed > LANE) this.#mix(end - LANE / 2);
   }
 
   /** Interleaves up to call time `until`; a side that has not got there is silent. */
   #mix(until: number): void {
     while (this.#mixed < until) {
       const to = Math.min(until, this.#chunkStart + CHUNK_FRAMES);
-      const pcm = this.#pcm;
-      for (let at = this.#mixed; at < to; at++) {
-        const out = (at - this.#chunkStart) * 2;
-        pcm[out] = sampleOf(this.#caller, at);
-        pcm[out + 1] = sampleOf(this.#agent, at);
-      }
+      this.#put(this.#caller, 0, to);
+      this.#put(this.#agent, 1, to);
       this.#mixed = to;
       if (to === this.#chunkStart + CHUNK_FRAMES) this.#flushChunk();
+    }
+  }
+
+  #put({ samples, end }: Lane, channel: 0 | 1, to: number): void {
+    const pcm = this.#pcm;
+    const from = this.#mixed;
+    let out = (from - this.#chunkStart) * 2 + channel;
+    for (let at = from; at < to; at++) {
+      pcm[out] = at < end ? (samples[at & MASK] as number) : 0;
+      out += 2;
     }
   }
 
@@ -155,8 +182,4 @@ export class Recorder {
     this.#pcm = new Int16Array(this.#chunk.buffer);
     this.#chunkStart = this.#mixed;
   }
-}
-
-function sampleOf(lane: Lane, position: number): number {
-  return position < lane.end ? (lane.samples[position & MASK] as number) : 0;
 }

@@ -59,25 +59,26 @@ const JOIN = 40;
 
 /** Of the packet at hand. One for all calls: it is used up before the next one comes, and stays in the cache. */
 const decoded = new Int16Array(MAX_SAMPLES);
+const audio: DecodedAudio = {
+  pcm: decoded,
+  sequence: 0,
+  length: 0,
+  time: 0,
+  arrivalMs: 0,
+  isNew: true,
+  follows: false,
+  isQuiet: false,
+};
 
 export class OrderedAudio {
   readonly time = new StreamTime();
   readonly #sink: AudioSink;
-  readonly #audio: DecodedAudio = {
-    pcm: decoded,
-    sequence: 0,
-    length: 0,
-    time: 0,
-    arrivalMs: 0,
-    isNew: true,
-    follows: false,
-    isQuiet: false,
-  };
-  /** In order of their numbers. */
-  readonly #waiting: StreamPacket[] = [];
   #next = -1;
   #decoder: PayloadDecoder | null = null;
   #lastSample = 0;
+  #isWaiting = false;
+  /** In order of their numbers. */
+  readonly #waiting: StreamPacket[] = [];
   #tooLate = 0;
   #recovered = 0;
 
@@ -93,6 +94,11 @@ export class OrderedAudio {
   /** Samples that were lost and recovered from redundancy. */
   get recovered(): number {
     return this.#recovered;
+  }
+
+  /** Packets wait for those before them. */
+  get isWaiting(): boolean {
+    return this.#isWaiting;
   }
 
   /** The numbers of the stream begin anew. True when its time goes on. */
@@ -117,20 +123,19 @@ export class OrderedAudio {
     }
     // What is missing may be of a codec with state, and would come too late for it.
     const isOrdered = decoder?.hasState === true || this.#decoder?.hasState === true;
-    const mayWait = isOrdered || this.#waiting.length > 0;
-    if (gap > 0 && mayWait) {
+    if (gap > 0 && (isOrdered || this.#isWaiting)) {
       this.#wait(packet);
       this.#release(this.#waiting.length > MAX_WAITING, arrivalMs);
       return true;
     }
     this.#take(packet, gap);
-    this.#release(false, arrivalMs);
+    if (this.#isWaiting) this.#release(false, arrivalMs);
     return true;
   }
 
-  /** Call it every frame. */
+  /** Call it every frame while packets wait. */
   tick(nowMs: number): void {
-    if (this.#waiting.length > 0) this.#release(false, nowMs);
+    if (this.#isWaiting) this.#release(false, nowMs);
   }
 
   #wait(packet: StreamPacket): void {
@@ -140,6 +145,7 @@ export class OrderedAudio {
     let at = this.#waiting.length;
     while (at > 0 && this.#isBefore(packet, this.#waiting[at - 1] as StreamPacket)) at--;
     this.#waiting.splice(at, 0, kept);
+    this.#isWaiting = true;
   }
 
   #isBefore(a: StreamPacket, b: StreamPacket): boolean {
@@ -150,6 +156,7 @@ export class OrderedAudio {
   #release(isForced: boolean, nowMs: number): void {
     for (;;) {
       const first = this.#waiting[0];
+      this.#isWaiting = first !== undefined;
       if (first === undefined) return;
       const gap = (first.sequence - this.#next) & 0xffff;
       if (gap > 0 && !isForced && nowMs < first.arrivalMs + this.#patienceFor(first)) return;
@@ -177,7 +184,6 @@ export class OrderedAudio {
     const time = this.time.place(timestamp, clockHz, gap);
     if (gap > 0 && !isTurn) this.#bridge(packet, decoder, time);
     this.#decoder = decoder;
-    const audio = this.#audio;
     audio.length = decoder.decode(payload, decoded);
     if (audio.length === 0) return;
     if (isTurn && time === this.time.end) this.#join(audio.length);
@@ -199,7 +205,6 @@ export class OrderedAudio {
       this.#tooLate++;
       return;
     }
-    const audio = this.#audio;
     audio.length = decoder.decode(payload, decoded);
     audio.time = this.time.at(timestamp, decoder.clockHz);
     audio.sequence = sequence;

@@ -4,7 +4,7 @@
  */
 import type { CallCodecs } from '../codec/call-codecs.ts';
 import type { PayloadDecoder } from '../codec/codecs.ts';
-import { OrderedAudio, type AudioSink } from './ordered-audio.ts';
+import { OrderedAudio, type AudioSink, type StreamPacket } from './ordered-audio.ts';
 import { RtpHeader } from './rtp-header.ts';
 import { RtpSequence, type SequenceVerdict } from './rtp-sequence.ts';
 import type { RtpTransport } from './rtp-socket.ts';
@@ -33,27 +33,43 @@ const MAX_HELD = 64;
 const MAX_HOLD_MS = 1000;
 /** A new stream is believed after six packets at the latest. */
 const MAX_STRAYS = 5;
+const NO_TYPE = -1;
+
+/** The packet at hand, of whichever call; what is kept is copied. */
+const atHand = new RtpHeader();
+const inStream: { -readonly [Key in keyof StreamPacket]: StreamPacket[Key] } = {
+  sequence: 0,
+  timestamp: 0,
+  arrivalMs: 0,
+  payload: new DataView(new ArrayBuffer(0)),
+  decoder: null,
+};
 
 export class RtpReceiver {
   readonly sequence = new RtpSequence();
-  readonly #transport: RtpTransport;
-  /** The one being read; what is kept is copied. */
-  readonly #packet = new RtpHeader();
   readonly #sink: ReceiverSink;
   readonly #latch = new SourceLatch();
   readonly #ordered: OrderedAudio;
+  #isOpen = false;
+  /** Payload type of the packet before, and whose it is: as a rule the next one's too. */
+  #type = NO_TYPE;
+  #decoder: PayloadDecoder | null = null;
+  #eventType = NO_TYPE;
+  #noiseType = COMFORT_NOISE;
+  #clockHz = SAMPLE_RATE_HZ;
+  #received = 0;
+  #lastMs = -1;
+  /** Something is to be done each frame: no source is known yet, or packets wait. */
+  #isBusy = true;
   /** What may come, by payload type. */
   readonly #decoders = new Map<number, PayloadDecoder>();
   /** Packets that wait for the decision, by source. */
   readonly #held = new Map<string, Held[]>();
-  #audio: NegotiatedAudio | null = null;
-  #clockHz = SAMPLE_RATE_HZ;
+  readonly #transport: RtpTransport;
   /** The latest packets of a stream that nobody knows: the first of the next one, if that goes on. */
   readonly #strays: Held[] = [];
-  #received = 0;
   #foreign = 0;
   #malformed = 0;
-  #lastMs = -1;
 
   constructor(transport: RtpTransport, sink: ReceiverSink) {
     this.#transport = transport;
@@ -87,7 +103,7 @@ export class RtpReceiver {
     return this.#malformed;
   }
 
-  /** When the last packet of the call came, on the clock; -1 before the first. */
+  /** When the last packet of the call came, on the clock, in whole ms; -1 before the first. */
   get lastPacketMs(): number {
     return this.#lastMs;
   }
@@ -95,7 +111,7 @@ export class RtpReceiver {
   /** Arrival of the oldest packet held back: the caller's time must not pass it. Infinity when none is. */
   get heldSinceMs(): number {
     let since = Number.POSITIVE_INFINITY;
-    if (this.#held.size === 0) return since;
+    if (!this.#isBusy) return since;
     for (const [first] of this.#held.values()) since = Math.min(since, first?.arrivalMs ?? since);
     return since;
   }
@@ -105,14 +121,19 @@ export class RtpReceiver {
    * they have another meaning now: packets under way are heard (RFC 3264 8.3.2). Errors: E_MEDIA.
    */
   negotiate(audio: NegotiatedAudio, codecs: CallCodecs): void {
-    this.#audio = audio;
+    this.#isOpen = audio.receive;
+    this.#eventType = audio.dtmfPayloadType ?? NO_TYPE;
+    this.#noiseType = audio.comfortNoisePayloadType ?? COMFORT_NOISE;
+    this.#type = NO_TYPE;
     for (const { codec, payloadType } of audio.alternatives ?? []) {
       this.#decoders.set(payloadType, codecs.decoder(codec));
     }
     this.#decoders.set(audio.receivePayloadType, codecs.decoder(audio.codec));
     if (audio.dtmfPayloadType !== null) this.#decoders.delete(audio.dtmfPayloadType);
-    const { remoteAddress, remotePort, srtp } = audio;
-    if (!this.#latch.signal(remoteAddress, remotePort, srtp !== undefined)) return;
+    const { remoteAddress, remotePort, srtp, mediaSource } = audio;
+    const trust = { isAuthentic: srtp != null, mediaSource };
+    if (!this.#latch.signal(remoteAddress, remotePort, trust)) return;
+    this.#isBusy = true;
     this.#dropHeld();
     this.#transport.disconnect();
     const isReachable = audio.remotePort > 0 && audio.remoteAddress !== '0.0.0.0';
@@ -121,9 +142,8 @@ export class RtpReceiver {
 
   /** Takes a datagram as it came from the socket. */
   datagram(bytes: Uint8Array, address: string, port: number, nowMs: number): void {
-    const audio = this.#audio;
-    if (audio === null || !audio.receive) return;
-    const packet = this.#packet;
+    if (!this.#isOpen) return;
+    const packet = atHand;
     // Port 0 (RFC 768: no answer wanted) cannot be sent to, and a socket cannot be connected to it.
     if (!packet.read(bytes) || port === 0 || !this.#isOurs(packet.payloadType)) {
       this.#malformed++;
@@ -149,7 +169,9 @@ export class RtpReceiver {
 
   /** Ends the learning window when its time has come. Call it every frame. */
   tick(nowMs: number): void {
+    if (!this.#isBusy) return;
     this.#ordered.tick(nowMs);
+    this.#rest();
     if (!this.#latch.settle(nowMs)) {
       this.#ageHeld(nowMs);
       return;
@@ -171,6 +193,12 @@ export class RtpReceiver {
     if (isLearnt) this.#transport.aimAt(address, port);
     else this.#transport.connect(address, port);
     this.#sink.latched(address, port, nowMs);
+    this.#rest();
+  }
+
+  /** Whether there is anything to do each frame. */
+  #rest(): void {
+    this.#isBusy = this.#latch.state !== 'latched' || this.#ordered.isWaiting;
   }
 
   #hold(packet: RtpHeader, address: string, port: number, arrivalMs: number): void {
@@ -199,24 +227,24 @@ export class RtpReceiver {
     this.#held.clear();
   }
 
-  #isOurs(payloadType: number): boolean {
-    return (
-      this.#decoders.has(payloadType) ||
-      payloadType === this.#audio?.dtmfPayloadType ||
-      this.#isComfortNoise(payloadType)
-    );
+  #isOurs(type: number): boolean {
+    return this.#decoderOf(type) !== null || type === this.#eventType || type === this.#noiseType;
   }
 
-  #isComfortNoise(payloadType: number): boolean {
-    return payloadType === (this.#audio?.comfortNoisePayloadType ?? COMFORT_NOISE);
+  #decoderOf(type: number): PayloadDecoder | null {
+    if (type !== this.#type) {
+      this.#type = type;
+      this.#decoder = this.#decoders.get(type) ?? null;
+    }
+    return this.#decoder;
   }
 
   #accept(packet: RtpHeader, arrivalMs: number): void {
-    const decoder = this.#decoders.get(packet.payloadType);
-    if (decoder !== undefined) this.#clockHz = decoder.clockHz;
+    const decoder = this.#decoderOf(packet.payloadType);
+    if (decoder !== null) this.#clockHz = decoder.clockHz;
     const verdict = this.#note(packet, arrivalMs);
     this.#received++;
-    this.#lastMs = arrivalMs;
+    this.#lastMs = Math.floor(arrivalMs);
     if (verdict === 'duplicate') return;
     if (verdict === 'stray') {
       this.#keepStray(packet, arrivalMs);
@@ -255,7 +283,7 @@ export class RtpReceiver {
       packet.timestamp,
       Math.round((arrivalMs * this.#clockHz) / 1000),
       this.#clockHz,
-      packet.payloadType === this.#audio?.dtmfPayloadType,
+      packet.payloadType === this.#eventType,
     );
   }
 
@@ -263,11 +291,15 @@ export class RtpReceiver {
     const payload = packet.payload;
     const payloadType = packet.payloadType;
     const timestamp = packet.timestamp;
-    const isEvent = payloadType === this.#audio?.dtmfPayloadType;
-    const decoder = isEvent ? null : (this.#decoders.get(payloadType) ?? null);
-    const sequence = packet.sequence;
-    const isRight = this.#ordered.packet({ sequence, timestamp, arrivalMs, payload, decoder });
-    if (!isRight) this.#malformed++;
+    const isEvent = payloadType === this.#eventType;
+    const decoder = isEvent ? null : this.#decoderOf(payloadType);
+    inStream.sequence = packet.sequence;
+    inStream.timestamp = timestamp;
+    inStream.arrivalMs = arrivalMs;
+    inStream.payload = payload;
+    inStream.decoder = decoder;
+    if (!this.#ordered.packet(inStream)) this.#malformed++;
+    if (this.#ordered.isWaiting) this.#isBusy = true;
     if (decoder !== null) return;
     if (isEvent) {
       if (!this.#sink.telephoneEvent(payload, timestamp, arrivalMs)) this.#malformed++;

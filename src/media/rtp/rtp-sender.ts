@@ -5,22 +5,24 @@
 import { randomBytes } from 'node:crypto';
 import { RtpPacket } from 'rtp.js/packets';
 import type { PayloadEncoder } from '../codec/codecs.ts';
+import { HEADER_BYTES, packetBuffer } from './packet-buffer.ts';
 import { Packetizer } from './packetizer.ts';
+import type { RtpTransport } from './rtp-socket.ts';
 import { FRAME_MS, FRAME_SAMPLES, SAMPLE_RATE_HZ, type NegotiatedAudio } from '../types.ts';
 
-const HEADER_BYTES = 12;
 const EVENT_BYTES = 4;
-/** Places in the header of what changes from packet to packet. */
+/** Places in the header (RFC 3550 5.1). */
 const TYPE_AT = 1;
 const SEQUENCE_AT = 2;
 const TIMESTAMP_AT = 4;
+const SSRC_AT = 8;
+/** Version 2, and neither padding nor extension nor sources. */
+const FIRST_BYTE = 0x80;
 const MARKER_BIT = 0x80;
 const END_BIT = 0x80;
 /** Power of an event, -dBm0 (RFC 4733 2.3.4). */
 const EVENT_VOLUME = 10;
 const MAX_EVENT_DURATION = 0xffff;
-/** 60 ms of L16, or of Opus at any rate that it can be asked for. */
-const MAX_PAYLOAD_BYTES = 1200;
 const SAMPLES_PER_MS = FRAME_SAMPLES / FRAME_MS;
 /** Lengths of packets: whole steps, up to the longest. */
 const STEP_MS = 10;
@@ -38,14 +40,26 @@ export type EventPacket = {
 
 type Terms = { readonly audio: NegotiatedAudio; readonly encoder: PayloadEncoder };
 
+/** First in it what every packet touches. */
 export class RtpSender {
-  readonly #send: (bytes: Uint8Array) => void;
+  readonly #transport: Pick<RtpTransport, 'send'>;
+  /** Of the terms: they are read with every packet. */
+  #encoder: PayloadEncoder | null = null;
+  #payloadType = 0;
+  /** A frame that comes now is a packet of its own, without anything to be done before or after. */
+  #isStraight = false;
+  #isMarked = false;
+  /** As signed numbers of 32 bits, and so is the time: V8 keeps larger ones in a box for each, and off the cache. */
+  #ssrc: number;
+  #sequence: number;
+  /** Of the first sample that waits. */
+  #timestamp: number;
+  /** RTP time units to a sample. */
+  #clock = 1;
+  #packets = 0;
+  #octets = 0;
+  #packetsBefore = 0;
   readonly #leave: () => void;
-  readonly #packet = new RtpPacket();
-  readonly #bytes = new Uint8Array(HEADER_BYTES + MAX_PAYLOAD_BYTES);
-  readonly #payload = this.#bytes.subarray(HEADER_BYTES);
-  /** The part of the buffer that was sent last; packets are mostly of one length. */
-  #whole = this.#bytes;
   readonly #eventPacket = new RtpPacket();
   readonly #eventBytes = new Uint8Array(HEADER_BYTES + EVENT_BYTES);
   readonly #event = new DataView(this.#eventBytes.buffer, HEADER_BYTES);
@@ -58,37 +72,24 @@ export class RtpSender {
   /** Terms that hold after one more frame of the codec of before. */
   #next: Terms | null = null;
   #fadesIn = false;
-  #isMarked = false;
-  #ssrc: number;
-  #sequence: number;
-  /** Of the first sample that waits. */
-  #timestamp: number;
-  /** RTP time units to a sample. */
-  #clock = 1;
-  #packets = 0;
-  #packetsBefore = 0;
-  #octets = 0;
 
-  /** `send` gets every packet, in a buffer that is valid until it returns; `leave` is called before the SSRC changes. */
-  constructor(send: (bytes: Uint8Array) => void, leave: () => void) {
-    this.#send = send;
+  /** `transport` gets every packet, in a buffer that is valid until `send` returns; `leave` is called before the SSRC changes. */
+  constructor(transport: Pick<RtpTransport, 'send'>, leave: () => void) {
+    this.#transport = transport;
     this.#leave = leave;
     const random = randomBytes(10);
-    this.#ssrc = random.readUInt32BE(0);
+    this.#ssrc = random.readInt32BE(0);
     // Below 2^15: a receiver of SRTP that misses the first packets must not miss a wrap (RFC 3711 3.3.1).
     this.#sequence = random.readUInt16BE(4) & 0x7fff;
-    this.#timestamp = random.readUInt32BE(6);
-    this.#packet.setSsrc(this.#ssrc);
-    this.#packet.setPayload(new DataView(this.#bytes.buffer, HEADER_BYTES, MAX_PAYLOAD_BYTES));
-    this.#packet.serialize(this.#bytes.buffer, 0);
-    this.#eventPacket.setSsrc(this.#ssrc);
+    this.#timestamp = random.readInt32BE(6);
+    this.#eventPacket.setSsrc(this.ssrc);
     this.#eventPacket.setPayload(this.#event);
     this.#eventPacket.serialize(this.#eventBytes.buffer, 0);
   }
 
   /** Of the stream as it is now: it changes when the RTP clock does. */
   get ssrc(): number {
-    return this.#ssrc;
+    return this.#ssrc >>> 0;
   }
 
   /** Of the whole call. */
@@ -125,19 +126,26 @@ export class RtpSender {
     const next = { audio, encoder };
     const isChange = now !== null && now.encoder !== encoder && this.packetsSent > 0;
     this.#fadesIn ||= isChange;
+    this.#isStraight = false;
     if (isChange && isSamePath(now.audio, audio)) this.#next = next;
     else this.#switch(next);
   }
 
   /** 20 ms of sound. `isHurried`: what waits leaves now. Returns whether anything was due to leave. */
   frame(pcm: Int16Array, isTalkspurtStart: boolean, isHurried: boolean): boolean {
-    const packetizer = this.#packetizer;
-    this.#isMarked ||= isTalkspurtStart;
-    const isPlain = !this.#fadesIn && this.#next === null && !isHurried;
-    if (isPlain && packetizer.isStraight()) {
-      this.#sendSound(pcm, FRAME_SAMPLES);
-      return true;
+    if (isTalkspurtStart) this.#isMarked = true;
+    if (!this.#isStraight) {
+      const isPlain = !this.#fadesIn && this.#next === null && !isHurried;
+      if (!isPlain || !this.#packetizer.isStraight()) return this.#pack(pcm, isHurried);
+      this.#isStraight = true;
     }
+    this.#sendSound(pcm, FRAME_SAMPLES);
+    return true;
+  }
+
+  /** A frame that is not a packet as it is. */
+  #pack(pcm: Int16Array, isHurried: boolean): boolean {
+    const packetizer = this.#packetizer;
     const at = packetizer.pending;
     packetizer.add(pcm);
     if (this.#fadesIn && this.#next === null) {
@@ -171,7 +179,7 @@ export class RtpSender {
     if (this.#next !== null) this.#switch(this.#next);
     if (this.#packetizer.pending > 0) this.#drain();
     if (isFirst) {
-      this.#eventTimestamp = this.#timestamp;
+      this.#eventTimestamp = this.#timestamp >>> 0;
       this.#eventBase = 0;
     }
     const lasted = duration * this.#eventClock - this.#eventBase;
@@ -185,7 +193,7 @@ export class RtpSender {
     this.#event.setUint16(2, isOver ? MAX_EVENT_DURATION : lasted);
     packet.setSequenceNumber(this.#sequence);
     this.#count(EVENT_BYTES);
-    this.#send(this.#eventBytes);
+    this.#transport.send(this.#eventBytes);
     this.#advance(FRAME_SAMPLES);
     if (!isOver) return;
     this.#eventBase += MAX_EVENT_DURATION;
@@ -204,10 +212,12 @@ export class RtpSender {
   #switch({ audio, encoder }: Terms): void {
     this.#next = null;
     this.#terms = { audio, encoder };
+    this.#isStraight = false;
+    this.#encoder = encoder;
+    this.#payloadType = audio.payloadType;
     const clock = encoder.clockHz / SAMPLE_RATE_HZ;
     if (clock !== this.#clock) this.#changeClock(clock);
     this.#eventClock = (audio.dtmfClockHz ?? SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ;
-    this.#packet.setPayloadType(audio.payloadType);
     const wished = Math.floor((audio.ptimeMs ?? FRAME_MS) / STEP_MS) * STEP_MS;
     const lengthMs = Math.max(STEP_MS, Math.min(LONGEST_MS, wished));
     // Opus has no packets of 30 and 50 ms: the next shorter ones.
@@ -223,13 +233,12 @@ export class RtpSender {
     this.#clock = clock;
     if (this.packetsSent === 0) return;
     const random = randomBytes(8);
-    this.#ssrc = random.readUInt32BE(0);
-    this.#timestamp = random.readUInt32BE(4);
+    this.#ssrc = random.readInt32BE(0);
+    this.#timestamp = random.readInt32BE(4);
     this.#packetsBefore += this.#packets;
     this.#packets = 0;
     this.#octets = 0;
-    this.#packet.setSsrc(this.#ssrc);
-    this.#eventPacket.setSsrc(this.#ssrc);
+    this.#eventPacket.setSsrc(this.ssrc);
   }
 
   #sendDue(steps: number): boolean {
@@ -246,37 +255,33 @@ export class RtpSender {
 
   /** One packet of up to `samples` of what waits; none when the codec has nothing to say (DTX). */
   #sendPacket(samples: number): void {
-    const encoder = (this.#terms as Terms).encoder;
+    const encoder = this.#encoder as PayloadEncoder;
     const length = encoder.fit(Math.min(samples, LONGEST_MS * SAMPLES_PER_MS));
     this.#sendSound(this.#packetizer.pcm, length);
     this.#packetizer.shift(length);
   }
 
   #sendSound(pcm: Int16Array, length: number): void {
-    const bytes = (this.#terms as Terms).encoder.encode(pcm, length, this.#payload);
+    const buffer = packetBuffer();
+    const bytes = (this.#encoder as PayloadEncoder).encode(pcm, length, buffer.payload);
     if (bytes > 0) {
-      this.#stamp();
+      this.#stamp(buffer.bytes);
       this.#count(bytes);
-      const end = HEADER_BYTES + bytes;
-      if (this.#whole.length !== end) this.#whole = this.#bytes.subarray(0, end);
-      this.#send(this.#whole);
+      this.#transport.send(buffer.packet(bytes));
     }
     // After packets left out, the next one begins a talkspurt (RFC 3551 4.1).
     this.#isMarked = bytes === 0;
     this.#advance(length);
   }
 
-  /** The part of the header that changes from packet to packet (RFC 3550 5.1). */
-  #stamp(): void {
-    const header = this.#bytes;
-    const type = (header[TYPE_AT] as number) & ~MARKER_BIT;
+  #stamp(header: Uint8Array): void {
+    const type = this.#payloadType;
+    header[0] = FIRST_BYTE;
     header[TYPE_AT] = this.#isMarked ? type | MARKER_BIT : type;
     header[SEQUENCE_AT] = this.#sequence >> 8;
     header[SEQUENCE_AT + 1] = this.#sequence;
-    header[TIMESTAMP_AT] = this.#timestamp >>> 24;
-    header[TIMESTAMP_AT + 1] = this.#timestamp >>> 16;
-    header[TIMESTAMP_AT + 2] = this.#timestamp >>> 8;
-    header[TIMESTAMP_AT + 3] = this.#timestamp;
+    putWord(header, TIMESTAMP_AT, this.#timestamp);
+    putWord(header, SSRC_AT, this.#ssrc);
   }
 
   #count(octets: number): void {
@@ -286,7 +291,7 @@ export class RtpSender {
   }
 
   #advance(samples: number): void {
-    this.#timestamp = (this.#timestamp + samples * this.#clock) >>> 0;
+    this.#timestamp = (this.#timestamp + samples * this.#clock) | 0;
   }
 }
 
@@ -297,6 +302,13 @@ function isSamePath(before: NegotiatedAudio, after: NegotiatedAudio): boolean {
     before.remotePort === after.remotePort &&
     before.payloadType !== after.payloadType
   );
+}
+
+function putWord(bytes: Uint8Array, at: number, word: number): void {
+  bytes[at] = word >> 24;
+  bytes[at + 1] = word >> 16;
+  bytes[at + 2] = word >> 8;
+  bytes[at + 3] = word;
 }
 
 function fadeIn(pcm: Int16Array, at: number): void {

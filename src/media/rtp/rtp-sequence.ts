@@ -38,40 +38,54 @@ const MAX_EVENT_S = 60;
 const MAX_MISORDER = 100;
 /** One cycle, so that packets reordered before the first keep positive numbers. */
 const HEAD_ROOM = 65_536;
+/** Jitter and lateness are kept in so many parts of a unit, as RFC 3550 A.8 does it. */
+const PARTS = 64;
+const MOST_LATE = 2 ** 24;
+/** A change of transit beyond this is a pause of the sender's time stamps, no jitter. */
+const MAX_JITTER = 8000;
 
+/**
+ * Times and SSRCs are kept modulo 2^32 as integers of 32 bits, and what the usual packet needs comes first: a number with a
+ * fraction, or above 2^31, is an object of its own, and each cache line of a call is far away when its packet comes.
+ */
 export class RtpSequence {
-  #ssrc = -1;
-  #first = 0;
+  #ssrc = 0;
   #highest = -1;
+  #first = 0;
   #latest = HEAD_ROOM - 1;
   #receivedHere = 0;
-  #lostBefore = 0;
-  #duplicated = 0;
-  #strays = 0;
-  #lastTransit = 0;
-  #jitterUnits = 0;
-  #restarts = 0;
-  #straySsrc = -1;
-  #strayNext = -1;
-  #strayTimestamp = 0;
-  #strayRun = 0;
-  #strayUnits = 0;
   /** Time stamp and arrival of the last packet of sound in order, arrival of the last of any kind. */
   #lastTimestamp = 0;
   #lastSoundUnits = 0;
   #lastUnits = 0;
   #wasEvent = false;
-  /** Units from packet to packet, as of late; and how far the sound is behind the earliest it has been. */
+  /** Units from packet to packet, as of late; and how far (in parts) the sound is behind the earliest it has been. */
   #frame = -1;
   #late = 0;
+  #clockHz = 8000;
   /** Of a sender who stamps by a clock of his own: no whole steps. */
   #isLoose = false;
-  #clockHz = 8000;
+  #hasTransit = false;
+  #lastTransit = 0;
+  /** In parts. */
+  #jitter = 0;
+  /** All numbers after this one, up to the highest, have come, and are not in `#seen`. */
+  #noted = -1;
+  #lostBefore = 0;
+  #duplicated = 0;
+  #strays = 0;
+  #restarts = 0;
+  #straySsrc = 0;
+  #strayNext = -1;
+  #strayTimestamp = 0;
+  #strayRun = 0;
+  #strayUnits = 0;
   /** Extended number + 1 of the packet last seen in each slot. */
   readonly #seen = new Int32Array(HISTORY);
 
+  /** Of the current stream; -1 before the first packet. */
   get ssrc(): number {
-    return this.#ssrc;
+    return this.#highest < 0 ? -1 : this.#ssrc >>> 0;
   }
 
   /** Packets that never came, as of now; one that comes late is taken off again. */
@@ -114,28 +128,30 @@ export class RtpSequence {
 
   /** Whether packet `number` (on the scale of `highest`, of the last 1024) has come. */
   has(number: number): boolean {
-    const extended = number + HEAD_ROOM;
-    return this.#seen[extended & (HISTORY - 1)] === extended + 1;
+    return this.#has(number + HEAD_ROOM);
   }
 
   /** Interarrival jitter in RTP time units (RFC 3550 6.4.1). */
   get jitterUnits(): number {
-    return this.#jitterUnits;
+    return this.#jitter / PARTS;
   }
 
   /**
-   * Takes note of a packet. `arrivalUnits` is its arrival in units of the RTP clock, `clockHz`; `isEvent`: a key, whose
+   * Takes note of a packet. `arrival` is its arrival in units of the RTP clock, `clockHz`; `isEvent`: a key, whose
    * time stamp stands still. One whose number and time do not belong together is a stray like one of another stream: it
    * must not take the place of the packet that is still to come under that number.
    */
   note(
-    ssrc: number,
+    fullSsrc: number,
     sequence: number,
-    timestamp: number,
-    arrivalUnits: number,
+    fullTimestamp: number,
+    arrival: number,
     clockHz = 8000,
     isEvent = false,
   ): SequenceVerdict {
+    const ssrc = fullSsrc | 0;
+    const timestamp = fullTimestamp | 0;
+    const arrivalUnits = arrival | 0;
     if (this.#highest < 0) {
       this.#clockHz = clockHz;
       return this.#restart(ssrc, sequence, timestamp, arrivalUnits, isEvent);
@@ -144,7 +160,6 @@ export class RtpSequence {
     const isFar = ssrc !== this.#ssrc || step > MAX_DROPOUT || step <= -HISTORY;
     if (isFar) return this.#probe(ssrc, sequence, timestamp, arrivalUnits, clockHz, isEvent);
     const extended = this.#highest + step;
-    const slot = extended & (HISTORY - 1);
     // Another clock under the same SSRC (RFC 7160 4.2): its time has no relation to that of before.
     const isTurn = !isEvent && clockHz !== this.#clockHz && step > 0 && step <= MAX_STEP_OFF_LINE;
     if (
@@ -154,12 +169,10 @@ export class RtpSequence {
       return this.#probe(ssrc, sequence, timestamp, arrivalUnits, clockHz, isEvent);
     }
     this.#latest = extended;
-    if (this.#seen[slot] === extended + 1) {
+    if (step !== 1 && !this.#mark(step, extended)) {
       this.#duplicated++;
       return 'duplicate';
     }
-    if (extended < this.#first) this.#first = extended;
-    this.#seen[slot] = extended + 1;
     this.#receivedHere++;
     if (step < 0) return 'reordered';
     this.#highest = extended;
@@ -168,6 +181,23 @@ export class RtpSequence {
     this.#place(isTurn ? 0 : step, timestamp, arrivalUnits, isEvent);
     this.#measureJitter(timestamp, arrivalUnits);
     return 'next';
+  }
+
+  #has(extended: number): boolean {
+    if (extended > this.#highest || extended <= this.#highest - HISTORY) return false;
+    return extended > this.#noted || this.#seen[extended & (HISTORY - 1)] === extended + 1;
+  }
+
+  /** Remembers a packet that is not the one after the highest; false when it has come before. */
+  #mark(step: number, extended: number): boolean {
+    if (step <= 0 && this.#has(extended)) return false;
+    const seen = this.#seen;
+    for (let at = Math.max(this.#noted, this.#highest - HISTORY) + 1; at <= this.#highest; at++)
+      seen[at & (HISTORY - 1)] = at + 1;
+    seen[extended & (HISTORY - 1)] = extended + 1;
+    this.#noted = Math.max(this.#highest, extended);
+    if (extended < this.#first) this.#first = extended;
+    return true;
   }
 
   /** Whether a packet `step` numbers after the highest can have this time. */
@@ -179,7 +209,7 @@ export class RtpSequence {
     isEvent: boolean,
   ): boolean {
     const passed = (timestamp - this.#lastTimestamp) | 0;
-    const elapsed = arrivalUnits - this.#lastSoundUnits;
+    const elapsed = (arrivalUnits - this.#lastSoundUnits) | 0;
     const unit = clockHz / STEPS_PER_S;
     if (isEvent) {
       return passed <= elapsed + MAX_AHEAD_S * clockHz && passed >= -MAX_EVENT_S * clockHz;
@@ -191,24 +221,25 @@ export class RtpSequence {
       return isBehind && elapsed - passed <= MAX_LATE_S * clockHz;
     }
     const steps = passed / unit;
-    const isPause = this.#wasEvent || arrivalUnits - this.#lastUnits >= PAUSE_S * clockHz;
+    const isPause = this.#wasEvent || ((arrivalUnits - this.#lastUnits) | 0) >= PAUSE_S * clockHz;
     const isOnClock = Math.abs(passed - elapsed) <= MAX_PAUSE_ERROR_S * clockHz;
     if (isPause && isOnClock && steps >= step) return true;
     const isWhole = this.#isLoose || Number.isInteger(steps);
     if (!isWhole || steps < step || steps > step * MAX_STEPS) return false;
     if (step === 1 && passed === this.#frame) return passed <= elapsed + MAX_AHEAD_S * clockHz;
     const isOnLine = this.#isLoose || passed === step * this.#frame || step <= MAX_STEP_OFF_LINE;
-    return isOnLine && passed <= elapsed + this.#late + MAX_EARLY_S * clockHz;
+    return isOnLine && passed <= elapsed + this.#late / PARTS + MAX_EARLY_S * clockHz;
   }
 
   #place(step: number, timestamp: number, arrivalUnits: number, isEvent: boolean): void {
     const passed = (timestamp - this.#lastTimestamp) | 0;
     if (!isEvent && step === 1 && !this.#wasEvent) this.#frame = passed;
     this.#wasEvent = isEvent;
-    const elapsed = arrivalUnits - this.#lastSoundUnits;
+    const elapsed = (arrivalUnits - this.#lastSoundUnits) | 0;
     this.#lastUnits = arrivalUnits;
     if (isEvent) return;
-    this.#late = step === 0 ? 0 : Math.max(0, this.#late * LATE_KEPT + elapsed - passed);
+    const late = Math.floor(this.#late * LATE_KEPT) + (elapsed - passed) * PARTS;
+    this.#late = step === 0 ? 0 : Math.max(0, Math.min(MOST_LATE * PARTS, late));
     this.#lastTimestamp = timestamp;
     this.#lastSoundUnits = arrivalUnits;
   }
@@ -227,11 +258,12 @@ export class RtpSequence {
     isEvent: boolean,
   ): SequenceVerdict {
     const passed = (timestamp - this.#strayTimestamp) | 0;
-    const limit = Math.max(0, arrivalUnits - this.#strayUnits) + MAX_AHEAD_S * clockHz;
+    const limit = Math.max(0, (arrivalUnits - this.#strayUnits) | 0) + MAX_AHEAD_S * clockHz;
     const isInTime = passed >= 0 && passed <= limit;
-    const isNext = ssrc === this.#straySsrc && sequence === this.#strayNext && isInTime;
+    const isSame = this.#strayRun > 0 && ssrc === this.#straySsrc;
+    const isNext = isSame && sequence === this.#strayNext && isInTime;
     this.#strayRun = isNext ? this.#strayRun + 1 : 1;
-    const isAlive = arrivalUnits - this.#lastUnits < ALIVE_S * clockHz;
+    const isAlive = ((arrivalUnits - this.#lastUnits) | 0) < ALIVE_S * clockHz;
     const stands = passed === 0 && !isEvent;
     const needed = stands ? SURE_STANDING : isAlive ? SURE : MIN_SEQUENTIAL;
     if (this.#strayRun >= needed && !(stands && isAlive)) {
@@ -267,15 +299,14 @@ export class RtpSequence {
       this.#restarts++;
     }
     this.#ssrc = ssrc;
-    this.#straySsrc = -1;
     this.#strayRun = 0;
     this.#highest = HEAD_ROOM + sequence;
     this.#first = this.#highest;
     this.#latest = this.#highest;
     this.#receivedHere = 1;
-    this.#lastTransit = Number.NaN;
+    this.#hasTransit = false;
     this.#seen.fill(0);
-    this.#seen[this.#highest & (HISTORY - 1)] = this.#highest + 1;
+    this.#noted = this.#highest - 1;
     this.#lastTimestamp = timestamp;
     this.#lastSoundUnits = arrivalUnits;
     this.#place(0, timestamp, arrivalUnits, isEvent);
@@ -288,11 +319,12 @@ export class RtpSequence {
   }
 
   #measureJitter(timestamp: number, arrivalUnits: number): void {
-    const transit = arrivalUnits - timestamp;
-    const change = (transit - this.#lastTransit) % 4_294_967_296;
+    const transit = (arrivalUnits - timestamp) | 0;
+    const change = Math.abs((transit - this.#lastTransit) | 0);
     this.#lastTransit = transit;
-    // A pause of the sender's time stamps is not jitter.
-    if (Number.isNaN(change) || Math.abs(change) > 8000) return;
-    this.#jitterUnits += (Math.abs(change) - this.#jitterUnits) / 16;
+    const hadTransit = this.#hasTransit;
+    this.#hasTransit = true;
+    if (!hadTransit || change > MAX_JITTER) return;
+    this.#jitter += Math.round((change * PARTS - this.#jitter) / 16);
   }
 }

@@ -4,6 +4,7 @@
  */
 import { createSocket, type Socket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
+import { leavePacketBuffer } from './packet-buffer.ts';
 
 /** `atMs`: when it came, on the clock; absent: now. */
 export type DatagramListener = (
@@ -145,6 +146,8 @@ class UdpRtpTransport implements RtpTransport {
     if (this.#isClosed) return;
     if (this.#isConnected) this.#rtp.send(bytes);
     else if (this.#port > 0) this.#rtp.send(bytes, this.#port, this.#address);
+    // What the system does not take at once is read where it lies when it does: another call must not write there.
+    if (this.#rtp.getSendQueueCount() > 0) leavePacketBuffer();
   }
 
   sendRtcp(bytes: Uint8Array): void {

@@ -3,8 +3,10 @@
  * NAT, or with several addresses) is taken when the signalled one stays silent for the learning window. Until then
  * packets are held back, and only a source that keeps up a stream is taken: one stray packet decides nothing. Who has
  * signalled a public address is looked for in its network only: whoever else sends is a stranger, however long he does.
+ * The trunk may narrow that to the signalled address and port (`strict`), or open it to any network (`any`).
  */
 import { BlockList, isIPv6 } from 'node:net';
+import type { MediaSource } from '#lib/media-source.ts';
 import { isPublicAddress } from '#lib/public-address.ts';
 
 /** What to do with a packet: it is the call's, it waits for the decision, or it is somebody else's. */
@@ -14,11 +16,15 @@ export const LEARNING_WINDOW_MS = 500;
 
 /** Sources watched at a time; a flood of made-up addresses costs no more than this. */
 const MAX_SOURCES = 4;
-/** A stream, not a stray: this many packets of one SSRC in sequence, the last of them just now. */
+/** A stream, not a stray: this many packets of one SSRC in sequence over this time, the last of them just now. */
 const MIN_PACKETS = 5;
+const MIN_RUN_MS = 80;
 const FRESH_MS = 100;
 /** Lost packets a stream may miss at a time and still be in sequence. */
 const MAX_STEP = 5;
+/** The shortest packets there are, and how many may have piled up on the way: who keeps sending more is no phone. */
+const MIN_PACKET_MS = 2.5;
+const MAX_PILE = 5;
 
 /** Hosts that share a NAT's pool of addresses, or a carrier's rack, are neighbours: so many bits are the same. */
 const NEAR_BITS_V4 = 24;
@@ -30,13 +36,21 @@ export type SeenPacket = {
   readonly sequence: number;
 };
 
-/** A source on trial: its latest run of packets of one SSRC in sequence. */
+/** Whom to believe. */
+export type LatchTrust = {
+  /** Packets of strangers do not get here (SRTP), so the source may be anywhere. Absent: false. */
+  readonly isAuthentic?: boolean;
+  readonly mediaSource?: MediaSource | undefined;
+};
+
+/** A source on trial: its latest run of packets of one SSRC in sequence, and since when. */
 type Candidate = {
   readonly address: string;
   readonly port: number;
   ssrc: number;
   sequence: number;
   packets: number;
+  sinceMs: number;
   lastMs: number;
 };
 
@@ -44,6 +58,7 @@ export class SourceLatch {
   #signalledAddress = '';
   #signalledPort = 0;
   #isAuthentic = false;
+  #mediaSource: MediaSource = 'auto';
   /** Who may be learnt besides the signalled host; null: anybody; undefined: not asked yet. */
   #near: BlockList | null | undefined;
   #address = '';
@@ -70,14 +85,14 @@ export class SourceLatch {
     return this.#state === 'latched' && !this.#isSignalled(this.#address, this.#port);
   }
 
-  /**
-   * Sets the signalled address; true when it is a new one, which opens the latch again (re-INVITE). `isAuthentic`: packets
-   * of strangers do not get here (SRTP), so the source may be anywhere.
-   */
-  signal(address: string, port: number, isAuthentic = false): boolean {
+  /** Sets the signalled address; true when it is a new one, which opens the latch again (re-INVITE). */
+  signal(address: string, port: number, trust: LatchTrust = {}): boolean {
+    const { isAuthentic = false, mediaSource = 'auto' } = trust;
     if (isAuthentic !== this.#isAuthentic) this.#near = undefined;
     this.#isAuthentic = isAuthentic;
-    if (address === this.#signalledAddress && port === this.#signalledPort) return false;
+    const isSame = this.#isSignalled(address, port) && mediaSource === this.#mediaSource;
+    if (isSame) return false;
+    this.#mediaSource = mediaSource;
     this.#signalledAddress = address;
     this.#signalledPort = port;
     this.#near = undefined;
@@ -95,6 +110,7 @@ export class SourceLatch {
     }
     // Also when another one was quicker: who was told to send is who is meant.
     if (this.#isSignalled(address, port)) {
+      if (!this.#mayTakeOver(address, port, packet, nowMs)) return 'foreign';
       this.#take(address, port);
       return 'latch';
     }
@@ -114,7 +130,7 @@ export class SourceLatch {
     if (this.#state !== 'learning' || nowMs < this.#decideAtMs) return false;
     let best: Candidate | null = null;
     for (const each of this.#candidates) {
-      if (each.packets < MIN_PACKETS || !isFresh(each, nowMs)) continue;
+      if (!isStream(each, nowMs) || !isFresh(each, nowMs)) continue;
       if (best === null || this.#isBetter(each, best)) best = each;
     }
     if (best !== null) {
@@ -126,9 +142,21 @@ export class SourceLatch {
     return false;
   }
 
+  /**
+   * Where audio is expected from elsewhere, some of it from the signalled address (a tone, a probe of its NAT) is no
+   * reason to give up a source that was learnt: a stream is.
+   */
+  #mayTakeOver(address: string, port: number, packet: SeenPacket, nowMs: number): boolean {
+    if (this.#mediaSource !== 'any' || this.#state !== 'latched') return true;
+    this.#note(address, port, packet, nowMs);
+    const [candidate] = this.#candidates;
+    return candidate !== undefined && isStream(candidate, nowMs);
+  }
+
   /** A public address is the phone's own, or that of its NAT; a private one tells nothing of where packets come from. */
   #mayBePhone(address: string): boolean {
-    if (address === this.#signalledAddress) return true;
+    if (this.#mediaSource === 'strict') return false;
+    if (this.#mediaSource === 'any' || address === this.#signalledAddress) return true;
     if (this.#near === undefined) {
       this.#near = this.#isAuthentic ? null : networkOf(this.#signalledAddress);
     }
@@ -141,13 +169,18 @@ export class SourceLatch {
     const known = this.#candidates.find((each) => each.address === address && each.port === port);
     if (known === undefined) {
       if (!this.#makeRoom(address, nowMs)) return false;
-      this.#candidates.push({ address, port, ssrc, sequence, packets: 1, lastMs: nowMs });
+      const run = { packets: 1, sinceMs: nowMs, lastMs: nowMs };
+      this.#candidates.push({ address, port, ssrc, sequence, ...run });
       return true;
     }
+    // What comes now and then with numbers in sequence keeps a NAT open, and is no stream.
+    const isSteady = nowMs - known.lastMs < LEARNING_WINDOW_MS;
     known.lastMs = nowMs;
     const step = ((sequence - known.sequence) << 16) >> 16;
     if (ssrc === known.ssrc && step <= 0 && step >= -MAX_STEP) return true;
-    known.packets = ssrc === known.ssrc && step > 0 && step <= MAX_STEP ? known.packets + 1 : 1;
+    const goesOn = isSteady && ssrc === known.ssrc && step > 0 && step <= MAX_STEP;
+    known.packets = goesOn ? known.packets + 1 : 1;
+    if (!goesOn) known.sinceMs = nowMs;
     known.ssrc = ssrc;
     known.sequence = sequence;
     return true;
@@ -165,11 +198,11 @@ export class SourceLatch {
     return true;
   }
 
-  /** The signalled host with another port (a NAT) is more likely the phone than a stranger is; then numbers count. */
+  /** The signalled host with another port (a NAT) is more likely the phone than a stranger is; then who began first, at whatever rate. */
   #isBetter(one: Candidate, other: Candidate): boolean {
     const isHost = one.address === this.#signalledAddress;
     if (isHost !== (other.address === this.#signalledAddress)) return isHost;
-    return one.packets > other.packets;
+    return one.sinceMs < other.sinceMs;
   }
 
   #isSignalled(address: string, port: number): boolean {
@@ -191,6 +224,13 @@ function networkOf(address: string): BlockList | null {
   if (isIPv6(address)) list.addSubnet(address, NEAR_BITS_V6, 'ipv6');
   else list.addSubnet(address, NEAR_BITS_V4, 'ipv4');
   return list;
+}
+
+function isStream({ packets, sinceMs }: Candidate, nowMs: number): boolean {
+  const runMs = nowMs - sinceMs;
+  return (
+    packets >= MIN_PACKETS && runMs >= MIN_RUN_MS && packets <= MAX_PILE + runMs / MIN_PACKET_MS
+  );
 }
 
 function isFresh(candidate: Candidate, nowMs: number): boolean {

@@ -5,9 +5,9 @@
  */
 import { SAMPLE_RATE_HZ } from '../types.ts';
 
-/** A stream that goes on within this of its due time goes on without a seam. */
-const SEAMLESS_MS = 60;
 const SAMPLES_PER_MS = SAMPLE_RATE_HZ / 1000;
+/** A stream that goes on within this of its due time goes on without a seam. */
+const SEAMLESS = 60 * SAMPLES_PER_MS;
 /** A step so small between packets in sequence is the sender's rounding, no pause: 2.5 ms. */
 const ROUNDING = 20;
 /** Packets in sequence with the same wrong step, until it is taken for the sender's rate. */
@@ -19,22 +19,24 @@ type PlacedSound = {
   readonly arrivalMs: number;
 };
 
+/** Small integers, as far as may be: a number with a fraction, or above 2^31, is an object of its own to be fetched. */
 export class StreamTime {
   #clockHz = 0;
   #timestamp = 0;
   #time = 0;
-  /** Behind the latest packet, and when that came. */
+  /** Behind the latest packet, and when that was due by its arrival, in samples modulo 2^32. */
   #end = 0;
-  #endMs = Number.NEGATIVE_INFINITY;
+  #endDue = 0;
+  #hasEnd = false;
   /** Samples of the latest packet. */
   #samples = 0;
   /** Samples to a unit of time stamps, as the sender counts. */
   #scale = 1;
-  /** Packets in sequence of so many samples and so many units each, and when the first of them came. */
+  /** Packets in sequence of so many samples and so many units each, and when the first of them came, in samples. */
   #run = 0;
   #runSamples = 0;
   #runStep = 0;
-  #runSinceMs = 0;
+  #runSince = 0;
 
   /** Behind the sound that came last. */
   get end(): number {
@@ -58,15 +60,17 @@ export class StreamTime {
   /** A packet in its turn, with its sound at the time that `place` gave. */
   note(timestamp: number, clockHz: number, gap: number, sound: PlacedSound): void {
     const { time, length: samples, arrivalMs } = sound;
+    const arrival = samplesOf(arrivalMs);
     const isNext = gap === 0 && clockHz === this.#clockHz && this.#samples > 0;
-    if (isNext) this.#learn((timestamp - this.#timestamp) | 0, arrivalMs);
+    if (isNext) this.#learn((timestamp - this.#timestamp) | 0, arrival);
     else this.#run = 0;
     this.#setClock(clockHz);
-    this.#timestamp = timestamp;
+    this.#timestamp = timestamp | 0;
     this.#time = time;
     this.#samples = samples;
     this.#end = time + samples;
-    this.#endMs = arrivalMs + samples / SAMPLES_PER_MS;
+    this.#endDue = (arrival + samples) | 0;
+    this.#hasEnd = true;
   }
 
   /**
@@ -74,22 +78,23 @@ export class StreamTime {
    * that would have been due (true), and else to have no relation to it (false).
    */
   restart(timestamp: number, clockHz: number, arrivalMs: number): boolean {
-    const isSeamless = Math.abs(arrivalMs - this.#endMs) <= SEAMLESS_MS;
-    this.#begin(timestamp, clockHz, isSeamless ? this.#end : timestamp);
+    const late = (samplesOf(arrivalMs) - this.#endDue) | 0;
+    const isSeamless = this.#hasEnd && Math.abs(late) <= SEAMLESS;
+    this.#begin(timestamp, clockHz, isSeamless ? this.#end : timestamp | 0);
     return isSeamless;
   }
 
   /** The clock changes with this packet, in numbers that go on: its place is known by them, and a pause by its arrival. */
   turn(timestamp: number, clockHz: number, arrivalMs: number, gap: number): void {
     const missing = gap * this.#samples;
-    const lateMs = arrivalMs - this.#endMs - missing / SAMPLES_PER_MS;
-    const pause = lateMs > SEAMLESS_MS ? Math.round(lateMs * SAMPLES_PER_MS) : 0;
+    const late = ((samplesOf(arrivalMs) - this.#endDue) | 0) - missing;
+    const pause = this.#hasEnd && late > SEAMLESS ? late : 0;
     this.#begin(timestamp, clockHz, this.#end + missing + pause);
   }
 
   #begin(timestamp: number, clockHz: number, time: number): void {
     this.#setClock(clockHz);
-    this.#timestamp = timestamp;
+    this.#timestamp = timestamp | 0;
     this.#time = time;
     this.#end = time;
     this.#samples = 0;
@@ -105,21 +110,26 @@ export class StreamTime {
    * The packet before was `#samples` long by its sound and `step` units by its stamp. Where the stamps say more than the
    * sound, it may have paused after each packet: only arrivals tell.
    */
-  #learn(step: number, arrivalMs: number): void {
+  #learn(step: number, arrival: number): void {
     const samples = this.#samples;
     if (step !== this.#runStep || samples !== this.#runSamples || this.#run === 0) {
       this.#run = 0;
       this.#runStep = step;
       this.#runSamples = samples;
-      this.#runSinceMs = this.#endMs - samples / SAMPLES_PER_MS;
+      this.#runSince = (this.#endDue - samples) | 0;
     }
     this.#run++;
     if (this.#run < SURE || step <= 0 || samples / step === this.#scale) return;
-    const soundMs = (this.#run * samples) / SAMPLES_PER_MS;
-    const stampsMs = (this.#run * step * 1000) / this.#clockHz;
-    const tookMs = arrivalMs - this.#runSinceMs;
+    const sound = this.#run * samples;
+    const stamps = (this.#run * step * SAMPLE_RATE_HZ) / this.#clockHz;
+    const took = (arrival - this.#runSince) | 0;
     this.#run = 0;
-    if (stampsMs > soundMs && tookMs > (soundMs + stampsMs) / 2) return;
+    if (stamps > sound && took > (sound + stamps) / 2) return;
     this.#scale = samples / step;
   }
+}
+
+/** Of a time on the clock, modulo 2^32: differences count. */
+function samplesOf(clockMs: number): number {
+  return Math.round(clockMs * SAMPLES_PER_MS) | 0;
 }

@@ -64,32 +64,36 @@ const LEARNING = 0.15;
 const GAIN_FADING = 0.01;
 /** Verdicts that are kept: longer than the jitter buffer's window. */
 const SLOTS = 64;
+const NEVER = -1e9;
 
 /** For the frame being judged; nothing of it stays. */
 const few = new EchoPath(FEW_TAPS);
 
 export class EchoGuard {
   readonly #memory = new EchoMemory();
+  #patience = PATIENCE;
+  #quiet = 0;
+  #unlike = 0;
+  #trust = 0;
+  /** Call time of the last frame that was the agent's on a known path; far back: none. */
+  #newestOwn = NEVER;
+  /** Call times of such frames. */
+  readonly #own = new Int32Array(SLOTS).fill(NEVER);
   readonly #path = new EchoPath(TAPS);
   /** Delay, at 2 kHz, of the first tap; -1: none. */
   #base = -1;
   #learnt = 0;
-  #trust = 0;
   /** What is left of the frame being judged; of an echo as a rule. */
   #rest = 0;
   #usualRest = FIRST_REST;
   /** Energy of that frame to that of what was sent; the most that an echo had of late. */
   #gain = 0;
   #mostGain = 0;
-  /** Energy of the echo at 2 kHz, as it would fade from its loudest. */
-  #fading = 0;
+  /** Energy of the echo at 2 kHz at its loudest, and frames since, in which it has faded. */
+  #loudest = 0;
+  #faded = 0;
   /** Another path that may have taken the place of the one that is known. */
   #otherLag = -1;
-  /** Verdicts by frame of call time. */
-  readonly #own = new Uint8Array(SLOTS);
-  #patience = PATIENCE;
-  #quiet = 0;
-  #unlike = 0;
 
   /** The delay of the path in samples, where it is strongest; -1 while it is not known. */
   get lag(): number {
@@ -100,30 +104,39 @@ export class EchoGuard {
     return this.#trust >= KNOWN;
   }
 
-  /** A frame that leaves; `position`: call time of its first sample, in samples. */
-  sent(frame: Int16Array, position: number): void {
+  /**
+   * A frame that leaves; `position`: call time of its first sample, in samples. Returns up to where something of the agent
+   * may come back: frames of the caller behind that need not be asked about, nor silent ones of ours be told.
+   */
+  sent(frame: Int16Array, position: number): number {
     this.#memory.send(frame, position);
+    return this.#memory.returnsTo;
   }
 
   /**
-   * Every frame of the caller in order; `position` as above. True when it is the agent's own voice. Only a frame that is
-   * `loud` is judged.
+   * Every frame of the caller in order; `position` as above, `energy`: the sum of its squares. True when it is the agent's
+   * own voice. Only a frame that is `loud` is judged.
    */
-  isEcho(frame: Int16Array, position: number, loud: boolean): boolean {
-    const isEcho = this.#judge(frame, position, loud);
-    this.#own[slotOf(position)] = isEcho && this.#isKnown ? 1 : 0;
+  isEcho(frame: Int16Array, position: number, loud: boolean, energy?: number): boolean {
+    const isEcho = this.#judge(frame, position, loud, energy);
+    if (isEcho && this.#isKnown) {
+      this.#own[slotOf(position)] = position;
+      this.#newestOwn = position;
+    }
     return isEcho;
   }
 
   /** Whether the frame at `position` was judged to be the agent's, on a path that is known. */
   isOwn(position: number): boolean {
-    return this.#own[slotOf(position)] === 1;
+    if (position - this.#newestOwn > SLOTS * FRAME_SAMPLES) return false;
+    const judged = this.#own[slotOf(position)] as number;
+    return Math.abs(position - judged) <= FRAME_SAMPLES;
   }
 
-  #judge(frame: Int16Array, position: number, loud: boolean): boolean {
-    if (!this.#memory.mayReturn(position)) return false;
-    this.#memory.hear(frame, position);
-    this.#fading *= FADING;
+  #judge(frame: Int16Array, position: number, loud: boolean, energy?: number): boolean {
+    if (position > this.#memory.returnsTo) return false;
+    this.#memory.hear(frame, position, energy);
+    this.#faded++;
     if (!loud) {
       if (++this.#quiet >= REST) {
         this.#patience = PATIENCE;
@@ -132,7 +145,7 @@ export class EchoGuard {
       return false;
     }
     this.#quiet = 0;
-    if (this.#memory.leastGain > MAX_GAIN) return false;
+    if (this.#memory.gainBound > MAX_GAIN || this.#memory.leastGain > MAX_GAIN) return false;
     this.#memory.read();
     return this.#isForetold() || this.#isFound();
   }
@@ -162,10 +175,12 @@ export class EchoGuard {
   #isUsual(energy: number): boolean {
     const usual = Math.min(MOST_REST, this.#usualRest * REST_MARGIN);
     const isExplained = this.#rest <= Math.max(LEAST_REST, usual);
-    if (!isExplained && this.#rest * energy > usual * this.#fading) return false;
+    const fading = this.#loudest * FADING ** this.#faded;
+    if (!isExplained && this.#rest * energy > usual * fading) return false;
     const louder = this.#rest < CLEAR_REST ? MAX_LOUDER_IF_CLEAR : MAX_LOUDER;
     if (this.#gain > this.#mostGain * louder) return false;
-    this.#fading = Math.max(this.#fading, energy);
+    this.#loudest = Math.max(fading, energy);
+    this.#faded = 0;
     return true;
   }
 
@@ -257,6 +272,19 @@ export class EchoGuard {
     const { heard, sent } = this.#memory;
     return path.residual(heard, HEARD - count, count, sent, this.#memory.place(base, count));
   }
+}
+
+/** Of a frame sent: nothing is in it at all. */
+export function isSilent(frame: Int16Array): boolean {
+  for (let i = 0; i < FRAME_SAMPLES; i += 4) {
+    const some =
+      (frame[i] as number) |
+      (frame[i + 1] as number) |
+      (frame[i + 2] as number) |
+      (frame[i + 3] as number);
+    if (some !== 0) return false;
+  }
+  return true;
 }
 
 function slotOf(position: number): number {

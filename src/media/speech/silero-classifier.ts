@@ -2,6 +2,7 @@
  * Speech by Silero's model with WebRTC's detector beside it: the model decides while its answers are fresh, and the detector
  * whenever the model is behind, has failed or has no room. The caller of `isSpeech` never waits.
  */
+import type { SileroCounters } from './silero-census.ts';
 import { CHUNK, type SileroSlots } from './silero-slots.ts';
 import type { SpeechClassifier } from './vad.ts';
 
@@ -12,15 +13,6 @@ const GOES_ON = 0.35;
 const SUPPORTS = 0.25;
 /** Chunks that wait, beyond which its answers are about something else. */
 const MAX_BEHIND = 2;
-
-/** Of all calls of a media worker. */
-export type SileroCounters = {
-  /** Chunks given to the model, and dropped because too many waited. */
-  chunks: number;
-  dropped: number;
-  /** Frames that the detector decided. */
-  fallbackFrames: number;
-};
 
 export class SileroClassifier implements SpeechClassifier {
   readonly #slots: SileroSlots;
@@ -43,8 +35,12 @@ export class SileroClassifier implements SpeechClassifier {
     const slots = this.#slots;
     if (this.#slot < 0 || slots.state !== 'ready') return this.#fallBack(beside);
     this.#give(frame);
-    if (slots.judged(this.#slot) === 0 || slots.waiting(this.#slot) > MAX_BEHIND)
+    if (slots.judged(this.#slot) === 0) return this.#fallBack(beside);
+    if (slots.waiting(this.#slot) > MAX_BEHIND) {
+      this.#counters.lateFrames++;
       return this.#fallBack(beside);
+    }
+    this.#counters.judgedFrames++;
     const speech = slots.speech(this.#slot);
     const limit = this.#isSpeech ? GOES_ON : beside ? SUPPORTS : BEGINS;
     this.#isSpeech = speech >= limit;

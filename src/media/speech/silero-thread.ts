@@ -3,7 +3,8 @@ import { Worker } from 'node:worker_threads';
 import type { Clock, TimerHandle } from '#lib/clock.ts';
 import { withDeadline } from '#lib/deadline.ts';
 import { AppError, messageOf } from '#lib/errors.ts';
-import { SileroClassifier, type SileroCounters } from './silero-classifier.ts';
+import { newSileroCounters, type SileroCensus } from './silero-census.ts';
+import { SileroClassifier } from './silero-classifier.ts';
 import { SileroSlots } from './silero-slots.ts';
 import type { SpeechClassifier } from './vad.ts';
 
@@ -24,11 +25,6 @@ export type SileroThreadOptions = SileroSettings & {
   readonly entry?: URL;
 };
 
-export type SileroCensus = Readonly<SileroCounters> & {
-  /** How often the thread has ended by itself. */
-  readonly failures: number;
-};
-
 type Told = { readonly type: 'ready' } | { readonly type: 'failed'; readonly message: string };
 
 const ENTRY = new URL('silero-worker.ts', import.meta.url);
@@ -38,7 +34,7 @@ const START_TIMEOUT_MS = 20_000;
 
 export class SileroThread {
   readonly slots = SileroSlots.create();
-  readonly counters: SileroCounters = { chunks: 0, dropped: 0, fallbackFrames: 0 };
+  readonly counters = newSileroCounters();
   readonly #options: SileroThreadOptions;
   #worker: Worker | null = null;
   #restart: TimerHandle | undefined;

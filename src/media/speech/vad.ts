@@ -4,8 +4,9 @@
  */
 import loadFvad from '@echogarden/fvad-wasm';
 import type { FvadModule } from '@echogarden/fvad-wasm';
-import { NoiseFloor } from './noise-floor.ts';
-import { FRAME_MS, FRAME_SAMPLES, VAD_HANGOVER_MS } from '../types.ts';
+import { FrameSound } from './frame-sound.ts';
+import { decibelsOf, NoiseFloor } from './noise-floor.ts';
+import { FRAME_SAMPLES, SAMPLE_RATE_HZ, VAD_HANGOVER_MS } from '../types.ts';
 
 /** One 20 ms frame: speech or not. Holds native memory: free it. */
 export type SpeechClassifier = {
@@ -19,9 +20,9 @@ export type VadOptions = {
   readonly hangoverMs?: number;
   /**
    * Whether a frame is the agent's own voice coming back. Asked about every frame; the answer counts for one that would
-   * be speech (`isLoud`). `startMs`: its call time.
+   * be speech (`isLoud`). `startMs`: its call time; `sound`: the frame with its levels.
    */
-  readonly isEcho?: (frame: Int16Array, startMs: number, isLoud: boolean) => boolean;
+  isEcho?(frame: Int16Array, startMs: number, isLoud: boolean, sound: FrameSound): boolean;
 };
 
 /** `startMs` and `endMs` are call times of the audio; `wireMs` is when that audio arrived. */
@@ -33,7 +34,7 @@ export type VadListener = {
 };
 
 const MODE_VERY_AGGRESSIVE = 3;
-const RATE_HZ = 8000;
+const SAMPLES_PER_MS = SAMPLE_RATE_HZ / 1000;
 
 let module: Promise<FvadModule> | undefined;
 
@@ -42,61 +43,76 @@ export async function loadSpeechClassifiers(): Promise<() => SpeechClassifier> {
   module ??= loadFvad();
   const fvad = await module;
   const pointer = fvad._malloc(FRAME_SAMPLES * 2);
-  return () => {
-    const handle = fvad._fvad_new();
-    fvad._fvad_set_mode(handle, MODE_VERY_AGGRESSIVE);
-    fvad._fvad_set_sample_rate(handle, RATE_HZ);
-    return {
-      isSpeech: (frame, level) => {
-        if (level < DIGITAL_SILENCE) return false;
-        fvad.HEAP16.set(frame, pointer >> 1);
-        return fvad._fvad_process(handle, pointer, FRAME_SAMPLES) === 1;
-      },
-      free: () => fvad._fvad_free(handle),
-    };
-  };
+  return () => new FvadClassifier(fvad, pointer);
 }
 
 /** Below about -78 dBFS the detector neither decides nor learns: it need not be asked. */
 const DIGITAL_SILENCE = 4;
+
+class FvadClassifier implements SpeechClassifier {
+  readonly #fvad: FvadModule;
+  /** Where in its memory the frame is laid: one place for all callers. */
+  readonly #pointer: number;
+  readonly #handle: number;
+
+  constructor(fvad: FvadModule, pointer: number) {
+    this.#fvad = fvad;
+    this.#pointer = pointer;
+    this.#handle = fvad._fvad_new();
+    fvad._fvad_set_mode(this.#handle, MODE_VERY_AGGRESSIVE);
+    fvad._fvad_set_sample_rate(this.#handle, SAMPLE_RATE_HZ);
+  }
+
+  isSpeech(frame: Int16Array, level: number): boolean {
+    if (level < DIGITAL_SILENCE) return false;
+    this.#fvad.HEAP16.set(frame, this.#pointer >> 1);
+    return this.#fvad._fvad_process(this.#handle, this.#pointer, FRAME_SAMPLES) === 1;
+  }
+
+  free(): void {
+    this.#fvad._fvad_free(this.#handle);
+  }
+}
+
 /** The shortest word (嗯, no) is longer: something fell over. */
-const MISTAKEN_MS = 80;
+const MISTAKEN = 80 * SAMPLES_PER_MS;
 /** Without packets for this long, time counts as silence. */
 const SILENT_LINE_MS = 60;
-/** A frame that came in one piece. One for all callers: what a call touches each frame is to be little. */
-const whole = new Int16Array(FRAME_SAMPLES);
+/** The frame being judged, of whichever caller. */
+const sound = new FrameSound();
 
+/** Times are kept in samples of call time: small integers lie in the object, any other number is a place of its own. */
 export class Vad {
   readonly #classifier: SpeechClassifier;
   readonly #listener: VadListener;
-  readonly #hangoverMs: number;
-  readonly #isEcho: VadOptions['isEcho'];
-  readonly #frame = new Int16Array(FRAME_SAMPLES);
-  #fill = 0;
-  /** Sum of squares of what is in the frame so far. */
-  #energy = 0;
-  #frameStartMs = 0;
+  readonly #options: VadOptions;
+  readonly #hangover: number;
   readonly #noise = new NoiseFloor();
+  /** Samples of a frame that comes in parts. */
+  #fill = 0;
+  #frameAt = 0;
+  #lastEnd = 0;
   /** Last three verdicts, newest in bit 0. */
   #recent = 0;
   #isSpeaking = false;
-  #startMs = 0;
-  /** Frames of speech since the start, in ms. */
-  #speechMs = 0;
-  #confirmMs = Number.POSITIVE_INFINITY;
+  #isForeign = false;
   #isConfirmed = false;
-  #lastSpeechEndMs = 0;
+  #start = 0;
+  /** Frames of speech since the start, in samples. */
+  #speech = 0;
+  #confirmMs = Number.POSITIVE_INFINITY;
+  #lastSpeechEnd = 0;
+  #candidate = 0;
   #lastSpeechWireMs = 0;
-  #candidateMs = 0;
   #candidateWireMs = 0;
-  #lastEndMs = 0;
+  #frame: Int16Array | null = null;
   #freed = false;
 
   constructor(classifier: SpeechClassifier, listener: VadListener, options: VadOptions = {}) {
     this.#classifier = classifier;
     this.#listener = listener;
-    this.#hangoverMs = options.hangoverMs ?? VAD_HANGOVER_MS;
-    this.#isEcho = options.isEcho;
+    this.#options = options;
+    this.#hangover = (options.hangoverMs ?? VAD_HANGOVER_MS) * SAMPLES_PER_MS;
   }
 
   /** From here on speech of this length is told, once, also if it has begun. Infinity: it is not. */
@@ -109,33 +125,28 @@ export class Vad {
     return this.#isSpeaking;
   }
 
-  /** Takes samples in order of their sending; `startMs` is the call time of the first. */
-  write(pcm: Int16Array, length: number, startMs: number, wireMs: number): void {
-    if (Math.abs(startMs - (this.#frameStartMs + this.#fill / 8)) > FRAME_MS) {
-      this.#fill = 0;
-      this.#energy = 0;
+  /** Whether the frame judged last was not the caller's, as `isEcho` said. */
+  get isForeign(): boolean {
+    return this.#isForeign;
+  }
+
+  /**
+   * Takes samples in order of their sending; `startMs` is the call time of the first. Returns their levels when they were
+   * one whole frame, until the next call for whichever caller.
+   */
+  write(pcm: Int16Array, length: number, startMs: number, wireMs: number): FrameSound | null {
+    const at = Math.round(startMs * SAMPLES_PER_MS);
+    if (this.#fill === 0 && length === FRAME_SAMPLES) {
+      this.#judge(pcm, 0, at, wireMs);
+      return sound;
     }
-    for (let done = 0; done < length;) {
-      if (this.#fill === 0) this.#frameStartMs = startMs + done / 8;
-      const part = Math.min(FRAME_SAMPLES - this.#fill, length - done);
-      if (part === FRAME_SAMPLES) {
-        this.#energy = copyWithEnergy(pcm, done, whole, 0, part);
-        done += part;
-        this.#judge(whole, wireMs);
-        continue;
-      }
-      this.#energy += copyWithEnergy(pcm, done, this.#frame, this.#fill, part);
-      this.#fill += part;
-      done += part;
-      if (this.#fill < FRAME_SAMPLES) return;
-      this.#fill = 0;
-      this.#judge(this.#frame, wireMs);
-    }
+    this.#gather(pcm, length, at, wireMs);
+    return null;
   }
 
   /** Lets time pass when no packets come. */
   tick(callMs: number): void {
-    if (this.#isSpeaking) this.#stopAfterHangover(callMs - SILENT_LINE_MS);
+    if (this.#isSpeaking) this.#stopAfterHangover((callMs - SILENT_LINE_MS) * SAMPLES_PER_MS);
   }
 
   /** Gives the detector's memory back. Idempotent. */
@@ -145,67 +156,73 @@ export class Vad {
     this.#classifier.free();
   }
 
-  #judge(frame: Int16Array, wireMs: number): void {
-    const level = Math.sqrt(this.#energy / FRAME_SAMPLES);
-    const voiced = this.#classifier.isSpeech(frame, level);
-    this.#energy = 0;
-    const isLoud = voiced && level > this.#noise.leastGate;
-    const isEcho = this.#isEcho?.(frame, this.#frameStartMs, isLoud) === true;
-    const isSpeech = isLoud && !isEcho && level > this.#noise.gate;
-    if (!isEcho) this.#noise.hear(level, voiced, this.#isSpeaking);
-    if (this.#frameStartMs - this.#lastEndMs > FRAME_MS * 3) this.#recent = 0;
-    this.#lastEndMs = this.#frameStartMs + FRAME_MS;
-    this.#recent = ((this.#recent << 1) | (isSpeech ? 1 : 0)) & 7;
-    if (isSpeech) this.#hear(wireMs);
-    else if (this.#isSpeaking) this.#stopAfterHangover(this.#lastEndMs);
+  /** Samples that are not one frame each. */
+  #gather(pcm: Int16Array, length: number, at: number, wireMs: number): void {
+    const frame = (this.#frame ??= new Int16Array(FRAME_SAMPLES));
+    if (Math.abs(at - (this.#frameAt + this.#fill)) > FRAME_SAMPLES) this.#fill = 0;
+    for (let done = 0; done < length;) {
+      if (this.#fill === 0) this.#frameAt = at + done;
+      const part = Math.min(FRAME_SAMPLES - this.#fill, length - done);
+      for (let i = 0; i < part; i++) frame[this.#fill + i] = pcm[done + i] as number;
+      this.#fill += part;
+      done += part;
+      if (this.#fill < FRAME_SAMPLES) return;
+      this.#fill = 0;
+      this.#judge(frame, 0, this.#frameAt, wireMs);
+    }
   }
 
-  #hear(wireMs: number): void {
-    this.#lastSpeechEndMs = this.#frameStartMs + FRAME_MS;
+  #judge(pcm: Int16Array, from: number, at: number, wireMs: number): void {
+    this.#frameAt = at;
+    sound.take(pcm, from);
+    const { samples } = sound;
+    const voiced = this.#classifier.isSpeech(samples, sound.level);
+    const db = decibelsOf(sound.energy);
+    const noise = this.#noise;
+    const isLoud = voiced && noise.isSound(db);
+    const isForeign = this.#options.isEcho?.(samples, at / SAMPLES_PER_MS, isLoud, sound) === true;
+    this.#isForeign = isForeign;
+    const isSpeech = isLoud && !isForeign && noise.standsOut(db);
+    if (!isForeign) noise.hear(db, voiced, this.#isSpeaking);
+    if (at - this.#lastEnd > FRAME_SAMPLES * 3) this.#recent = 0;
+    this.#lastEnd = at + FRAME_SAMPLES;
+    this.#recent = ((this.#recent << 1) | (isSpeech ? 1 : 0)) & 7;
+    if (isSpeech) this.#hear(at, wireMs);
+    else if (this.#isSpeaking) this.#stopAfterHangover(this.#lastEnd);
+  }
+
+  #hear(at: number, wireMs: number): void {
+    this.#lastSpeechEnd = at + FRAME_SAMPLES;
     this.#lastSpeechWireMs = wireMs;
-    this.#speechMs += FRAME_MS;
+    this.#speech += FRAME_SAMPLES;
     if (this.#isSpeaking) return this.#confirm();
     if (this.#recent === 1) {
-      this.#candidateMs = this.#frameStartMs;
+      this.#candidate = at;
       this.#candidateWireMs = wireMs;
-      this.#speechMs = FRAME_MS;
+      this.#speech = FRAME_SAMPLES;
       return;
     }
     this.#isSpeaking = true;
     this.#isConfirmed = false;
-    this.#startMs = this.#candidateMs;
-    this.#listener.started(this.#startMs, this.#candidateWireMs);
+    this.#start = this.#candidate;
+    this.#listener.started(this.#start / SAMPLES_PER_MS, this.#candidateWireMs);
     this.#confirm();
   }
 
   #confirm(): void {
-    if (this.#isConfirmed || this.#speechMs < this.#confirmMs) return;
+    if (this.#isConfirmed) return;
+    const speechMs = this.#speech / SAMPLES_PER_MS;
+    if (speechMs < this.#confirmMs) return;
     this.#isConfirmed = true;
-    this.#listener.lasted?.(this.#startMs, this.#speechMs);
+    this.#listener.lasted?.(this.#start / SAMPLES_PER_MS, speechMs);
   }
 
-  #stopAfterHangover(untilMs: number): void {
-    if (untilMs - this.#lastSpeechEndMs < this.#hangoverMs) return;
+  #stopAfterHangover(until: number): void {
+    if (until - this.#lastSpeechEnd < this.#hangover) return;
     this.#isSpeaking = false;
     this.#recent = 0;
-    if (this.#speechMs <= MISTAKEN_MS) this.#noise.mistaken();
-    this.#listener.stopped(this.#startMs, this.#lastSpeechEndMs, this.#lastSpeechWireMs);
+    if (this.#speech <= MISTAKEN) this.#noise.mistaken();
+    const [startMs, endMs] = [this.#start / SAMPLES_PER_MS, this.#lastSpeechEnd / SAMPLES_PER_MS];
+    this.#listener.stopped(startMs, endMs, this.#lastSpeechWireMs);
   }
-}
-
-/** Copies `count` samples and returns the sum of their squares. */
-function copyWithEnergy(
-  from: Int16Array,
-  fromAt: number,
-  to: Int16Array,
-  toAt: number,
-  count: number,
-): number {
-  let energy = 0;
-  for (let i = 0; i < count; i++) {
-    const sample = from[fromAt + i] as number;
-    to[toAt + i] = sample;
-    energy += sample * sample;
-  }
-  return energy;
 }

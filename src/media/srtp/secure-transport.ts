@@ -31,6 +31,7 @@ export class SecureTransport implements RtpTransport {
   /** The packet at the length it had last: lengths rarely change, and a view is made for each. */
   #view = this.#packet.subarray(0, 0);
   #state: 'undecided' | 'plain' | 'secure' = 'undecided';
+  #listener: DatagramListener | null = null;
   #sending: Sending | null = null;
   #receiving: Receiving | null = null;
   /** Of the key before, until a packet under the new one has come: the change of keys crosses packets under way. */
@@ -62,9 +63,11 @@ export class SecureTransport implements RtpTransport {
       this.#sending = null;
       this.#receiving = null;
       this.#former = null;
+      this.#listen();
       return;
     }
     this.#state = 'secure';
+    this.#listen();
     const { send, receive } = keys;
     if (this.#sending === null || !isSame(this.#sending.key, send)) {
       this.#sending = {
@@ -79,10 +82,8 @@ export class SecureTransport implements RtpTransport {
   }
 
   onDatagram(listener: DatagramListener): void {
-    this.#inner.onDatagram((bytes, address, port, atMs) => {
-      const plain = this.#opened(bytes, false);
-      if (plain !== null) listener(plain, address, port, atMs);
-    });
+    this.#listener = listener;
+    this.#listen();
   }
 
   onRtcp(listener: DatagramListener): void {
@@ -120,6 +121,20 @@ export class SecureTransport implements RtpTransport {
 
   close(): void {
     this.#inner.close();
+  }
+
+  /** Of a call without SRTP nothing passes through here: every packet would fetch this for nothing. */
+  #listen(): void {
+    const listener = this.#listener;
+    if (listener === null) return;
+    if (this.#state === 'plain') {
+      this.#inner.onDatagram(listener);
+      return;
+    }
+    this.#inner.onDatagram((bytes, address, port, atMs) => {
+      const plain = this.#opened(bytes, false);
+      if (plain !== null) listener(plain, address, port, atMs);
+    });
   }
 
   #sealed(bytes: Uint8Array, isRtcp: boolean): Uint8Array | null {

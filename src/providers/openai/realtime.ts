@@ -41,7 +41,6 @@ export type OpenAiRealtimeOptions = {
 
 /** The vendor ends a session after so long, whatever goes on in it. */
 const LIMIT_MS = 60 * 60_000;
-const FRAME_MS = 20;
 
 export function createOpenAiRealtime(options: OpenAiRealtimeOptions): RealtimeProvider {
   const { replyMs, stallMs, limitMs = LIMIT_MS, tools } = options;
@@ -79,7 +78,7 @@ function connect(
     ...(ca === '' ? {} : { tls: { ca } }),
     ...(connectMs === undefined ? {} : { connectMs }),
     ...(startMs === undefined ? {} : { startMs }),
-    ...{ input: coding, output: coding, frameMs: FRAME_MS },
+    ...{ input: coding, output: coding, frameMs: null },
     session: (made: LineCall) =>
       dialect === 'ga' ? sessionOf(options, made) : betaSessionOf(options, made),
     ...{ takesMessages: true, truncates: true, finishes: false },

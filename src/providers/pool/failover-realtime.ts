@@ -5,8 +5,8 @@
 import type { TimerHandle } from '#lib/clock.ts';
 import { toAppError } from '#lib/errors.ts';
 import type { RealtimeEvent, RealtimeProvider, RealtimeSession } from '../contract.ts';
-import { SAMPLES_PER_MS } from '../rates.ts';
 import { failureOf } from './failures.ts';
+import { KeptAudio } from './kept-audio.ts';
 import type { Candidate, Lineup } from './lineup.ts';
 import { givenUp, race, type Won } from './race.ts';
 import { RealtimeStory } from './realtime-story.ts';
@@ -16,6 +16,7 @@ const PATIENCE = { minMs: 500, maxMs: 1_000 };
 const AGAIN_MS = 1_500;
 /** Caller audio that a session to come hears first. */
 const KEPT_MS = 3_000;
+const KEPT_STILL_MS = 500;
 /** Sessions opened without anything said in between. */
 const MAX_TRIES = 4;
 const RETRY_MS = 500;
@@ -62,8 +63,7 @@ class FailoverSession implements RealtimeSession {
   #current: Opened | null = null;
   /** Generations told so far. */
   #lastGeneration = 0;
-  #kept: Int16Array[] = [];
-  #keptSamples = 0;
+  readonly #kept = new KeptAudio(KEPT_MS);
   #isSpeaking = false;
   #waiting: ((session: RealtimeSession) => void)[] = [];
   readonly #calls = new Set<string>();
@@ -84,7 +84,9 @@ class FailoverSession implements RealtimeSession {
 
   push(pcm: Int16Array): void {
     if (this.#isOver) return;
-    this.#keep(pcm);
+    // Only what a session to come would need: the speech that is under way, and all of it while there is no session.
+    const isNeeded = this.#isSpeaking || this.#current === null;
+    this.#kept.push(pcm, isNeeded ? KEPT_MS : KEPT_STILL_MS);
     this.#current?.session.push(pcm);
   }
 
@@ -117,7 +119,7 @@ class FailoverSession implements RealtimeSession {
     this.#lineup.clock.clearTimer(this.#timer);
     this.#abort.abort();
     this.#leave();
-    this.#kept = [];
+    this.#kept.forget();
     this.#waiting = [];
   }
 
@@ -154,9 +156,9 @@ class FailoverSession implements RealtimeSession {
 
   #takeOver({ session, link }: Opened): void {
     const { unanswered } = this.#story;
-    if (this.#tries > 1) for (const pcm of this.#kept) session.push(pcm);
+    if (this.#tries > 1) this.#kept.read((pcm) => session.push(pcm));
     if (unanswered !== null) session.text(unanswered);
-    this.#forget();
+    this.#kept.forget();
     for (const act of this.#waiting.splice(0)) act(session);
     for (const event of link.early.splice(0)) this.#on(link, event);
   }
@@ -170,7 +172,9 @@ class FailoverSession implements RealtimeSession {
     }
     if (event.type === 'error') return this.#failed(event);
     const told =
-      'generation' in event ? { ...event, generation: event.generation + link.offset } : event;
+      link.offset > 0 && 'generation' in event
+        ? { ...event, generation: event.generation + link.offset }
+        : event;
     if ('generation' in told)
       this.#lastGeneration = Math.max(this.#lastGeneration, told.generation);
     if (told.type === 'tool_call') this.#calls.add(told.call.id);
@@ -233,25 +237,5 @@ class FailoverSession implements RealtimeSession {
     if (this.#isOver) return;
     if (this.#current !== null) act(this.#current.session);
     else if (this.#waiting.length < 16) this.#waiting.push(act);
-  }
-
-  /** Only what a session to come would need: the speech that is under way, and all of it while there is no session. */
-  #keep(pcm: Int16Array): void {
-    this.#keptSamples += pcm.length;
-    const limit = (this.#isSpeaking || this.#current === null ? KEPT_MS : 500) * SAMPLES_PER_MS;
-    let oldest: Int16Array | undefined;
-    while (this.#keptSamples > limit && this.#kept.length > 0) {
-      oldest = this.#kept.shift();
-      this.#keptSamples -= oldest?.length ?? 0;
-    }
-    // Pieces are mostly of one length: what falls out takes the next one, and no memory is asked for.
-    const copy = oldest?.length === pcm.length ? oldest : new Int16Array(pcm.length);
-    copy.set(pcm);
-    this.#kept.push(copy);
-  }
-
-  #forget(): void {
-    this.#kept = [];
-    this.#keptSamples = 0;
   }
 }
