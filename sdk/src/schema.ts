@@ -8865,6 +8865,11 @@ export interface operations {
                         srtp?: "off" | "preferred" | "required";
                         /** @description RTCP is offered on the port of RTP; default false */
                         rtcp_mux?: boolean;
+                        /**
+                         * @description Where audio may come from; default `auto`: the signalled address or near it. `strict`: the signalled address and port alone, `any`: also a steady stream from another network
+                         * @enum {unknown}
+                         */
+                        media_source?: "auto" | "strict" | "any";
                     };
                 };
             };
@@ -9010,6 +9015,11 @@ export interface operations {
                         srtp?: "off" | "preferred" | "required";
                         /** @description RTCP is offered on the port of RTP; default false */
                         rtcp_mux?: boolean;
+                        /**
+                         * @description Where audio may come from; default `auto`: the signalled address or near it. `strict`: the signalled address and port alone, `any`: also a steady stream from another network
+                         * @enum {unknown}
+                         */
+                        media_source?: "auto" | "strict" | "any";
                     };
                 };
             };
@@ -9152,6 +9162,11 @@ export interface operations {
                         srtp?: "off" | "preferred" | "required";
                         /** @description RTCP is offered on the port of RTP; default false */
                         rtcp_mux?: boolean;
+                        /**
+                         * @description Where audio may come from; default `auto`: the signalled address or near it. `strict`: the signalled address and port alone, `any`: also a steady stream from another network
+                         * @enum {unknown}
+                         */
+                        media_source?: "auto" | "strict" | "any";
                     };
                 };
             };

@@ -5,6 +5,7 @@ import { base64Length, writeBase64 } from '#lib/base64.ts';
 import { SimulatedClock } from '#lib/clock.ts';
 import { encodeG711, G711 } from '#lib/g711.ts';
 import { Framer } from '#providers/frames.ts';
+import { KeptAudio } from '#providers/pool/kept-audio.ts';
 import { OwedReply } from '#providers/owed-reply.ts';
 import { appendMessage } from '#providers/realtime-append.ts';
 import { g711Coding } from '#providers/realtime-audio.ts';
@@ -113,4 +114,50 @@ test('a vendor that owes something is missed when it was due, however often that
   owed.expect(null);
   clock.advance(60_000);
   assert.deepEqual([missed.length, clock.pending], [1, 0]);
+});
+
+test('of the caller’s last seconds as many are kept as were asked for, in order', () => {
+  const audio = new KeptAudio(100); // 800 samples
+  let next = 0;
+  const all: number[] = [];
+  const push = (length: number, limitMs: number): void => {
+    const pcm = Int16Array.from({ length }, () => next++);
+    audio.push(pcm, limitMs);
+    all.push(...pcm);
+  };
+  const kept = (): number[] => {
+    const found: number[] = [];
+    audio.read((pcm) => {
+      assert.ok(pcm.length > 0);
+      found.push(...pcm);
+    });
+    return found;
+  };
+  assert.deepEqual(kept(), []);
+  for (const [length, limitMs, samples] of [
+    ...[
+      [160, 20, 160],
+      [160, 100, 320],
+      [480, 100, 800],
+      [160, 100, 800],
+      [7, 100, 800],
+    ],
+    ...[
+      [160, 40, 320],
+      [160, 100, 480],
+      [160, 100, 640],
+      [153, 100, 793],
+      [2_000, 100, 800],
+    ],
+    ...[
+      [480, 60, 480],
+      [320, 100, 800],
+      [0, 20, 160],
+    ],
+  ] as const) {
+    push(length, limitMs);
+    assert.deepEqual(kept(), all.slice(-samples), `${length} at ${limitMs}`);
+  }
+  audio.forget();
+  assert.deepEqual(kept(), []);
 });
