@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { setFlagsFromString } from 'node:v8';
 import { systemClock } from '#lib/clock.ts';
 import { AppError, toAppError } from '#lib/errors.ts';
 import { createLog, type Log } from '#lib/log.ts';
@@ -14,6 +15,11 @@ import { rotateKey } from './rotate-key.ts';
 /** After this, a stop that hangs is cut short; the journal is on disk whatever happens. */
 const STOP_SLACK_MS = 30_000;
 const SAME_WISH_MS = 1000;
+/**
+ * V8 lets a heap whose program does little grow by its young generation alone before it marks all of it anew: a media
+ * worker of 15 MB every three seconds, for up to 20 ms. Twice as large is often enough.
+ */
+const HEAP_GROWTH = '--heap-growing-percent=100';
 
 const USAGE = `callyard: telephony server for AI voice agents
 
@@ -56,6 +62,7 @@ async function main(): Promise<number> {
 }
 
 async function serve(config: Config, log: Log): Promise<number> {
+  setFlagsFromString(HEAP_GROWTH);
   for (const name of idleSettings(process.env)) log.warn('setting.idle', { name });
   const stop = Promise.withResolvers<string>();
   for (const signal of ['SIGTERM', 'SIGINT'] as const)
