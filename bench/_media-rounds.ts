@@ -14,8 +14,11 @@ const sleepWord = new Int32Array(new SharedArrayBuffer(4));
 
 /** Calls `speak` for each of `count` phones every 20 ms, until the answer is called. */
 export function everyFrame(count: number, speak: (phone: number) => void): () => void {
-  const { next } = randomOf(SEED);
-  const places = Array.from({ length: count }, (_, phone) => ({ phone, ms: next() * FRAME_MS }));
+  const random = randomOf(SEED);
+  const places = Array.from({ length: count }, (_, phone) => ({
+    phone,
+    ms: random.next() * FRAME_MS,
+  }));
   places.sort((one, other) => one.ms - other.ms);
   const originMs = performance.now();
   let turn = 0;
