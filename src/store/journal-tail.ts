@@ -7,8 +7,10 @@ import { entryOf } from './journal-lines.ts';
 
 type Kept = { readonly file: number; readonly start: number; readonly line: Buffer };
 
-const MAX_LINES = 1_000;
-const MAX_BYTES = 1024 * 1024;
+const MAX_LINES = 400;
+const MAX_BYTES = 256 * 1024;
+/** Lines that are gone are let go of so many at a time. */
+const MAX_GONE = 100;
 
 export class JournalTail {
   /** In the order of the journal, without a gap. Those before `#first` are gone. */
@@ -24,7 +26,7 @@ export class JournalTail {
       this.#bytes -= this.#kept[this.#first]?.line.length ?? 0;
       this.#first += 1;
     }
-    if (this.#first < MAX_LINES) return;
+    if (this.#first < MAX_GONE) return;
     this.#kept = this.#kept.slice(this.#first);
     this.#first = 0;
   }
