@@ -23,7 +23,7 @@ const FIRST = CALLS / 4;
 const RATE_PER_S = Number(process.env['LEAK_RATE'] ?? 15);
 const TALK_MS = 300;
 const LOOKS = 8;
-const MAX_GROWTH_BYTES = Math.max(4 * 1024 * 1024, CALLS * 512);
+const MAX_GROWTH_BYTES = Math.max(3 * 1024 * 1024, CALLS * 512);
 /** Housekeeping that happens to wait at one look and not at another; what leaks with a call in twenty is a hundred. */
 const LOOSE_TIMERS = 4;
 
