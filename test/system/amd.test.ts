@@ -215,7 +215,7 @@ async function answersOfAllKinds(t: TestContext, world: World): Promise<void> {
     const { callee, id, answeredMs } = await call(t, world, '+15550101', play);
     await new Promise((resolve) => setTimeout(resolve, 3_500));
     assert.equal(callee.endedAtMs, null, 'nobody hangs up on a person');
-    assert.ok(callee.soundMs(answeredMs, answeredMs + 2_000) > 0, 'greeted at once');
+    assert.ok(callee.soundMs(answeredMs, answeredMs + 1_200) > 0, 'greeted at once');
     await dataOf(200, api('POST', `/v1/phone/calls/${id}/hangup`, {}));
     const { record, results } = await recordOf(api, id);
     assert.equal(record.outcome, 'completed');

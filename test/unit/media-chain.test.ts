@@ -402,6 +402,19 @@ test('a fault in what is left out after a stall ends that call and no other', ()
   assert.deepEqual(named(whole, 'media.failed'), []);
 });
 
+test('a stranger is not heard or sent to where a public address was signalled', () => {
+  const call = testChain();
+  call.chain.start({ ...AUDIO, remoteAddress: '9.1.2.3', remotePort: 4000 });
+  for (let i = 0; i < 100; i++) {
+    const bytes = rtp({ sequence: i, timestamp: i * 160, payload: new Uint8Array(160), ssrc: 5 });
+    call.transport.listener?.(bytes, '9.1.3.3', 4000);
+    call.clock.advance(20);
+  }
+  assert.deepEqual(named(call, 'media.latched'), []);
+  const { packetsReceived, foreignDropped } = call.chain.stats;
+  assert.deepEqual([packetsReceived, foreignDropped], [0, 100]);
+});
+
 test('random and mangled RTP never throws, and the phone is still heard', async () => {
   const call = testChain();
   call.chain.start(AUDIO);

@@ -13,7 +13,6 @@ import { SignalBook } from './quality-signal.ts';
 import { QualityScores, WINDOW_MS } from './quality-window.ts';
 import { RtcpSession, type SentStream } from '../rtcp/rtcp-session.ts';
 import { GMIN, type VoipMetrics } from '../rtcp/rtcp-xr.ts';
-import type { FrameSound } from '../speech/frame-sound.ts';
 import type { RtpSequence } from '../rtp/rtp-sequence.ts';
 import type { RtpTransport } from '../rtp/rtp-socket.ts';
 import { FRAME_MS, SAMPLE_RATE_HZ, type NegotiatedAudio } from '../types.ts';
@@ -133,25 +132,6 @@ export class CallQualityMeter {
   /** The sound of packet `sequence` was lost and recovered in time. */
   recovered(sequence: number): void {
     this.#loss.recovered(sequence);
-  }
-
-  /**
-   * Audio of the caller as it came, in order; whether it is speech, and whether the agent's own voice coming back.
-   * `sound`: its levels, where somebody has measured them.
-   */
-  caller(
-    pcm: Int16Array,
-    length: number,
-    isSpeech: boolean,
-    isEcho: boolean,
-    sound: FrameSound | null = null,
-  ): void {
-    this.signal.caller(pcm, length, isSpeech, isEcho, sound);
-  }
-
-  /** A frame of an utterance that is sent. */
-  agent(frame: Int16Array, isCallerSpeaking: boolean): void {
-    this.signal.agent(frame, isCallerSpeaking);
   }
 
   /** Every so many frames. `isOpen`: both sides were to hear each other in them; `canReach`: the far end has an address. */

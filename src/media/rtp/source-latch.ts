@@ -198,7 +198,10 @@ export class SourceLatch {
     return true;
   }
 
-  /** The signalled host with another port (a NAT) is more likely the phone than a stranger is; then who began first, at whatever rate. */
+  /**
+   * The signalled host with another port (a NAT) is more likely the phone than a stranger is; then who began first, at
+   * whatever rate.
+   */
   #isBetter(one: Candidate, other: Candidate): boolean {
     const isHost = one.address === this.#signalledAddress;
     if (isHost !== (other.address === this.#signalledAddress)) return isHost;

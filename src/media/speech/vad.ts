@@ -95,7 +95,6 @@ export class Vad {
   /** Last three verdicts, newest in bit 0. */
   #recent = 0;
   #isSpeaking = false;
-  #isForeign = false;
   #isConfirmed = false;
   #start = 0;
   /** Frames of speech since the start, in samples. */
@@ -123,11 +122,6 @@ export class Vad {
 
   get isSpeaking(): boolean {
     return this.#isSpeaking;
-  }
-
-  /** Whether the frame judged last was not the caller's, as `isEcho` said. */
-  get isForeign(): boolean {
-    return this.#isForeign;
   }
 
   /**
@@ -181,7 +175,6 @@ export class Vad {
     const noise = this.#noise;
     const isLoud = voiced && noise.isSound(db);
     const isForeign = this.#options.isEcho?.(samples, at / SAMPLES_PER_MS, isLoud, sound) === true;
-    this.#isForeign = isForeign;
     const isSpeech = isLoud && !isForeign && noise.standsOut(db);
     if (!isForeign) noise.hear(db, voiced, this.#isSpeaking);
     if (at - this.#lastEnd > FRAME_SAMPLES * 3) this.#recent = 0;
